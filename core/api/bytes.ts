@@ -1,0 +1,42 @@
+/** A stream of bytes. Node and web streams both are; pulling is the back-pressure; leaving a `for await` closes it. */
+export type ByteStream = AsyncIterable<Uint8Array>;
+
+/** Bytes `start` (inclusive) to `end` (exclusive), counted from 0. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A stream that hashes what it delivers. */
+export interface ContentStream extends ByteStream {
+  /** Base64 CRC32C of the bytes delivered so far. */
+  crc32c(): string;
+}
+
+/**
+ * The bytes of one item, as a sink sees them: counted and hashed by the engine.
+ *
+ * A whole read that is shorter or longer than announced, or whose CRC32C differs from the published one, throws
+ * before its last chunk is delivered, so a sink that commits at the end of the stream never commits wrong bytes.
+ */
+export interface Content {
+  readonly size?: number;
+  /** Whether `open` takes a range, also in parallel. Without it `open` may be called again, for the whole. */
+  readonly ranges: boolean;
+  open(range?: ByteRange): Promise<ContentStream>;
+}
+
+/** A share of the run's memory; disposing gives it back. */
+export interface MemoryLease extends Disposable {
+  readonly bytes: number;
+}
+
+/**
+ * The run's `memory:` limit, shared by all transfers. Whoever buffers bytes leases them first and never holds one
+ * lease while waiting for another, so waiting cannot deadlock. Served in the order of asking.
+ */
+export interface MemoryBudget {
+  readonly total: number;
+  /** @throws BrokerError `memory_too_small` when `bytes` is more than `total`. */
+  lease(bytes: number, signal: AbortSignal): Promise<MemoryLease>;
+}

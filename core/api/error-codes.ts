@@ -1,0 +1,232 @@
+/**
+ * What whoever catches an error does next: try the item again, give up on the item, end the run, or save the
+ * checkpoint and call again later.
+ */
+export type NextStep = 'retry' | 'item' | 'run' | 'wait';
+
+interface Entry {
+  readonly next: NextStep;
+  readonly title: string;
+  readonly cause: string;
+  readonly fix: string;
+}
+
+/** Every error a user can meet. `docs/errors.md` is generated from this table. */
+export const ERROR_CODES = {
+  // Passing faults: the engine tries the item again.
+  throttled: {
+    next: 'retry',
+    title: 'The service asked us to slow down',
+    cause: 'More requests than the bucket, project or account is allowed at this moment (HTTP 429 or 503 SlowDown).',
+    fix: 'Lower `concurrency`, spread keys over prefixes, or ask for more quota.',
+  },
+  unavailable: {
+    next: 'retry',
+    title: 'The service answered with a server error',
+    cause: 'A passing fault on the service side (HTTP 5xx, 408).',
+    fix: 'Run again; if it lasts, look at the status page of the cloud.',
+  },
+  network: {
+    next: 'retry',
+    title: 'The connection failed',
+    cause: 'DNS, TLS, a proxy, or a connection that was reset.',
+    fix: 'Check that this machine can reach the host named in the message; set HTTPS_PROXY with NODE_USE_ENV_PROXY=1 if it needs a proxy.',
+  },
+  timeout: {
+    next: 'retry',
+    title: 'The other side stopped answering',
+    cause: 'No byte arrived within the limit.',
+    fix: 'Run again; if it lasts, look at the network between this machine and the host.',
+  },
+  truncated: {
+    next: 'retry',
+    title: 'The body ended too early',
+    cause: 'Fewer bytes arrived than the source announced.',
+    fix: 'Run again. Nothing was stored.',
+  },
+  too_long: {
+    next: 'retry',
+    title: 'The body is longer than announced',
+    cause: 'More bytes arrived than the source announced.',
+    fix: 'Run again; if it lasts, a proxy on the way changes the content. Nothing was stored.',
+  },
+  checksum_mismatch: {
+    next: 'retry',
+    title: 'The bytes are not those the source published',
+    cause: 'A byte was changed on the way from the source, to the sink, or in memory.',
+    fix: 'Run again; if it lasts, suspect a proxy or the machine. Nothing was stored.',
+  },
+  write_conflict: {
+    next: 'retry',
+    title: 'Another write to the same key is under way',
+    cause: 'S3 answered 409 ConditionalRequestConflict.',
+    fix: 'Let only one pipeline write to a prefix at a time.',
+  },
+  // This item cannot be carried; the others go on.
+  source_gone: {
+    next: 'item',
+    title: 'The object vanished after it was listed',
+    cause: 'Something deleted it while the run was under way.',
+    fix: 'Run again: the new listing will not show it. Stop the other writer if this must not happen.',
+  },
+  source_changed: {
+    next: 'item',
+    title: 'The object was replaced after it was listed',
+    cause: 'A newer generation exists; the listed one can no longer be read.',
+    fix: 'Run again to carry the newer version.',
+  },
+  conflict: {
+    next: 'item',
+    title: 'The destination changed after it was looked at',
+    cause: 'Another process wrote or deleted the same key; the conditional write was refused.',
+    fix: 'Run again to compare anew. Let only one pipeline write to a prefix.',
+  },
+  permission_denied: {
+    next: 'item',
+    title: 'The identity lacks a permission',
+    cause: 'IAM, a bucket policy, a KMS key policy or an organisation policy refused the request.',
+    fix: 'Grant the permission named in the message to the identity.',
+  },
+  invalid_request: {
+    next: 'item',
+    title: 'The service refused the request as malformed',
+    cause: 'An option that this service or bucket does not accept.',
+    fix: 'Read the reason in the message and change the option that it names.',
+  },
+  source_encrypted: {
+    next: 'item',
+    title: 'The object is encrypted with a customer-supplied key',
+    cause: 'Only whoever holds that key can read it.',
+    fix: 'Rewrite the object without a customer-supplied key, or leave it out with `exclude`.',
+  },
+  key_refused: {
+    next: 'item',
+    title: 'The sink cannot hold this key',
+    cause: 'The name is too long, or has a form that the sink cannot store exactly.',
+    fix: 'Shorten the prefix, rename the object, or leave it out with `exclude`.',
+  },
+  key_collision: {
+    next: 'item',
+    title: 'Several items would get the same key',
+    cause: 'Two sources hold the same name below their prefixes; one would overwrite the other.',
+    fix: 'Give the sources prefixes that keep the names apart, or use two pipelines with different sink prefixes.',
+  },
+  metadata_refused: {
+    next: 'item',
+    title: 'The metadata cannot be carried over exactly',
+    cause: 'S3 holds 2 KB of user metadata, with keys in lower case.',
+    fix: 'Shorten or rename the metadata of the object, or set `metadata: drop` on the sink.',
+  },
+  too_large: {
+    next: 'item',
+    title: 'The object is larger than the sink can hold',
+    cause: 'The store has a limit on the size of one object.',
+    fix: 'Leave it out with `exclude`, or split it at the source.',
+  },
+  memory_too_small: {
+    next: 'item',
+    title: 'The memory limit is too small for this object',
+    cause: 'A multipart upload has at most 10,000 parts, so a large object needs large parts.',
+    fix: 'Raise `memory` to the size named in the message.',
+  },
+  unverifiable: {
+    next: 'item',
+    title: 'The copy could not be proved',
+    cause: 'The store confirmed no checksum, or another than the source published.',
+    fix: 'Use a store that verifies CRC32C, or set `proof: size` on the sink if you accept less.',
+  },
+  disk_full: {
+    next: 'item',
+    title: 'No space left on the device',
+    cause: 'The disk or the quota of the file sink is full.',
+    fix: 'Free some space and run again. The unfinished file was removed.',
+  },
+  // The run cannot go on.
+  invalid_config: {
+    next: 'run',
+    title: 'The pipeline or an option is not valid',
+    cause: 'The file or the command line says something that cannot be carried out.',
+    fix: 'Change the line that the message names.',
+  },
+  bucket_missing: {
+    next: 'run',
+    title: 'The bucket or folder does not exist',
+    cause: 'A typing error in its name, or it was deleted.',
+    fix: 'Correct the name in the pipeline, or create it.',
+  },
+  wrong_region: {
+    next: 'run',
+    title: 'The bucket lives in another region',
+    cause: 'The `region` of the sink is not that of its bucket.',
+    fix: 'Set `region` to the one that the message names.',
+  },
+  unauthenticated: {
+    next: 'run',
+    title: 'The credentials were refused',
+    cause: 'Expired, unknown, from another account, or not accepted by the workload identity pool.',
+    fix: 'Follow the hint of the message: it names the step of the chain that failed.',
+  },
+  no_credentials: {
+    next: 'run',
+    title: 'No AWS credentials were found',
+    cause: 'Neither environment, profile, container nor instance gave any.',
+    fix: 'Run where an IAM role is attached, or sign in with `aws sso login`.',
+  },
+  impersonation_denied: {
+    next: 'run',
+    title: 'The service account may not be impersonated',
+    cause: 'The federated principal lacks roles/iam.workloadIdentityUser on it, or the account does not exist.',
+    fix: 'Grant the role to the principal that the message names; changes take up to five minutes.',
+  },
+  wrong_identity: {
+    next: 'run',
+    title: 'The AWS identity is not the expected one',
+    cause: 'The process runs as another account or role than `expect` names.',
+    fix: 'Attach the expected role, or correct `expect`. Nothing was sent to Google.',
+  },
+  list_order: {
+    next: 'run',
+    title: 'A listing is out of order',
+    cause: 'The server listed keys out of byte order, twice, or in a loop; comparing would be wrong.',
+    fix: 'Use a server that lists in UTF-8 byte order, or `compare: always`.',
+  },
+  bad_response: {
+    next: 'run',
+    title: 'The server answered something that is not its protocol',
+    cause: 'A proxy, a captive portal, or an endpoint that is not what it should be.',
+    fix: 'Check `endpoint` and the proxy settings.',
+  },
+  state_conflict: {
+    next: 'run',
+    title: 'Another run of this pipeline saved its state first',
+    cause: 'Two runs of one pipeline were under way at once.',
+    fix: 'Let the other run finish, then run again. No object was harmed.',
+  },
+  state_unreadable: {
+    next: 'run',
+    title: 'The saved state cannot be used',
+    cause: 'It is damaged, of a newer release, or of a pipeline with another source or sink.',
+    fix: 'Run with --reset-state to begin from the start; what is already copied is recognised.',
+  },
+  internal: {
+    next: 'item',
+    title: 'A defect in Isthmus or a plugin',
+    cause: 'Something happened that the code did not expect.',
+    fix: 'Run with --debug and report what it prints.',
+  },
+  // Nothing is wrong: call again.
+  pending: {
+    next: 'wait',
+    title: 'The source is not ready yet',
+    cause: 'A job in the cloud is still running.',
+    fix: 'Run again later; the run goes on where it stopped.',
+  },
+  stopped: {
+    next: 'wait',
+    title: 'The run was stopped',
+    cause: 'A signal, or the time limit of the platform.',
+    fix: 'Run again; the run goes on where it stopped.',
+  },
+} as const satisfies Record<string, Entry>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,0 +1,53 @@
+/**
+ * All that a plugin author needs: the contracts of sources, sinks and state stores, and `defineSource`, `defineSink`
+ * and `defineState` to make plugins of them.
+ *
+ * @module isthmus
+ */
+export { z } from 'zod';
+export type { ByteRange, ByteStream, Content, ContentStream, MemoryBudget, MemoryLease } from './bytes.ts';
+export type { Check } from './check.ts';
+export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
+export type { AwsCredentials, CredentialBroker, CredentialProvider, GcpAccessToken } from './credentials.ts';
+export { ERROR_CODES, type ErrorCode, type NextStep } from './error-codes.ts';
+export {
+  asBrokerError,
+  BrokerError,
+  type ErrorOptions,
+  NETWORK_ERRORS,
+  systemErrorCode,
+  throwIfAborted,
+} from './errors.ts';
+export {
+  byteSize,
+  duration,
+  endpointUrl,
+  gcsBucket,
+  identityName,
+  isLoopback,
+  keyGlob,
+  keyPrefix,
+  s3Bucket,
+} from './fields.ts';
+export { compileGlob } from './glob.ts';
+export type { Checksums, ContentHeaders, Item, StoredObject, Written } from './item.ts';
+export type { JsonValue } from './json.ts';
+export { compareKeys, keyBefore, keyBytes } from './keys.ts';
+export {
+  defineSink,
+  defineSource,
+  defineState,
+  type Endpoints,
+  type PluginContext,
+  type PluginDefinition,
+  type SinkDefinition,
+  type SourceDefinition,
+  type Stability,
+  type StateDefinition,
+} from './plugin.ts';
+export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy, retry } from './retry.ts';
+export type { Fields, Logger, Runtime } from './runtime.ts';
+export type { Expected, Refusal, Sink, WriteOptions } from './sink.ts';
+export type { ListOptions, Purpose, RunContext, Source } from './source.ts';
+export type { Revision, Saved, StateStore } from './state.ts';
+export { formatBytes, formatDuration, looksSecret, safeText, visible } from './text.ts';

@@ -1,0 +1,60 @@
+import type { JsonValue } from './json.ts';
+
+/** Base64 of the big-endian bytes, the form in which both GCS and S3 write a CRC32C and GCS writes an MD5. */
+export interface Checksums {
+  readonly crc32c?: string;
+  readonly md5?: string;
+}
+
+/** The HTTP headers that belong to an object's content and travel with it. */
+export interface ContentHeaders {
+  readonly contentType?: string;
+  readonly contentEncoding?: string;
+  readonly cacheControl?: string;
+  readonly contentDisposition?: string;
+  readonly contentLanguage?: string;
+}
+
+/** One unit of transfer. Plain data: it may be written to a manifest here and carried out by another process. */
+export interface Item {
+  /** Same content, same id (`gs://bucket/name#generation`): the key of idempotency. */
+  readonly id: string;
+  /** The exact name below the source's prefix, never normalised: `//`, a leading `/` and `..` are legal. */
+  readonly key: string;
+  /** Bytes, when known before reading. */
+  readonly size?: number;
+  /** As the source publishes them; the proof of the copy rests on them. */
+  readonly checksums?: Checksums;
+  /** RFC 3339. */
+  readonly modifiedAt?: string;
+  readonly headers?: ContentHeaders;
+  /** User metadata. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** What only this source understands: a generation, a bucket, a shard number. */
+  readonly ref: JsonValue;
+}
+
+/** An object that a sink holds. `key` is relative to the sink's prefix, as an item's key is to its source's. */
+export interface StoredObject {
+  readonly key: string;
+  readonly size: number;
+  readonly checksums?: Checksums;
+  /** True when `checksums` is all that can be learned, so asking with `stat` would add nothing. */
+  readonly complete?: boolean;
+  /** What a conditional write or delete compares (an S3 ETag); opaque to the engine. */
+  readonly revision?: string;
+  readonly modifiedAt?: string;
+}
+
+/** What a sink answers after a write: where the bytes are and what proves them. */
+export interface Written {
+  /** For people and reports: `s3://bucket/key`, a path. */
+  readonly location: string;
+  readonly size: number;
+  /** The checksums that the sink's store confirmed, not merely those that were sent. */
+  readonly checksums?: Checksums;
+  /** The store's version id, where it keeps versions. */
+  readonly version?: string;
+  /** What could not be carried over exactly, one sentence each. */
+  readonly notes?: readonly string[];
+}

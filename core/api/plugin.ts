@@ -1,0 +1,78 @@
+import type { z } from 'zod';
+import type { CredentialBroker } from './credentials.ts';
+import type { Logger } from './runtime.ts';
+import type { Sink } from './sink.ts';
+import type { Source } from './source.ts';
+import type { StateStore } from './state.ts';
+
+export type Stability = 'stable' | 'beta' | 'experimental';
+
+/** Base URLs of the clouds. Only whoever starts the process can change them, a pipeline cannot. */
+export interface Endpoints {
+  readonly gcs: string;
+  /** `undefined` leaves it to the AWS SDK. */
+  readonly s3: string | undefined;
+}
+
+/** What a plugin is given besides its own options. */
+export interface PluginContext {
+  readonly pipeline: string;
+  /** The folder of the pipeline file: relative paths begin here. */
+  readonly baseDir: string;
+  readonly credentials: CredentialBroker;
+  readonly endpoints: Endpoints;
+  readonly log: Logger;
+  now(): number;
+}
+
+interface Definition {
+  /** What a pipeline writes behind `use:`. */
+  readonly name: string;
+  /** One sentence. */
+  readonly summary: string;
+  readonly stability: Stability;
+  /** One schema gives the type, the validation, the JSON Schema and the option table. */
+  readonly config: z.ZodObject;
+}
+
+/**
+ * `create` never touches the network, so `validate` works offline and cold starts stay short. (Method syntax on
+ * purpose: definitions with a narrower config stay assignable.)
+ */
+export interface SourceDefinition extends Definition {
+  readonly kind: 'source';
+  create(config: object, context: PluginContext): Source;
+}
+
+export interface SinkDefinition extends Definition {
+  readonly kind: 'sink';
+  create(config: object, context: PluginContext): Sink;
+}
+
+export interface StateDefinition extends Definition {
+  readonly kind: 'state';
+  create(config: object, context: PluginContext): StateStore;
+}
+
+export type PluginDefinition = SourceDefinition | SinkDefinition | StateDefinition;
+
+type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stability'> & {
+  readonly stability?: Stability;
+  readonly config: Schema;
+  create(config: z.output<Schema>, context: PluginContext): Made;
+};
+
+/** Defines a source plugin; `config` in `create` has the type of the schema's output. */
+export function defineSource<Schema extends z.ZodObject>(definition: Typed<Schema, Source>): SourceDefinition {
+  return { stability: 'beta', ...definition, kind: 'source' };
+}
+
+/** Defines a sink plugin. */
+export function defineSink<Schema extends z.ZodObject>(definition: Typed<Schema, Sink>): SinkDefinition {
+  return { stability: 'beta', ...definition, kind: 'sink' };
+}
+
+/** Defines a state store. */
+export function defineState<Schema extends z.ZodObject>(definition: Typed<Schema, StateStore>): StateDefinition {
+  return { stability: 'beta', ...definition, kind: 'state' };
+}

@@ -1,0 +1,45 @@
+import type { Content, MemoryBudget } from './bytes.ts';
+import type { Check } from './check.ts';
+import type { ErrorCode } from './error-codes.ts';
+import type { Item, StoredObject, Written } from './item.ts';
+
+/** Why a sink cannot hold an item. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/**
+ * What the plan saw under the key. A sink that can makes its write conditional on it and answers a difference with
+ * `conflict`; `undefined` means that nobody looked.
+ */
+export type Expected = 'absent' | StoredObject | undefined;
+
+export interface WriteOptions {
+  readonly signal: AbortSignal;
+  readonly memory: MemoryBudget;
+  readonly expected: Expected;
+}
+
+/**
+ * Stores. The engine makes one for a run, may call its methods concurrently, and disposes it at the end.
+ */
+export interface Sink extends Partial<AsyncDisposable> {
+  /** For people and reports: `s3://bucket/prefix`. */
+  readonly location: string;
+  /** Says by name, and without any request, that an item cannot be held exactly as it is. */
+  refuses?(item: Item): Refusal | undefined;
+  /** UTF-8 byte order of the keys, each once. Without `list` the engine asks `stat` key by key. */
+  list?(options: { readonly signal: AbortSignal; readonly after?: string }): AsyncIterable<StoredObject>;
+  /** All that is known of one object, its checksums included; undefined when there is none. */
+  stat?(key: string, options: { readonly signal: AbortSignal }): Promise<StoredObject | undefined>;
+  /**
+   * All or nothing: a reader sees the old object or the new one, never half; a failed or aborted write leaves
+   * neither an object nor an upload behind, and has tidied up when its promise settles.
+   */
+  write(item: Item, content: Content, options: WriteOptions): Promise<Written>;
+  /** Deletes exactly this revision, or answers `conflict`. */
+  delete?(object: StoredObject, options: { readonly signal: AbortSignal }): Promise<void>;
+  check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
+}

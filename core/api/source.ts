@@ -1,0 +1,48 @@
+import type { ByteRange, ByteStream } from './bytes.ts';
+import type { Check } from './check.ts';
+import type { Item } from './item.ts';
+
+/** What a listing is for. A source whose listing costs money or starts a job answers `survey` with nothing. */
+export type Purpose = 'run' | 'plan' | 'survey';
+
+export interface RunContext {
+  readonly pipeline: string;
+  /** Survives pauses and retries. */
+  readonly runId: string;
+  readonly purpose: Purpose;
+}
+
+export interface ListOptions {
+  readonly signal: AbortSignal;
+  /** Only items whose key sorts after this one, in UTF-8 byte order. */
+  readonly after?: string;
+  readonly run: RunContext;
+}
+
+/**
+ * Lists and reads. The engine makes one for a run, may call its methods concurrently, and disposes it at the end.
+ * A source does not retry whole items, does not log per item and does not read the environment.
+ */
+export interface Source extends Partial<AsyncDisposable> {
+  /** For people and reports: `gs://bucket/prefix`. */
+  readonly location: string;
+  /**
+   * Lists lazily in UTF-8 byte order of the keys, each key once; asks for a page only when the engine wants more.
+   * May throw a BrokerError `pending` while a job still runs: the run pauses.
+   */
+  list(options: ListOptions): AsyncIterable<Item>;
+  /**
+   * Opens the bytes of the very version that was listed, or fails with `source_changed` or `source_gone`. May be
+   * called again and, where `ranges` is true, for ranges in parallel. A broken connection is resumed inside.
+   */
+  open(item: Item, options: { readonly signal: AbortSignal; readonly range?: ByteRange }): Promise<ByteStream>;
+  readonly ranges?: boolean;
+  /** Proves access without reading data. */
+  check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
+  /** Called once after a run whose data is durable: delete staging, move bookmarks. */
+  finish?(options: {
+    readonly outcome: 'complete' | 'partial' | 'failed';
+    readonly run: RunContext;
+    readonly signal: AbortSignal;
+  }): Promise<void>;
+}

@@ -1,0 +1,26 @@
+import type { JsonValue } from './json.ts';
+
+/** Names one saved value; changes with every save. */
+export type Revision = string & { readonly __brand: 'Revision' };
+
+export interface Saved {
+  readonly value: JsonValue;
+  readonly revision: Revision;
+}
+
+/**
+ * Keeps what must outlive a process. Every save is compare-and-swap: of two writers that saw the same revision one
+ * wins, and the other gets `state_conflict`. A saved value is durable when the promise resolves.
+ */
+export interface StateStore extends Partial<AsyncDisposable> {
+  /** @throws BrokerError `state_unreadable` when something is there that this store did not write whole. */
+  load(key: string, options: { readonly signal: AbortSignal }): Promise<Saved | undefined>;
+  /** @param expected the revision that was loaded, or undefined when nothing was there. */
+  save(
+    key: string,
+    value: JsonValue,
+    expected: Revision | undefined,
+    options: { readonly signal: AbortSignal },
+  ): Promise<Revision>;
+  delete(key: string, expected: Revision, options: { readonly signal: AbortSignal }): Promise<void>;
+}
