@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
+import { BrokerError } from '../api/errors.ts';
+import type { Revision, StateStore } from '../api/state.ts';
+import { Tally } from './report.ts';
+
+const VERSION = 1;
+const count = z.number().int().nonnegative();
+
+const failure = z.strictObject({
+  key: z.string(),
+  sink: z.string().exactOptional(),
+  code: z.custom<ErrorCode>((value) => typeof value === 'string' && Object.hasOwn(ERROR_CODES, value)),
+  message: z.string(),
+  hint: z.string(),
+});
+
+const schema = z.strictObject({
+  version: z.literal(VERSION),
+  pipeline: z.string(),
+  /** Of the sources and sinks: a cursor means nothing in another listing. */
+  fingerprint: z.string(),
+  runId: z.string(),
+  /** Everything up to and including this key is finished. */
+  cursor: z.string().exactOptional(),
+  tally: z.strictObject({
+    items: z.strictObject({ written: count, unchanged: count, deleted: count, refused: count, failed: count }),
+    bytes: count,
+    durationMs: z.number().nonnegative(),
+    failures: z.array(failure),
+    failuresOmitted: count,
+  }),
+});
+
+/** What a paused run needs to go on. */
+export interface Checkpoint {
+  readonly runId: string;
+  readonly cursor: string | undefined;
+  readonly tally: Tally;
+}
+
+/** Keeps the checkpoint of one pipeline in a state store. */
+export class CheckpointFile {
+  readonly #store: StateStore;
+  readonly #pipeline: string;
+  readonly #fingerprint: string;
+  #revision: Revision | undefined;
+
+  constructor(store: StateStore, pipeline: string, fingerprint: string) {
+    this.#store = store;
+    this.#pipeline = pipeline;
+    this.#fingerprint = fingerprint;
+  }
+
+  /**
+   * @param reset forget what is there.
+   * @throws BrokerError `state_unreadable` when it is not a checkpoint of this very pipeline: it is never guessed at.
+   */
+  async load(reset: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
+    const saved = await this.#store.load(this.#pipeline, { signal });
+    if (saved === undefined) return undefined;
+    this.#revision = saved.revision;
+    if (reset) return undefined;
+    const { version } = z.object({ version: z.number() }).catch({ version: 0 }).parse(saved.value);
+    if (version > VERSION) throw unreadable(`it is of version ${version}, this release knows ${VERSION}`);
+    const parsed = schema.safeParse(saved.value);
+    if (!parsed.success) throw unreadable('it does not have the form of a checkpoint');
+    if (parsed.data.pipeline !== this.#pipeline)
+      throw unreadable(`it belongs to the pipeline "${parsed.data.pipeline}"`);
+    if (parsed.data.fingerprint !== this.#fingerprint)
+      throw unreadable('the source or the sink of the pipeline was changed since');
+    const { runId, cursor, tally } = parsed.data;
+    return { runId, cursor, tally: Object.assign(new Tally(), tally) };
+  }
+
+  async save({ runId, cursor, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
+    const value = {
+      version: VERSION,
+      pipeline: this.#pipeline,
+      fingerprint: this.#fingerprint,
+      runId,
+      ...(cursor === undefined ? {} : { cursor }),
+      tally: tally.toJson(),
+    };
+    this.#revision = await this.#store.save(this.#pipeline, value, this.#revision, { signal });
+  }
+
+  /** A complete run starts over the next time: a cursor is a place in a listing, not a point in time. */
+  async clear(signal: AbortSignal): Promise<void> {
+    if (this.#revision !== undefined) await this.#store.delete(this.#pipeline, this.#revision, { signal });
+    this.#revision = undefined;
+  }
+}
+
+const unreadable = (why: string): BrokerError =>
+  new BrokerError('state_unreadable', `the saved checkpoint cannot be used: ${why}`);

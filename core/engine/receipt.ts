@@ -1,0 +1,34 @@
+import type { ErrorCode } from '../api/error-codes.ts';
+import type { Checksums } from '../api/item.ts';
+import type { Action } from './plan.ts';
+
+export type Outcome = 'written' | 'unchanged' | 'deleted' | 'refused' | 'failed';
+
+/** What happened to one (item, sink) pair. Plain data. */
+export interface Receipt {
+  readonly outcome: Outcome;
+  readonly key: string;
+  /** The item's id at the source. */
+  readonly id: string;
+  readonly source: number;
+  readonly sink: number;
+  readonly reason: string;
+  readonly bytes: number;
+  /** How often the transfer was tried. */
+  readonly attempts: number;
+  readonly durationMs: number;
+  readonly location?: string;
+  readonly checksums?: Checksums;
+  readonly version?: string;
+  readonly notes?: readonly string[];
+  readonly failure?: { readonly code: ErrorCode; readonly message: string; readonly hint: string };
+}
+
+/** The receipt of an action that needs no transfer. */
+export function receiptOf(action: Action): Receipt {
+  const { item, source, sink, reason } = action;
+  const base = { key: item.key, id: item.id, source, sink, reason, bytes: 0, attempts: 0, durationMs: 0 };
+  if (action.action !== 'refuse') return { ...base, outcome: 'unchanged' };
+  const failure = { code: action.code ?? 'internal', message: reason, hint: action.hint ?? '' };
+  return { ...base, outcome: 'refused', failure };
+}

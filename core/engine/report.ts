@@ -1,0 +1,65 @@
+import type { ErrorCode } from '../api/error-codes.ts';
+import type { JsonValue } from '../api/json.ts';
+import type { Outcome, Receipt } from './receipt.ts';
+
+export type RunOutcome = 'complete' | 'partial' | 'failed' | 'paused';
+
+export interface Failure {
+  readonly key: string;
+  /** Where it should have gone, when the pipeline has several sinks. */
+  readonly sink?: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What a person, a Lambda caller and Step Functions read. */
+export interface Report {
+  readonly pipeline: string;
+  readonly runId: string;
+  readonly outcome: RunOutcome;
+  readonly items: Readonly<Record<Outcome, number>>;
+  /** Bytes written. */
+  readonly bytes: number;
+  readonly durationMs: number;
+  readonly failures: readonly Failure[];
+  /** How many more failures there were than are listed; each has its line in the log. */
+  readonly failuresOmitted?: number;
+  /** What ended or paused the run, when it was not the end of the listing. */
+  readonly error?: Omit<Failure, 'key'>;
+}
+
+/** A report names at most so many failures, so that it stays small whatever happens. */
+const MOST_FAILURES = 1000;
+
+/** The running sum of receipts. It survives a pause as plain data, so a resumed run's report tells of the whole run. */
+export class Tally {
+  readonly items: Record<Outcome, number> = { written: 0, unchanged: 0, deleted: 0, refused: 0, failed: 0 };
+  bytes = 0;
+  durationMs = 0;
+  failures: Failure[] = [];
+  failuresOmitted = 0;
+
+  add(receipt: Receipt, sink: string | undefined): void {
+    this.items[receipt.outcome]++;
+    this.bytes += receipt.bytes;
+    if (receipt.failure === undefined) return;
+    if (this.failures.length >= MOST_FAILURES) this.failuresOmitted++;
+    else this.failures.push({ key: receipt.key, ...(sink === undefined ? {} : { sink }), ...receipt.failure });
+  }
+
+  get clean(): boolean {
+    return this.items.failed === 0 && this.items.refused === 0;
+  }
+
+  toJson(): JsonValue {
+    const { items, bytes, durationMs, failures, failuresOmitted } = this;
+    return {
+      items: { ...items },
+      bytes,
+      durationMs,
+      failures: failures.map((failure) => ({ ...failure })),
+      failuresOmitted,
+    };
+  }
+}

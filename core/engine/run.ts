@@ -1,0 +1,160 @@
+import { randomUUID } from 'node:crypto';
+import { asBrokerError, BrokerError } from '../api/errors.ts';
+import type { RetryPolicy } from '../api/retry.ts';
+import type { Runtime } from '../api/runtime.ts';
+import type { Sink } from '../api/sink.ts';
+import type { RunContext, Source } from '../api/source.ts';
+import type { StateStore } from '../api/state.ts';
+import { CheckpointFile } from './checkpoint.ts';
+import type { Compare } from './compare.ts';
+import { Crc32cPool } from './crc32c.ts';
+import { FairMemoryBudget } from './memory.ts';
+import { type Action, plan } from './plan.ts';
+import type { Receipt } from './receipt.ts';
+import { type Report, type RunOutcome, Tally } from './report.ts';
+import { transfer } from './transfer.ts';
+import { type Mark, Watermark } from './watermark.ts';
+import { forEachConcurrently } from './workers.ts';
+
+/** A pipeline with everything made that it names. */
+export interface Job {
+  readonly pipeline: string;
+  readonly fingerprint: string;
+  readonly sources: readonly Source[];
+  readonly sinks: readonly Sink[];
+  readonly compare: Compare;
+  readonly concurrency: number;
+  /** Bytes that all transfers together may buffer. */
+  readonly memory: number;
+  readonly retry: RetryPolicy;
+  readonly state: StateStore;
+}
+
+/** What a run tells while it is under way. Calls are cheap and never awaited. */
+export interface Observer {
+  /** A run began, or goes on. */
+  started?(run: { readonly runId: string; readonly resumed: boolean }): void;
+  /** Bytes that arrived; negative when a failed try is begun anew. */
+  bytes?(count: number): void;
+  receipt?(receipt: Receipt, action: Action): void;
+}
+
+export interface RunOptions {
+  readonly runtime: Runtime;
+  readonly observer?: Observer;
+  readonly resetState?: boolean;
+}
+
+/** The checkpoint is saved at most this often, so a killed process repeats little and state costs little. */
+const CHECKPOINT_EVERY_MS = 5000;
+/** Saving the checkpoint of a stopped run must end although the run's own signal has fired. */
+const CLOSING_MS = 10_000;
+/** A platform that ends the process gets its clean stop this long before. */
+const STOP_BEFORE_MS = 20_000;
+
+interface Task {
+  readonly action: Action;
+  readonly mark: Mark;
+}
+
+/** Lists, compares, transfers; answers with the report. Throws only when not even a report can be given. */
+export async function run(job: Job, { runtime, observer = {}, resetState = false }: RunOptions): Promise<Report> {
+  const started = runtime.now();
+  const file = new CheckpointFile(job.state, job.pipeline, job.fingerprint);
+  const checkpoint = await file.load(resetState, runtime.signal);
+  const runId = checkpoint?.runId ?? randomUUID();
+  const tally = checkpoint?.tally ?? new Tally();
+  const before = tally.durationMs;
+  const watermark = new Watermark(checkpoint?.cursor);
+  const context: RunContext = { pipeline: job.pipeline, runId, purpose: 'run' };
+  observer.started?.({ runId, resumed: checkpoint !== undefined });
+
+  let savedAt = started;
+  const save = async (signal: AbortSignal): Promise<void> => {
+    savedAt = runtime.now();
+    tally.durationMs = before + savedAt - started;
+    await file.save({ runId, cursor: watermark.value, tally }, signal);
+  };
+  const many = job.sinks.length > 1;
+  const work = async ({ action, mark }: Task): Promise<void> => {
+    const receipt = await transfer(action, { ...job, ...shared, signal: runtime.signal });
+    tally.add(receipt, many ? job.sinks[action.sink]?.location : undefined);
+    mark.done();
+    observer.receipt?.(receipt, action);
+    if (runtime.now() - savedAt >= CHECKPOINT_EVERY_MS) await save(runtime.signal);
+  };
+  const shared = {
+    memory: new FairMemoryBudget(job.memory),
+    hashers: new Crc32cPool(),
+    log: runtime.log,
+    now: () => runtime.now(),
+    onBytes: (count: number) => observer.bytes?.(count),
+  };
+
+  let ended: BrokerError | undefined;
+  try {
+    const actions = plan({ ...job, run: context, signal: runtime.signal, after: checkpoint?.cursor });
+    await forEachConcurrently(tasks(actions, watermark, runtime), job.concurrency, work);
+    if (mustStop(runtime)) ended = new BrokerError('stopped', 'the run was stopped before its end');
+  } catch (thrown) {
+    ended = runtime.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+  }
+
+  let outcome = outcomeOf(ended, tally);
+  try {
+    const closing = AbortSignal.timeout(CLOSING_MS);
+    if (outcome === 'complete' || outcome === 'partial') await file.clear(closing);
+    else if (ended?.code !== 'state_conflict') await save(closing);
+    if (outcome !== 'paused') await finish(job, context, outcome, closing);
+  } catch (thrown) {
+    // What was transferred is in the report; that it could not be closed must be there too.
+    ended = asBrokerError(thrown);
+    outcome = 'failed';
+  }
+  return {
+    pipeline: job.pipeline,
+    runId,
+    outcome,
+    items: tally.items,
+    bytes: tally.bytes,
+    durationMs: before + runtime.now() - started,
+    failures: tally.failures,
+    ...(tally.failuresOmitted > 0 ? { failuresOmitted: tally.failuresOmitted } : {}),
+    ...(ended === undefined ? {} : { error: { code: ended.code, message: ended.message, hint: ended.hint } }),
+  };
+}
+
+const mustStop = (runtime: Runtime): boolean =>
+  runtime.stop.aborted || runtime.signal.aborted || runtime.timeLeftMs() < STOP_BEFORE_MS;
+
+async function* tasks(
+  actions: AsyncGenerator<readonly Action[]>,
+  watermark: Watermark,
+  runtime: Runtime,
+): AsyncGenerator<Task> {
+  try {
+    while (!mustStop(runtime)) {
+      const next = await actions.next();
+      if (next.done === true) return;
+      const mark = watermark.begin(next.value[0]?.item.key ?? '', next.value.length);
+      for (const action of next.value) yield { action, mark };
+    }
+  } finally {
+    await actions.return(undefined);
+  }
+}
+
+function outcomeOf(ended: BrokerError | undefined, tally: Tally): RunOutcome {
+  if (ended !== undefined) return ended.next === 'wait' ? 'paused' : 'failed';
+  if (tally.clean) return 'complete';
+  return tally.items.written + tally.items.unchanged + tally.items.deleted > 0 ? 'partial' : 'failed';
+}
+
+async function finish(
+  job: Job,
+  run: RunContext,
+  outcome: 'complete' | 'partial' | 'failed',
+  signal: AbortSignal,
+): Promise<void> {
+  for (const source of job.sources) await source.finish?.({ outcome, run, signal });
+}

@@ -1,0 +1,95 @@
+import type { Content, MemoryBudget } from '../api/bytes.ts';
+import { asBrokerError, BrokerError } from '../api/errors.ts';
+import type { Written } from '../api/item.ts';
+import { type RetryPolicy, retry } from '../api/retry.ts';
+import type { Logger } from '../api/runtime.ts';
+import type { Expected, Sink } from '../api/sink.ts';
+import type { Source } from '../api/source.ts';
+import { contentOf } from './content.ts';
+import type { Crc32cPool } from './crc32c.ts';
+import type { Action } from './plan.ts';
+import { type Receipt, receiptOf } from './receipt.ts';
+
+export interface TransferOptions {
+  readonly sources: readonly Source[];
+  readonly sinks: readonly Sink[];
+  readonly signal: AbortSignal;
+  readonly memory: MemoryBudget;
+  readonly hashers: Crc32cPool;
+  readonly retry: RetryPolicy;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly onBytes: (bytes: number) => void;
+}
+
+/**
+ * Carries one action out and answers with its receipt; an item that fails is a receipt too.
+ *
+ * @throws BrokerError only for what ends or pauses the run.
+ */
+export async function transfer(action: Action, options: TransferOptions): Promise<Receipt> {
+  if (action.action === 'skip' || action.action === 'refuse') return receiptOf(action);
+  const source = options.sources[action.source];
+  const sink = options.sinks[action.sink];
+  if (source === undefined || sink === undefined)
+    throw new BrokerError('internal', 'the action names no such endpoint');
+  const started = options.now();
+  let attempts = 0;
+  const base = { ...receiptOf({ ...action, action: 'skip' }), durationMs: 0 };
+  const closing = (): { attempts: number; durationMs: number } => ({ attempts, durationMs: options.now() - started });
+  try {
+    const written = await retry(
+      (attempt) => {
+        attempts = attempt;
+        return write(source, sink, action, options);
+      },
+      { policy: options.retry, signal: options.signal, onRetry: logRetry(action, options.log) },
+    );
+    return { ...base, ...proof(written), ...closing(), outcome: 'written', bytes: written.size };
+  } catch (thrown) {
+    const error = options.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+    if (error.next === 'run' || error.next === 'wait') throw error;
+    const failure = { code: error.code, message: error.message, hint: error.hint };
+    return { ...base, ...closing(), outcome: 'failed', failure };
+  }
+}
+
+const logRetry =
+  (action: Action, log: Logger) =>
+  (error: BrokerError, attempt: number, delayMs: number): void =>
+    log.info('retry', {
+      key: action.item.key,
+      code: error.code,
+      message: error.message,
+      attempt,
+      delayMs: Math.round(delayMs),
+    });
+
+async function write(source: Source, sink: Sink, action: Action, options: TransferOptions): Promise<Written> {
+  let delivered = 0;
+  const content: Content = contentOf(source, action.item, {
+    signal: options.signal,
+    hashers: options.hashers,
+    onBytes: (bytes) => {
+      delivered += bytes;
+      options.onBytes(bytes);
+    },
+  });
+  try {
+    const expected = expectation(action);
+    return await sink.write(action.item, content, { signal: options.signal, memory: options.memory, expected });
+  } catch (error) {
+    // Bytes of a try that failed are not progress.
+    options.onBytes(-delivered);
+    throw error;
+  }
+}
+
+const expectation = (action: Action): Expected => (action.looked ? (action.stored ?? 'absent') : undefined);
+
+const proof = ({ location, checksums, version, notes }: Written) => ({
+  location,
+  ...(checksums === undefined ? {} : { checksums }),
+  ...(version === undefined ? {} : { version }),
+  ...(notes === undefined || notes.length === 0 ? {} : { notes }),
+});

@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { BrokerError, systemErrorCode } from '../api/errors.ts';
+import type { JsonValue } from '../api/json.ts';
+import { defineState } from '../api/plugin.ts';
+import { pause } from '../api/retry.ts';
+import type { Revision, Saved, StateStore } from '../api/state.ts';
+
+const LOCK_TRIES = 100;
+const LOCK_PAUSE_MS = 20;
+/** A lock this old was left by a process that died: holding one takes milliseconds. */
+const LOCK_STALE_MS = 30_000;
+
+/** One file for each key. Replaced whole (temporary file, fsync, rename), so a crash leaves the old or the new. */
+export class FileState implements StateStore {
+  readonly #folder: string;
+  readonly #now: () => number;
+
+  constructor(folder: string, now: () => number = Date.now) {
+    this.#folder = folder;
+    this.#now = now;
+  }
+
+  async load(key: string): Promise<Saved | undefined> {
+    let text: string;
+    try {
+      text = await readFile(this.#path(key), 'utf8');
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return undefined;
+      throw unreadable(this.#path(key), systemErrorCode(error) ?? 'it cannot be read');
+    }
+    try {
+      const { savedBy, value } = envelope.parse(JSON.parse(text));
+      return { value, revision: savedBy as Revision };
+    } catch {
+      throw unreadable(this.#path(key), 'it is not JSON; it may have been cut off');
+    }
+  }
+
+  save(
+    key: string,
+    value: JsonValue,
+    expected: Revision | undefined,
+    options: { signal: AbortSignal },
+  ): Promise<Revision> {
+    const revision = randomUUID() as Revision;
+    return this.#locked(key, expected, options.signal, async () => {
+      const temporary = `${this.#path(key)}.${randomUUID()}.tmp`;
+      try {
+        await using handle = await open(temporary, 'wx', 0o600);
+        await handle.writeFile(`${JSON.stringify({ savedBy: revision, value })}\n`);
+        await handle.sync();
+        await rename(temporary, this.#path(key));
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+      return revision;
+    });
+  }
+
+  async delete(key: string, expected: Revision, options: { signal: AbortSignal }): Promise<void> {
+    await this.#locked(key, expected, options.signal, () => rm(this.#path(key)));
+  }
+
+  /** Compare and act are one step for every process: the lock is a file that only one of them can create. */
+  async #locked<T>(
+    key: string,
+    expected: Revision | undefined,
+    signal: AbortSignal,
+    act: () => Promise<T>,
+  ): Promise<T> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const lock = `${this.#path(key)}.lock`;
+    await this.#acquire(lock, signal);
+    try {
+      const found = await this.load(key);
+      if (found?.revision !== expected) {
+        throw new BrokerError('state_conflict', `${this.#path(key)} was saved by another run`);
+      }
+      return await act();
+    } finally {
+      await rm(lock, { force: true });
+    }
+  }
+
+  async #acquire(lock: string, signal: AbortSignal): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await using _created = await open(lock, 'wx', 0o600);
+        return;
+      } catch (error) {
+        if (systemErrorCode(error) !== 'EEXIST')
+          throw unreadable(lock, systemErrorCode(error) ?? 'it cannot be created');
+        const age = this.#now() - ((await stat(lock).catch(() => undefined))?.mtimeMs ?? this.#now());
+        if (age > LOCK_STALE_MS) await rm(lock, { force: true });
+        else if (attempt === LOCK_TRIES) throw new BrokerError('state_conflict', `${lock} is held by another run`);
+        else await pause(LOCK_PAUSE_MS, signal);
+      }
+    }
+  }
+
+  #path(key: string): string {
+    return join(this.#folder, `${encodeURIComponent(key)}.json`);
+  }
+}
+
+/** Each save has its own revision, though it may save the same value. */
+const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
+
+const unreadable = (path: string, why: string): BrokerError => new BrokerError('state_unreadable', `${path}: ${why}`);
+
+export const fileState = defineState({
+  name: 'file',
+  summary: 'Keeps the checkpoint in a folder of this machine, so a stopped or killed run goes on where it was.',
+  stability: 'stable',
+  config: z.strictObject({
+    path: z.string().min(1).describe('The folder, relative to the pipeline file. Made when missing.'),
+  }),
+  create: ({ path }, { baseDir, now }) => new FileState(resolve(baseDir, path), now),
+});
