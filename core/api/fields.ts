@@ -47,6 +47,15 @@ function readBytes(text: string, report: Report): number | undefined {
   return Math.round(Number(found[1]) * factor);
 }
 
+/** A whole number within limits. */
+export const integer = (min: number, max: number) => {
+  const error = ({ input }: { readonly input?: unknown }): string =>
+    typeof input === 'string' && /^\d+$/.test(input)
+      ? `must be an integer from ${min} to ${max}: remove the quotes`
+      : `must be an integer from ${min} to ${max}`;
+  return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+};
+
 /** `90s`, `15m`, `2h`, `500ms`; the value is milliseconds. */
 export const duration = () =>
   parsed((text, report) => {

@@ -5,6 +5,7 @@ import type { Sink } from './sink.ts';
 import type { Source } from './source.ts';
 import type { StateStore } from './state.ts';
 
+export type IdentityKind = 'gcp' | 'aws' | 'anonymous';
 export type Stability = 'stable' | 'beta' | 'experimental';
 
 /** Base URLs of the clouds. Only whoever starts the process can change them, a pipeline cannot. */
@@ -33,6 +34,8 @@ interface Definition {
   readonly stability: Stability;
   /** One schema gives the type, the validation, the JSON Schema and the option table. */
   readonly config: z.ZodObject;
+  /** The kinds of identity that its option `identity` may name. */
+  readonly identities?: readonly IdentityKind[];
 }
 
 /**
