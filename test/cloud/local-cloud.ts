@@ -1,0 +1,79 @@
+import { LocalAwsSts } from './aws-sts.ts';
+import { LocalGcs } from './gcs.ts';
+import { LocalGoogleSts, LocalIamCredentials } from './google-sts.ts';
+import { type AwsPrincipal, type GoogleToken, roleSession } from './principals.ts';
+import { LocalS3 } from './s3.ts';
+
+/** The workload identity provider that the local cloud begins with. */
+export const LOCAL_AUDIENCE =
+  '//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/aws/providers/isthmus';
+export const LOCAL_SERVICE_ACCOUNT = 'exports-reader@acme.iam.gserviceaccount.com';
+export const LOCAL_ROLE = 'exports';
+
+/**
+ * Google Cloud and AWS on loopback, strict enough to catch our mistakes: signatures, audiences, checksums and
+ * preconditions are verified. One role session of AWS, one provider that trusts the role, one service account that
+ * the role may impersonate.
+ */
+export interface LocalCloud extends AsyncDisposable {
+  readonly awsSts: LocalAwsSts;
+  readonly googleSts: LocalGoogleSts;
+  readonly iamCredentials: LocalIamCredentials;
+  readonly gcs: LocalGcs;
+  readonly s3: LocalS3;
+  /** The session that a Lambda with the role would have. */
+  readonly session: AwsPrincipal;
+  /** Base URLs, in the form in which a process is told of them (`ISTHMUS_ENDPOINTS`). */
+  readonly endpoints: Readonly<Record<'awsSts' | 'googleSts' | 'iamCredentials' | 'gcs' | 's3', string>>;
+  /** The environment of a Lambda that runs as the role against this cloud. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface LocalCloudOptions {
+  /** Milliseconds since the epoch; for tests of clocks. */
+  readonly now?: () => number;
+}
+
+/** Starts the local cloud; dispose it (`await using`) to stop it. */
+export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Promise<LocalCloud> {
+  const principals = new Map<string, AwsPrincipal>();
+  const tokens = new Map<string, GoogleToken>();
+  const session = roleSession(LOCAL_ROLE, 'isthmus-local');
+  principals.set(session.accessKeyId, session);
+
+  const awsSts = await new LocalAwsSts(principals, now).start();
+  const googleSts = await new LocalGoogleSts(tokens, principals, now).start();
+  const iamCredentials = await new LocalIamCredentials(tokens, now).start();
+  const gcs = await new LocalGcs(tokens, now).start();
+  const s3 = await new LocalS3(principals, now).start();
+
+  googleSts.providers.push({ audience: LOCAL_AUDIENCE, awsAccountId: session.account, roleName: LOCAL_ROLE });
+  const pool = LOCAL_AUDIENCE.replace(/\/providers\/.*/, '');
+  iamCredentials.workloadIdentityUsers.set(LOCAL_SERVICE_ACCOUNT, `principal:${pool}/`);
+  const endpoints = {
+    awsSts: awsSts.url,
+    googleSts: googleSts.url,
+    iamCredentials: iamCredentials.url,
+    gcs: gcs.url,
+    s3: s3.url,
+  };
+  return {
+    awsSts,
+    googleSts,
+    iamCredentials,
+    gcs,
+    s3,
+    session,
+    endpoints,
+    environment: {
+      ISTHMUS_ENDPOINTS: JSON.stringify(endpoints),
+      AWS_ACCESS_KEY_ID: session.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: session.secretAccessKey,
+      AWS_SESSION_TOKEN: session.sessionToken ?? '',
+      AWS_REGION: 'eu-west-1',
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([awsSts, googleSts, iamCredentials, gcs, s3].map((server) => server[Symbol.asyncDispose]()));
+    },
+  };
+}
