@@ -9,7 +9,7 @@ export interface ByteRange {
 
 /** A stream that hashes what it delivers. */
 export interface ContentStream extends ByteStream {
-  /** Base64 CRC32C of the bytes delivered so far. */
+  /** Base64 CRC32C of all its bytes; to be asked once the stream has ended. */
   crc32c(): string;
 }
 

@@ -141,7 +141,7 @@ function listedParts(xml: string, upload: S3Upload): S3Part[] {
     );
   }
   let last = 0;
-  return listed.map((text, index) => {
+  const parts = listed.map((text) => {
     const number = Number(element(text, 'PartNumber'));
     if (number <= last)
       throw s3Error(
@@ -162,10 +162,12 @@ function listedParts(xml: string, upload: S3Upload): S3Part[] {
         "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
       );
     }
-    if (part.size < SMALLEST_PART && index < listed.length - 1)
-      throw s3Error(400, 'EntityTooSmall', 'Your proposed upload is smaller than the minimum allowed size');
     return part;
   });
+  if (parts.slice(0, -1).some((part) => part.size < SMALLEST_PART)) {
+    throw s3Error(400, 'EntityTooSmall', 'Your proposed upload is smaller than the minimum allowed size');
+  }
+  return parts;
 }
 
 async function wholeChecksum(

@@ -1,0 +1,200 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, realpath, rename, rm, unlink } from 'node:fs/promises';
+import { dirname, join, resolve, sep } from 'node:path';
+import {
+  BrokerError,
+  type Content,
+  defineSink,
+  defineSource,
+  type Item,
+  type ListOptions,
+  type PluginContext,
+  type Refusal,
+  type Sink,
+  type Source,
+  type StoredObject,
+  systemErrorCode,
+  type WriteOptions,
+  type Written,
+  z,
+} from '../../core/api/index.ts';
+import { pathRefusal, TEMPORARY } from './paths.ts';
+import { lookAt, walk } from './walk.ts';
+
+const CHUNK = 256 * 1024;
+const refSchema = z.object({ revision: z.string() });
+
+class FileSource implements Source {
+  readonly location: string;
+  readonly ranges = true;
+  readonly #root: string;
+  readonly #context: PluginContext;
+
+  constructor(root: string, context: PluginContext) {
+    this.location = `file://${root}/`;
+    this.#root = root;
+    this.#context = context;
+  }
+
+  async *list({ after, signal }: ListOptions): AsyncGenerator<Item> {
+    const skipped = (key: string): void => this.#context.log.warn('not a regular file, left out', { key });
+    for await (const { key, size, modifiedMs, revision } of walk(this.#root, after, signal, skipped)) {
+      yield {
+        id: `${this.location}${key}#${revision}`,
+        key,
+        size,
+        modifiedAt: new Date(modifiedMs).toISOString(),
+        ref: { revision },
+      };
+    }
+  }
+
+  async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
+    const now = await lookAt(this.#root, item.key);
+    if (now === undefined) throw new BrokerError('source_gone', `${item.id} was deleted after it was listed`);
+    if (now.revision !== refSchema.parse(item.ref).revision)
+      throw new BrokerError('source_changed', `${item.id} was written to after it was listed`);
+    const bounds = range === undefined ? {} : { start: range.start, end: range.end - 1 };
+    if (range !== undefined && range.end <= range.start) return nothing();
+    return createReadStream(join(this.#root, item.key), { ...bounds, highWaterMark: CHUNK, signal });
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+class FileSink implements Sink {
+  readonly location: string;
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.location = `file://${root}/`;
+    this.#root = root;
+  }
+
+  refuses(item: Item): Refusal | undefined {
+    return pathRefusal(item.key);
+  }
+
+  async *list({ after, signal }: { signal: AbortSignal; after?: string }): AsyncGenerator<StoredObject> {
+    await mkdir(this.#root, { recursive: true });
+    for await (const found of walk(this.#root, after, signal, () => {})) yield stored(found);
+  }
+
+  async stat(key: string): Promise<StoredObject | undefined> {
+    const found = await lookAt(this.#root, key);
+    return found && stored(found);
+  }
+
+  async write(item: Item, content: Content, { signal, expected }: WriteOptions): Promise<Written> {
+    const path = join(this.#root, item.key);
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await this.#insideRoot(dirname(path));
+      return await this.#replace(path, item, content, expected, signal);
+    } catch (error) {
+      throw fileFailure(error, path);
+    }
+  }
+
+  async delete(object: StoredObject): Promise<void> {
+    const path = join(this.#root, object.key);
+    const now = await lookAt(this.#root, object.key);
+    if (now?.revision !== object.revision) throw new BrokerError('conflict', `${path} was changed after it was listed`);
+    await unlink(path);
+  }
+
+  /** Temporary file in the same folder, fsync, rename: a reader sees the old file or the new one. */
+  async #replace(
+    path: string,
+    item: Item,
+    content: Content,
+    expected: WriteOptions['expected'],
+    signal: AbortSignal,
+  ): Promise<Written> {
+    const temporary = join(dirname(path), `${randomUUID()}${TEMPORARY}`);
+    try {
+      const { size, crc32c } = await copy(temporary, content, signal);
+      const now = await lookAt(this.#root, item.key);
+      const unexpected =
+        expected === 'absent' ? now !== undefined : expected !== undefined && now?.revision !== expected.revision;
+      if (unexpected) throw new BrokerError('conflict', `${path} was changed after it was looked at`);
+      await rename(temporary, path);
+      return { location: `file://${path}`, size, checksums: { crc32c }, notes: lost(item) };
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  /** A link inside the folder must not lead a write out of it. */
+  async #insideRoot(folder: string): Promise<void> {
+    const [root, real] = await Promise.all([realpath(this.#root), realpath(folder)]);
+    if (real === root || real.startsWith(root + sep)) return;
+    throw new BrokerError('key_refused', `${folder} leads out of ${this.#root}`);
+  }
+}
+
+async function copy(path: string, content: Content, signal: AbortSignal): Promise<{ size: number; crc32c: string }> {
+  await using file = await open(path, 'wx');
+  const stream = await content.open();
+  let size = 0;
+  for await (const chunk of stream) {
+    signal.throwIfAborted();
+    for (let at = 0; at < chunk.byteLength; ) at += (await file.write(chunk, at)).bytesWritten;
+    size += chunk.byteLength;
+  }
+  await file.sync();
+  return { size, crc32c: stream.crc32c() };
+}
+
+const lost = (item: Item): string[] =>
+  item.headers !== undefined || item.metadata !== undefined ? ['a file keeps no content headers or metadata'] : [];
+
+const stored = ({
+  key,
+  size,
+  modifiedMs,
+  revision,
+}: {
+  key: string;
+  size: number;
+  modifiedMs: number;
+  revision: string;
+}): StoredObject => ({
+  key,
+  size,
+  complete: true,
+  revision,
+  modifiedAt: new Date(modifiedMs).toISOString(),
+});
+
+function fileFailure(error: unknown, path: string): unknown {
+  const code = systemErrorCode(error);
+  if (error instanceof BrokerError || code === undefined) return error;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new BrokerError('disk_full', `${path}: ${code}`);
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return new BrokerError('permission_denied', `${path}: ${code}`);
+  if (['EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY'].includes(code)) {
+    return new BrokerError('key_refused', `${path}: a file and a folder would have the same name`);
+  }
+  return error;
+}
+
+const config = z.strictObject({
+  path: z.string().min(1).describe('The folder, relative to the pipeline file.'),
+});
+
+export const fileSource = defineSource({
+  name: 'file',
+  summary: 'Files below a folder of this machine.',
+  config,
+  create: ({ path }, context) => new FileSource(resolve(context.baseDir, path), context),
+});
+
+export const fileSink = defineSink({
+  name: 'file',
+  summary: 'Files below a folder of this machine, each replaced whole. Compares by size: use `compare: size`.',
+  config,
+  create: ({ path }, context) => new FileSink(resolve(context.baseDir, path)),
+});

@@ -1,0 +1,45 @@
+import { BrokerError } from '../../core/api/index.ts';
+import { commonFailure, type FailedAnswer } from '../google/http.ts';
+import type { GcsConfig } from './config.ts';
+
+const denied = (what: string, permission: string, { message }: FailedAnswer, config: GcsConfig): BrokerError =>
+  new BrokerError('permission_denied', `${what}: HTTP 403: ${message}`, {
+    hint: /VPC Service Controls|organization'?s? policy/i.test(message)
+      ? 'A perimeter or an organisation policy refused the request: give its administrator the message above.'
+      : `Grant ${permission} (roles/storage.objectViewer) on gs://${config.bucket} to the identity "${config.identity}"; changes take a minute or more.`,
+  });
+
+/** What a failed listing means: it ends the run, so its errors are those of the bucket. */
+export function listFailure(config: GcsConfig, answer: FailedAnswer): BrokerError {
+  const what = `list gs://${config.bucket}/${config.prefix}`;
+  const common = commonFailure(what, answer) ?? requesterPays(what, answer);
+  if (common !== undefined) return common;
+  if (answer.status === 403) {
+    const error = denied(what, 'storage.objects.list', answer, config);
+    return new BrokerError('unauthenticated', error.message, { hint: error.hint });
+  }
+  if (answer.status === 404) {
+    return new BrokerError('bucket_missing', `gs://${config.bucket} does not exist`, {
+      hint: `Correct bucket: ${config.bucket} in the source.`,
+    });
+  }
+  return new BrokerError('invalid_config', `${what}: HTTP ${answer.status}: ${answer.message}`);
+}
+
+/** What a failed read of one object means; 404 is left to the caller, who can look whether it was replaced. */
+export function readFailure(what: string, config: GcsConfig, answer: FailedAnswer): BrokerError {
+  const common = commonFailure(what, answer) ?? requesterPays(what, answer);
+  if (common !== undefined) return common;
+  if (answer.status === 403) return denied(what, 'storage.objects.get', answer, config);
+  if (/customer-supplied encryption key/i.test(answer.message) || /EncryptedWithCustomer/.test(answer.reason)) {
+    return new BrokerError('source_encrypted', `${what}: ${answer.message}`);
+  }
+  return new BrokerError('invalid_request', `${what}: HTTP ${answer.status}: ${answer.message}`);
+}
+
+function requesterPays(what: string, answer: FailedAnswer): BrokerError | undefined {
+  if (answer.status !== 400 || !/requester pays/i.test(answer.message)) return undefined;
+  return new BrokerError('invalid_config', `${what}: ${answer.message}`, {
+    hint: 'Set userProject on the source: the project that pays for reading.',
+  });
+}

@@ -1,0 +1,82 @@
+import {
+  BrokerError,
+  type Check,
+  defineSource,
+  type Item,
+  type ListOptions,
+  type PluginContext,
+  type Source,
+} from '../../core/api/index.ts';
+import { GoogleClient } from '../google/http.ts';
+import { type GcsConfig, gcsConfig, mayReceiveTokens } from './config.ts';
+import { GcsListing } from './listing.ts';
+import { GcsReader } from './reader.ts';
+
+const READ_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_only';
+
+class GcsSource implements Source {
+  readonly location: string;
+  readonly ranges = true;
+  readonly #config: GcsConfig;
+  readonly #client: GoogleClient;
+  readonly #listing: GcsListing;
+  readonly #reader: GcsReader;
+
+  constructor(config: GcsConfig, context: PluginContext) {
+    this.location = `gs://${config.bucket}/${config.object ?? config.prefix}`;
+    this.#config = config;
+    const token = context.credentials.gcp(config.identity, [READ_SCOPE]);
+    const endpoint = config.endpoint ?? context.endpoints.gcs;
+    if (config.endpoint !== undefined && token !== undefined && !mayReceiveTokens(endpoint)) {
+      throw new BrokerError(
+        'invalid_config',
+        `endpoint ${new URL(endpoint).host} would receive the tokens of identity "${config.identity}"`,
+        {
+          hint: 'Use an identity of kind anonymous with this endpoint, or a googleapis.com endpoint.',
+        },
+      );
+    }
+    if (config.object !== undefined && config.prefix !== '') {
+      throw new BrokerError('invalid_config', 'object and prefix cannot be used together', {
+        hint: 'Name the object in full and leave prefix out.',
+      });
+    }
+    this.#client = new GoogleClient({ endpoint, token, now: context.now });
+    this.#listing = new GcsListing(this.#client, config);
+    this.#reader = new GcsReader(this.#client, config, this.#listing);
+  }
+
+  async *list({ after, signal }: ListOptions): AsyncGenerator<Item> {
+    const { object } = this.#config;
+    if (object === undefined) return yield* this.#listing.items(after, signal);
+    if (after !== undefined) return;
+    const item = await this.#listing.one(object, signal);
+    if (item === undefined) {
+      throw new BrokerError('invalid_config', `gs://${this.#config.bucket}/${object} does not exist`, {
+        hint: 'Correct object in the source.',
+      });
+    }
+    yield item;
+  }
+
+  open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
+    return this.#reader.open(item, range, signal);
+  }
+
+  async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
+    for await (const _ of this.#listing.items(undefined, signal)) break;
+    return [{ name: 'list', verdict: 'pass', detail: this.location }];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client[Symbol.dispose]();
+  }
+}
+
+export const gcs = defineSource({
+  name: 'gcs',
+  summary: 'Objects of a Google Cloud Storage bucket, read as they are stored and pinned to their generation.',
+  config: gcsConfig,
+  identities: ['gcp', 'anonymous'],
+  create: (config, context) => new GcsSource(config, context),
+});

@@ -1,0 +1,69 @@
+import { byteSize, endpointUrl, identityName, integer, keyPrefix, s3Bucket, z } from '../../core/api/index.ts';
+
+const STORAGE_CLASSES = [
+  'STANDARD',
+  'STANDARD_IA',
+  'ONEZONE_IA',
+  'INTELLIGENT_TIERING',
+  'GLACIER_IR',
+  'GLACIER',
+  'DEEP_ARCHIVE',
+  'REDUCED_REDUNDANCY',
+] as const;
+
+const kmsKey = z
+  .string()
+  .regex(
+    /^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key\/[\w-]+|alias\/[\w/-]+)|alias\/[\w/-]+|[0-9a-f-]{36}|mrk-[0-9a-f]+)$/,
+    'must be a key id, a key ARN, or an alias that begins with "alias/"',
+  );
+
+export const s3Config = z.strictObject({
+  bucket: s3Bucket().describe('The bare name of the bucket.'),
+  identity: identityName().optional().describe('An identity of kind `aws`. Default: the ambient credentials.'),
+  prefix: keyPrefix().default('').describe('Put before every key.'),
+  region: z
+    .string()
+    .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be a region such as eu-west-1')
+    .optional()
+    .describe('Of the bucket. Default: the region of the environment.'),
+  storageClass: z.enum(STORAGE_CLASSES).optional().describe('Default: STANDARD.'),
+  encryption: z
+    .enum(['AES256', 'aws:kms', 'aws:kms:dsse'])
+    .optional()
+    .describe('Server-side encryption. Default: what the bucket is set to.'),
+  kmsKeyId: kmsKey.optional().describe('For `aws:kms`; needs kms:GenerateDataKey and, for large objects, kms:Decrypt.'),
+  bucketKey: z.boolean().optional().describe('Use an S3 Bucket Key, which saves KMS requests.'),
+  tags: z
+    .record(z.string().min(1).max(128), z.string().max(256))
+    .refine((tags) => Object.keys(tags).length <= 10, 'S3 holds at most 10 tags')
+    .optional()
+    .describe('Put on every object; needs s3:PutObjectTagging.'),
+  expectedBucketOwner: z
+    .string()
+    .regex(/^\d{12}$/, 'must be an account id of 12 digits, in quotes')
+    .optional()
+    .describe('The account that must own the bucket; recommended.'),
+  metadata: z.enum(['carry', 'drop']).default('carry').describe('What becomes of user metadata.'),
+  conditional: z
+    .boolean()
+    .default(true)
+    .describe('Make every write conditional on what the plan saw. Off only for servers without it.'),
+  proof: z
+    .enum(['checksum', 'size'])
+    .default('checksum')
+    .describe('What counts as proof: a checksum that the store confirmed, or, for servers without, the size alone.'),
+  partSize: byteSize({ min: '5MiB', max: '5GiB' })
+    .default(8 * 2 ** 20)
+    .describe(
+      'Of multipart uploads; raised for objects that would need more than 10,000 parts. Up to this size an object is one PUT.',
+    ),
+  partConcurrency: integer(1, 32).default(4).describe('Parts of one object in flight at once.'),
+  endpoint: endpointUrl().optional().describe('Another server that speaks S3.'),
+  forcePathStyle: z
+    .boolean()
+    .optional()
+    .describe('`endpoint/bucket/key` instead of `bucket.endpoint/key`. Default: on when an endpoint is given.'),
+});
+
+export type S3Config = z.output<typeof s3Config>;

@@ -1,0 +1,111 @@
+import {
+  asBrokerError,
+  BrokerError,
+  type ErrorCode,
+  NETWORK_ERRORS,
+  parseRetryAfter,
+  safeText,
+  systemErrorCode,
+} from '../../core/api/index.ts';
+import type { S3Config } from './config.ts';
+
+/** What an error of the AWS SDK shows of itself; everything else in it stays there. */
+interface SdkError {
+  readonly name: string;
+  readonly message: string;
+  readonly status: number | undefined;
+  readonly region: string | undefined;
+  readonly retryAfter: string | undefined;
+}
+
+function read(error: unknown): SdkError {
+  const { name = 'Error', message = '' } = error as Partial<Error>;
+  const { $metadata, $response, Region } = error as {
+    $metadata?: { httpStatusCode?: number };
+    $response?: { headers?: Record<string, string> };
+    Region?: string;
+  };
+  const headers = $response?.headers ?? {};
+  return {
+    name,
+    message,
+    status: $metadata?.httpStatusCode,
+    region: Region ?? headers['x-amz-bucket-region'],
+    retryAfter: headers['retry-after'],
+  };
+}
+
+const BY_NAME: Readonly<Record<string, ErrorCode>> = {
+  SlowDown: 'throttled',
+  ThrottlingException: 'throttled',
+  RequestTimeout: 'timeout',
+  TimeoutError: 'timeout',
+  BadDigest: 'checksum_mismatch',
+  XAmzContentSHA256Mismatch: 'checksum_mismatch',
+  IncompleteBody: 'network',
+  NoSuchBucket: 'bucket_missing',
+  PreconditionFailed: 'conflict',
+  ConditionalRequestConflict: 'write_conflict',
+  NoSuchUpload: 'write_conflict',
+  ExpiredToken: 'unauthenticated',
+  InvalidAccessKeyId: 'unauthenticated',
+  InvalidToken: 'unauthenticated',
+  SignatureDoesNotMatch: 'unauthenticated',
+  RequestTimeTooSkewed: 'unauthenticated',
+  KeyTooLongError: 'key_refused',
+  MetadataTooLarge: 'metadata_refused',
+  EntityTooLarge: 'too_large',
+};
+
+const WRONG_REGION = new Set([
+  'PermanentRedirect',
+  'AuthorizationHeaderMalformed',
+  'IllegalLocationConstraintException',
+]);
+
+/**
+ * An error of the AWS SDK as one of ours.
+ *
+ * @param doing for the message: `write s3://bucket/key`.
+ * @param permission the IAM action that a 403 is about.
+ */
+export function s3Failure(error: unknown, doing: string, permission: string, config: S3Config): BrokerError {
+  if (error instanceof BrokerError) return error;
+  const { name, message, status, region, retryAfter } = read(error);
+  if (name === 'AbortError') return new BrokerError('stopped', 'the run was stopped');
+  const retryAfterMs = parseRetryAfter(retryAfter, Date.now());
+  const what = `${doing}: ${status === undefined ? '' : `HTTP ${status} `}${name}: ${safeText(message)}`;
+  const fail = (code: ErrorCode, hint?: string): BrokerError =>
+    new BrokerError(code, what, {
+      ...(hint === undefined ? {} : { hint }),
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
+
+  if (WRONG_REGION.has(name) || status === 301) {
+    return fail('wrong_region', region === undefined ? undefined : `Set region: ${region} on the sink.`);
+  }
+  const code = BY_NAME[name];
+  if (code === 'bucket_missing') return fail(code, `Correct bucket: ${config.bucket} in the sink, or create it.`);
+  if (name === 'RequestTimeTooSkewed')
+    return fail('unauthenticated', 'Set the clock of this machine: it is wrong by more than 15 minutes.');
+  if (code !== undefined) return fail(code);
+  if (status === 403) return fail('permission_denied', deniedHint(message, permission, config));
+  if (status !== undefined && (status >= 500 || status === 408)) return fail('unavailable');
+  if (status === 429) return fail('throttled');
+  const system = systemErrorCode(error);
+  if (system !== undefined && NETWORK_ERRORS.has(system)) return new BrokerError('network', `${doing}: ${system}`);
+  if (name === 'CredentialsProviderError') return fail('no_credentials');
+  if (status !== undefined) return fail('invalid_request');
+  const other = asBrokerError(error);
+  return other.code === 'internal' ? fail('internal') : other;
+}
+
+function deniedHint(message: string, permission: string, config: S3Config): string {
+  if (/kms/i.test(message))
+    return 'Allow kms:GenerateDataKey and kms:Decrypt on the key, in its key policy and to the role.';
+  const owner =
+    config.expectedBucketOwner === undefined
+      ? ''
+      : `, and check that account ${config.expectedBucketOwner} owns the bucket`;
+  return `Allow ${permission} on arn:aws:s3:::${config.bucket}/${config.prefix}* to the role, in IAM and in the bucket policy${owner}.`;
+}

@@ -1,0 +1,150 @@
+import {
+  type Check,
+  defineSink,
+  type Item,
+  type PluginContext,
+  type Refusal,
+  type Sink,
+  type StoredObject,
+} from '../../core/api/index.ts';
+import { connectS3, type S3 } from './client.ts';
+import { type S3Config, s3Config } from './config.ts';
+import { s3Failure } from './errors.ts';
+import { s3Refusal } from './headers.ts';
+import { md5OfEtag, S3Writer } from './writer.ts';
+
+class S3Sink implements Sink {
+  readonly location: string;
+  readonly #config: S3Config;
+  readonly #context: PluginContext;
+  readonly #writer: S3Writer;
+  #s3: Promise<S3> | undefined;
+
+  constructor(config: S3Config, context: PluginContext) {
+    this.location = `s3://${config.bucket}/${config.prefix}`;
+    this.#config = config;
+    this.#context = context;
+    this.#writer = new S3Writer({
+      config,
+      connect: () => this.#connect(),
+      stat: (key, signal) => this.stat(key, { signal }),
+    });
+  }
+
+  refuses(item: Item): Refusal | undefined {
+    return s3Refusal(item, this.#config);
+  }
+
+  async *list({ after, signal }: { signal: AbortSignal; after?: string }): AsyncGenerator<StoredObject> {
+    const { sdk, client } = await this.#connect();
+    const { bucket, prefix } = this.#config;
+    let token: string | undefined;
+    do {
+      const page = await client
+        .send(
+          new sdk.ListObjectsV2Command({
+            Bucket: bucket,
+            ...this.#owner(),
+            // XML cannot carry every character that a key may hold.
+            EncodingType: 'url',
+            ...(prefix === '' ? {} : { Prefix: prefix }),
+            ...(token === undefined
+              ? after === undefined
+                ? {}
+                : { StartAfter: prefix + after }
+              : { ContinuationToken: token }),
+          }),
+          { abortSignal: signal },
+        )
+        .catch((error: unknown) => {
+          throw s3Failure(error, `list ${this.location}`, 's3:ListBucket', this.#config);
+        });
+      for (const entry of page.Contents ?? []) {
+        const key = decodeURIComponent((entry.Key ?? '').replaceAll('+', ' '));
+        const md5 = md5OfEtag(entry.ETag);
+        yield {
+          key: key.slice(prefix.length),
+          size: entry.Size ?? 0,
+          ...(md5 === undefined ? {} : { checksums: { md5 } }),
+          ...(entry.ETag === undefined ? {} : { revision: entry.ETag }),
+          ...(entry.LastModified === undefined ? {} : { modifiedAt: entry.LastModified.toISOString() }),
+        };
+      }
+      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+    } while (token !== undefined);
+  }
+
+  async stat(key: string, { signal }: { signal: AbortSignal }): Promise<StoredObject | undefined> {
+    const { sdk, client } = await this.#connect();
+    const { bucket, prefix } = this.#config;
+    const command = new sdk.HeadObjectCommand({
+      Bucket: bucket,
+      Key: prefix + key,
+      ...this.#owner(),
+      ChecksumMode: 'ENABLED',
+    });
+    try {
+      const head = await client.send(command, { abortSignal: signal });
+      const whole = head.ChecksumType === undefined || head.ChecksumType === 'FULL_OBJECT';
+      const md5 = head.ServerSideEncryption?.startsWith('aws:kms') === true ? undefined : md5OfEtag(head.ETag);
+      return {
+        key,
+        size: head.ContentLength ?? 0,
+        checksums: {
+          ...(head.ChecksumCRC32C !== undefined && whole ? { crc32c: head.ChecksumCRC32C } : {}),
+          ...(md5 === undefined ? {} : { md5 }),
+        },
+        complete: true,
+        ...(head.ETag === undefined ? {} : { revision: head.ETag }),
+      };
+    } catch (error) {
+      if ((error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode === 404) return undefined;
+      throw s3Failure(error, `look at s3://${bucket}/${prefix}${key}`, 's3:GetObject', this.#config);
+    }
+  }
+
+  write(...[item, content, options]: Parameters<Sink['write']>): ReturnType<Sink['write']> {
+    return this.#writer.write(item, content, options);
+  }
+
+  async delete(object: StoredObject, { signal }: { signal: AbortSignal }): Promise<void> {
+    const { sdk, client } = await this.#connect();
+    const { bucket, prefix, conditional } = this.#config;
+    const condition = conditional && object.revision !== undefined ? { IfMatch: object.revision } : {};
+    await client
+      .send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: prefix + object.key, ...this.#owner(), ...condition }), {
+        abortSignal: signal,
+      })
+      .catch((error: unknown) => {
+        throw s3Failure(error, `delete s3://${bucket}/${prefix}${object.key}`, 's3:DeleteObject', this.#config);
+      });
+  }
+
+  async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
+    for await (const _ of this.list({ signal })) break;
+    return [{ name: 'list', verdict: 'pass', detail: this.location }];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const s3 = await this.#s3?.catch(() => undefined);
+    s3?.client.destroy();
+  }
+
+  #connect(): Promise<S3> {
+    this.#s3 ??= connectS3(this.#config, this.#context);
+    return this.#s3;
+  }
+
+  #owner(): { ExpectedBucketOwner?: string } {
+    const { expectedBucketOwner } = this.#config;
+    return expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner };
+  }
+}
+
+export const s3 = defineSink({
+  name: 's3',
+  summary: 'Objects in an Amazon S3 bucket; S3 itself verifies each by the checksum that the source published.',
+  config: s3Config,
+  identities: ['aws'],
+  create: (config, context) => new S3Sink(config, context),
+});

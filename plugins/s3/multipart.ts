@@ -1,0 +1,213 @@
+import type { CompletedPart } from '@aws-sdk/client-s3';
+import { crc32 } from 'hash-wasm';
+import {
+  BrokerError,
+  type Content,
+  combineCrc32c,
+  EMPTY_CRC32C,
+  encodeCrc32c,
+  type Item,
+  type WriteOptions,
+} from '../../core/api/index.ts';
+import type { S3 } from './client.ts';
+import type { S3Config } from './config.ts';
+import { s3Failure } from './errors.ts';
+import { objectFields } from './headers.ts';
+import { type BufferPool, fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
+
+const CASTAGNOLI = 0x82f63b78;
+/** How long tidying up after a failed upload may take; the run's own signal may have fired by then. */
+const ABORT_MS = 15_000;
+
+export interface Target {
+  readonly Bucket: string;
+  readonly Key: string;
+  readonly ExpectedBucketOwner?: string;
+}
+
+interface Part {
+  readonly number: number;
+  readonly etag: string;
+  readonly crc32c: string;
+  readonly size: number;
+}
+
+export interface Completed {
+  readonly checksum: string | undefined;
+  readonly etag: string | undefined;
+  readonly version: string | undefined;
+  readonly size: number;
+  /** What the bytes that were read add up to. */
+  readonly crc32c: string;
+}
+
+/**
+ * One multipart upload: parts in parallel where the content can be read in ranges, each with its CRC32C, and the
+ * whole object's at the end. S3 verifies all of them. Aborted, and the abort waited for, whatever goes wrong.
+ *
+ * Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+ */
+export class MultipartUpload {
+  readonly #s3: S3;
+  readonly #config: S3Config;
+  readonly #target: Target;
+  readonly #buffers: BufferPool;
+
+  constructor(s3: S3, config: S3Config, target: Target, buffers: BufferPool) {
+    this.#s3 = s3;
+    this.#config = config;
+    this.#target = target;
+    this.#buffers = buffers;
+  }
+
+  async run(item: Item, content: Content, conditions: object, options: WriteOptions): Promise<Completed> {
+    const { sdk, client } = this.#s3;
+    // A part that fails ends the others.
+    const failed = new AbortController();
+    const signal = AbortSignal.any([options.signal, failed.signal]);
+    const created = await client.send(
+      new sdk.CreateMultipartUploadCommand({
+        ...this.#target,
+        ...objectFields(item, this.#config),
+        ChecksumAlgorithm: 'CRC32C',
+        ChecksumType: 'FULL_OBJECT',
+      }),
+      { abortSignal: signal },
+    );
+    const uploadId = created.UploadId ?? '';
+    try {
+      const parts = await this.#send(uploadId, item, content, { ...options, signal }, failed);
+      return await this.#complete(uploadId, item, parts, conditions, signal);
+    } catch (error) {
+      failed.abort();
+      await this.#abort(uploadId);
+      throw failed.signal.reason instanceof BrokerError ? failed.signal.reason : error;
+    }
+  }
+
+  async #send(
+    uploadId: string,
+    item: Item,
+    content: Content,
+    options: WriteOptions,
+    failed: AbortController,
+  ): Promise<Part[]> {
+    if (!content.ranges || content.size === undefined) return this.#sequential(uploadId, content, options);
+    const ranges = partRanges(content.size, partSizeOf(content.size, this.#config.partSize));
+    const parts: Part[] = [];
+    const worker = async (): Promise<void> => {
+      for (const { number, start, end } of ranges) {
+        using _lease = await options.memory.lease(this.#buffers.cost(end - start), options.signal);
+        const buffer = this.#buffers.take(end - start);
+        try {
+          const stream = await content.open({ start, end });
+          const size = await fill(buffer.subarray(0, end - start), stream);
+          parts.push(await this.#part(uploadId, number, buffer.subarray(0, size), stream.crc32c(), options.signal));
+        } finally {
+          this.#buffers.give(buffer, options.memory.total);
+        }
+      }
+    };
+    const workers = Array.from({ length: this.#config.partConcurrency }, () =>
+      worker().catch((error: unknown) => {
+        failed.abort(s3Failure(error, `write ${item.id}`, 's3:PutObject', this.#config));
+        throw error;
+      }),
+    );
+    // All of them are waited for: none may still send when the upload is aborted.
+    await Promise.allSettled(workers);
+    await Promise.all(workers);
+    return parts.sort((a, b) => a.number - b.number);
+  }
+
+  /** For content that can only be read from its beginning. */
+  async #sequential(uploadId: string, content: Content, options: WriteOptions): Promise<Part[]> {
+    const parts: Part[] = [];
+    const reader = new PartReader(await content.open());
+    try {
+      while (!reader.ended) {
+        const number = parts.length + 1;
+        const wanted =
+          content.size === undefined
+            ? growingPartSize(number, this.#config.partSize, options.memory.total)
+            : partSizeOf(content.size, this.#config.partSize);
+        using _lease = await options.memory.lease(this.#buffers.cost(wanted), options.signal);
+        const buffer = this.#buffers.take(wanted);
+        try {
+          const body = await reader.fill(buffer.subarray(0, wanted));
+          if (body.length === 0 && number > 1) break;
+          const sum = encodeCrc32c(Number.parseInt(await crc32(body, CASTAGNOLI), 16));
+          parts.push(await this.#part(uploadId, number, body, sum, options.signal));
+        } finally {
+          this.#buffers.give(buffer, options.memory.total);
+        }
+      }
+      return parts;
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async #part(uploadId: string, number: number, body: Buffer, crc32c: string, signal: AbortSignal): Promise<Part> {
+    const { sdk, client } = this.#s3;
+    const answer = await client.send(
+      new sdk.UploadPartCommand({
+        ...this.#target,
+        UploadId: uploadId,
+        PartNumber: number,
+        Body: body,
+        ContentLength: body.length,
+        ChecksumCRC32C: crc32c,
+      }),
+      { abortSignal: signal },
+    );
+    return { number, etag: answer.ETag ?? '', crc32c, size: body.length };
+  }
+
+  async #complete(
+    uploadId: string,
+    item: Item,
+    parts: readonly Part[],
+    conditions: object,
+    signal: AbortSignal,
+  ): Promise<Completed> {
+    const { sdk, client } = this.#s3;
+    const size = parts.reduce((sum, part) => sum + part.size, 0);
+    const crc32c = parts.reduce((sum, part) => combineCrc32c(sum, part.crc32c, part.size), EMPTY_CRC32C);
+    const published = item.checksums?.crc32c;
+    if (item.size !== undefined && size !== item.size)
+      throw new BrokerError('truncated', `${item.id}: ${size} of ${item.size} bytes`);
+    if (published !== undefined && crc32c !== published) {
+      throw new BrokerError(
+        'checksum_mismatch',
+        `${item.id}: read CRC32C ${crc32c}, the source publishes ${published}`,
+      );
+    }
+    const answer = await client.send(
+      new sdk.CompleteMultipartUploadCommand({
+        ...this.#target,
+        ...conditions,
+        UploadId: uploadId,
+        ChecksumType: 'FULL_OBJECT',
+        ChecksumCRC32C: published ?? crc32c,
+        MpuObjectSize: size,
+        MultipartUpload: {
+          Parts: parts.map(
+            ({ number, etag, crc32c: sum }): CompletedPart => ({ PartNumber: number, ETag: etag, ChecksumCRC32C: sum }),
+          ),
+        },
+      }),
+      { abortSignal: signal },
+    );
+    return { checksum: answer.ChecksumCRC32C, etag: answer.ETag, version: answer.VersionId, size, crc32c };
+  }
+
+  async #abort(uploadId: string): Promise<void> {
+    const { sdk, client } = this.#s3;
+    const signal = AbortSignal.timeout(ABORT_MS);
+    await client
+      .send(new sdk.AbortMultipartUploadCommand({ ...this.#target, UploadId: uploadId }), { abortSignal: signal })
+      // The failure that led here is the one to report; what is left is removed by the bucket's lifecycle rule.
+      .catch(() => undefined);
+  }
+}

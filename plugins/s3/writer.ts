@@ -1,0 +1,149 @@
+import {
+  BrokerError,
+  type Content,
+  type Expected,
+  type Item,
+  type StoredObject,
+  type WriteOptions,
+  type Written,
+} from '../../core/api/index.ts';
+import type { S3 } from './client.ts';
+import type { S3Config } from './config.ts';
+import { s3Failure } from './errors.ts';
+import { objectFields, s3Metadata } from './headers.ts';
+import { type Completed, MultipartUpload, type Target } from './multipart.ts';
+import { BufferPool, fill } from './parts.ts';
+
+export interface WriterOptions {
+  readonly config: S3Config;
+  readonly connect: () => Promise<S3>;
+  readonly stat: (key: string, signal: AbortSignal) => Promise<StoredObject | undefined>;
+}
+
+/** Writes one object: a single PUT up to the part size, a multipart upload above it or when the size is unknown. */
+export class S3Writer {
+  readonly #options: WriterOptions;
+  readonly #buffers: BufferPool;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    this.#buffers = new BufferPool(options.config.partSize);
+  }
+
+  async write(item: Item, content: Content, options: WriteOptions): Promise<Written> {
+    const { config, connect } = this.#options;
+    const s3 = await connect();
+    const target = this.#target(item.key);
+    const conditions = config.conditional ? conditionsOf(options.expected) : {};
+    try {
+      const single = content.size !== undefined && content.size <= config.partSize;
+      const completed = single
+        ? await this.#put(s3, target, item, content, conditions, options)
+        : await new MultipartUpload(s3, config, target, this.#buffers).run(item, content, conditions, options);
+      return this.#proved(item, completed);
+    } catch (thrown) {
+      const error = s3Failure(thrown, `write s3://${target.Bucket}/${target.Key}`, 's3:PutObject', config);
+      return await this.#alreadyThere(item, error, options.signal);
+    }
+  }
+
+  #target(key: string): Target {
+    const { bucket, prefix, expectedBucketOwner } = this.#options.config;
+    return {
+      Bucket: bucket,
+      Key: prefix + key,
+      ...(expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner }),
+    };
+  }
+
+  async #put(
+    s3: S3,
+    target: Target,
+    item: Item,
+    content: Content,
+    conditions: object,
+    options: WriteOptions,
+  ): Promise<Completed> {
+    const size = content.size ?? 0;
+    using _lease = await options.memory.lease(this.#buffers.cost(size), options.signal);
+    const buffer = this.#buffers.take(size);
+    try {
+      const stream = await content.open();
+      const body = buffer.subarray(0, await fill(buffer.subarray(0, size), stream));
+      const crc32c = stream.crc32c();
+      const answer = await s3.client.send(
+        new s3.sdk.PutObjectCommand({
+          ...target,
+          ...objectFields(item, this.#options.config),
+          ...conditions,
+          Body: body,
+          ContentLength: body.length,
+          // What the source published, so that S3 itself proves the copy.
+          ChecksumCRC32C: item.checksums?.crc32c ?? crc32c,
+        }),
+        { abortSignal: options.signal },
+      );
+      return {
+        checksum: answer.ChecksumCRC32C,
+        etag: answer.ETag,
+        version: answer.VersionId,
+        size: body.length,
+        crc32c,
+      };
+    } finally {
+      this.#buffers.give(buffer, options.memory.total);
+    }
+  }
+
+  /** Says what the store confirmed, and fails when that is no proof. */
+  #proved(item: Item, { checksum, etag, version, size, crc32c }: Completed): Written {
+    const { config } = this.#options;
+    const md5 = md5OfEtag(etag);
+    const byMd5 = md5 !== undefined && md5 === item.checksums?.md5;
+    const location = `s3://${config.bucket}/${config.prefix}${item.key}`;
+    if (checksum !== undefined && checksum !== crc32c) {
+      throw new BrokerError(
+        'unverifiable',
+        `${location}: the store confirms CRC32C ${checksum}, the bytes have ${crc32c}`,
+      );
+    }
+    if (checksum === undefined && !byMd5 && config.proof === 'checksum') {
+      throw new BrokerError('unverifiable', `${location}: the store confirmed no checksum`);
+    }
+    const notes = config.metadata === 'carry' ? s3Metadata(item).notes : [];
+    if (checksum === undefined && !byMd5) notes.push('proved by size only');
+    return {
+      location,
+      size,
+      checksums: { ...(checksum === undefined ? {} : { crc32c: checksum }), ...(byMd5 ? { md5 } : {}) },
+      ...(version === undefined ? {} : { version }),
+      notes,
+    };
+  }
+
+  /**
+   * A refused condition, or an upload that S3 no longer knows, may be our own write whose answer was lost: if what is
+   * there has the very checksum, it is done.
+   */
+  async #alreadyThere(item: Item, error: BrokerError, signal: AbortSignal): Promise<Written> {
+    const lost =
+      error.code === 'conflict' || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
+    const crc32c = item.checksums?.crc32c;
+    if (!lost || crc32c === undefined) throw error;
+    const stored = await this.#options.stat(item.key, signal);
+    if (stored?.checksums?.crc32c !== crc32c || stored.size !== item.size) throw error;
+    const { config } = this.#options;
+    return { location: `s3://${config.bucket}/${config.prefix}${item.key}`, size: stored.size, checksums: { crc32c } };
+  }
+}
+
+function conditionsOf(expected: Expected): { IfNoneMatch?: string; IfMatch?: string } {
+  if (expected === 'absent') return { IfNoneMatch: '*' };
+  return expected?.revision === undefined ? {} : { IfMatch: expected.revision };
+}
+
+/** The base64 MD5 that an ETag may be; KMS-encrypted objects have one that only looks so. */
+export function md5OfEtag(etag: string | undefined): string | undefined {
+  const hex = /^"?([0-9a-f]{32})"?$/.exec(etag ?? '')?.[1];
+  return hex === undefined ? undefined : Buffer.from(hex, 'hex').toString('base64');
+}
