@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, realpath, rename, rm, unlink } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
+import { createCRC32 } from 'hash-wasm';
 import {
   BrokerError,
   type Content,
   defineSink,
   defineSource,
+  encodeCrc32c,
   type Item,
   type ListOptions,
   type PluginContext,
@@ -23,6 +25,7 @@ import { pathRefusal, TEMPORARY } from './paths.ts';
 import { lookAt, walk } from './walk.ts';
 
 const CHUNK = 256 * 1024;
+const CASTAGNOLI = 0x82f63b78;
 const refSchema = z.object({ revision: z.string() });
 
 class FileSource implements Source {
@@ -83,7 +86,9 @@ class FileSink implements Sink {
 
   async stat(key: string): Promise<StoredObject | undefined> {
     const found = await lookAt(this.#root, key);
-    return found && stored(found);
+    return (
+      found && { ...stored(found), checksums: { crc32c: await checksumOf(join(this.#root, key)) }, complete: true }
+    );
   }
 
   async write(item: Item, content: Content, { signal, expected }: WriteOptions): Promise<Written> {
@@ -148,6 +153,14 @@ async function copy(path: string, content: Content, signal: AbortSignal): Promis
   return { size, crc32c: stream.crc32c() };
 }
 
+/** A folder keeps no checksums, so a file that must be compared is read. */
+async function checksumOf(path: string): Promise<string> {
+  const hasher = await createCRC32(CASTAGNOLI);
+  hasher.init();
+  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK })) hasher.update(chunk as Buffer);
+  return encodeCrc32c(Number.parseInt(hasher.digest('hex'), 16));
+}
+
 const lost = (item: Item): string[] =>
   item.headers !== undefined || item.metadata !== undefined ? ['a file keeps no content headers or metadata'] : [];
 
@@ -164,7 +177,6 @@ const stored = ({
 }): StoredObject => ({
   key,
   size,
-  complete: true,
   revision,
   modifiedAt: new Date(modifiedMs).toISOString(),
 });
@@ -194,7 +206,8 @@ export const fileSource = defineSource({
 
 export const fileSink = defineSink({
   name: 'file',
-  summary: 'Files below a folder of this machine, each replaced whole. Compares by size: use `compare: size`.',
+  summary:
+    'Files below a folder of this machine, each replaced whole. Files that may be unchanged are read to compare them.',
   config,
   create: ({ path }, context) => new FileSink(resolve(context.baseDir, path)),
 });

@@ -6,7 +6,7 @@ import { LocalS3 } from './s3.ts';
 
 /** The workload identity provider that the local cloud begins with. */
 export const LOCAL_AUDIENCE =
-  '//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/aws/providers/isthmus';
+  '//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/aws-prod/providers/isthmus';
 export const LOCAL_SERVICE_ACCOUNT = 'exports-reader@acme.iam.gserviceaccount.com';
 export const LOCAL_ROLE = 'exports';
 

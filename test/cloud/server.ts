@@ -121,6 +121,15 @@ async function send(
   await broken(response, fault);
 }
 
+async function drained(response: ServerResponse): Promise<void> {
+  const closed = new AbortController();
+  const close = (): void => closed.abort();
+  response.once('close', close);
+  // Rejects when the client went away; the loop then sees that the response is destroyed.
+  await once(response, 'drain', { signal: closed.signal }).catch(() => undefined);
+  response.off('close', close);
+}
+
 function damaged(piece: Uint8Array, before: number, fault: Fault | undefined): Uint8Array {
   if (fault?.kind !== 'corrupt-body' || fault.at < before || fault.at >= before + piece.byteLength) return piece;
   const copy = Buffer.from(piece);

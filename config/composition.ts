@@ -1,0 +1,24 @@
+import 'reflect-metadata/lite';
+import { Container } from 'inversify';
+import { ambientChain } from '../core/auth/aws.ts';
+import { jobFactory } from '../core/cli/job.ts';
+import { cli } from '../core/cli/main.ts';
+import type { Environment } from '../core/pipeline/interpolate.ts';
+import { endpointsFrom } from './endpoints.ts';
+import { plugins } from './plugins.ts';
+import { tokens } from './tokens.ts';
+
+/** Binds what lives as long as the process. Asked only by the entry points. */
+export function compose(environment: Environment): Container {
+  const container = new Container();
+  container.bind(tokens.environment).toConstantValue(environment);
+  container.bind(tokens.plugins).toConstantValue(plugins);
+  container.bind(tokens.endpoints).toResolvedValue(endpointsFrom, [tokens.environment]).inSingletonScope();
+  container.bind(tokens.ambientAws).toResolvedValue(ambientChain, []).inSingletonScope();
+  container
+    .bind(tokens.jobs)
+    .toResolvedValue(jobFactory, [tokens.plugins, tokens.environment, tokens.endpoints, tokens.ambientAws])
+    .inSingletonScope();
+  container.bind(tokens.cli).toResolvedValue(cli, [tokens.jobs, tokens.plugins]).inSingletonScope();
+  return container;
+}

@@ -1,0 +1,40 @@
+import { BrokerError, type Endpoints, isLoopback } from '../core/api/index.ts';
+import { type AuthEndpoints, PUBLIC_AUTH_ENDPOINTS } from '../core/auth/steps.ts';
+import type { Environment } from '../core/pipeline/interpolate.ts';
+
+const PUBLIC: Endpoints & AuthEndpoints = {
+  ...PUBLIC_AUTH_ENDPOINTS,
+  gcs: 'https://storage.googleapis.com',
+  s3: undefined,
+};
+
+/**
+ * The base URLs of the clouds. `ISTHMUS_ENDPOINTS`, a JSON object, points a process at a local cloud; only addresses
+ * of this machine are accepted, since credentials go there.
+ */
+export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints {
+  const text = environment.ISTHMUS_ENDPOINTS;
+  if (text === undefined || text === '') return PUBLIC;
+  const given = readObject(text);
+  const known = Object.keys(PUBLIC).filter((name) => name in given);
+  const local = known.map((name) => {
+    const url = URL.parse(String(given[name]));
+    if (url === null || !isLoopback(url.hostname)) {
+      throw new BrokerError('invalid_config', `ISTHMUS_ENDPOINTS: ${name} is not an address of this machine`, {
+        hint: 'ISTHMUS_ENDPOINTS is for the local cloud only; unset it.',
+      });
+    }
+    return [name, url.origin];
+  });
+  return { ...PUBLIC, ...Object.fromEntries(local) };
+}
+
+function readObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Told below, with what it is not.
+  }
+  throw new BrokerError('invalid_config', 'ISTHMUS_ENDPOINTS is not a JSON object', { hint: 'Unset it.' });
+}

@@ -1,0 +1,19 @@
+import type { PluginDefinition } from '../core/api/index.ts';
+import { fileState } from '../core/state/file.ts';
+import { memoryState } from '../core/state/memory.ts';
+import { fileSink, fileSource } from '../plugins/file/index.ts';
+import { gcs } from '../plugins/gcs/index.ts';
+import { memorySink, memorySource } from '../plugins/memory/index.ts';
+import { s3 } from '../plugins/s3/index.ts';
+
+/** Every plugin there is. A new one is one more line here. */
+export const plugins: readonly PluginDefinition[] = [
+  gcs,
+  fileSource,
+  memorySource,
+  s3,
+  fileSink,
+  memorySink,
+  fileState,
+  memoryState,
+];

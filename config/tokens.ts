@@ -1,0 +1,19 @@
+import type { ServiceIdentifier } from 'inversify';
+import type { Endpoints, PluginDefinition } from '../core/api/index.ts';
+import type { AwsChain } from '../core/auth/aws.ts';
+import type { AuthEndpoints } from '../core/auth/steps.ts';
+import type { JobFactory } from '../core/cli/job.ts';
+import type { Cli } from '../core/cli/main.ts';
+import type { Environment } from '../core/pipeline/interpolate.ts';
+
+const token = <T>(name: string): ServiceIdentifier<T> => Symbol.for(`isthmus.${name}`);
+
+/** What the process is made of; nothing here changes from run to run. */
+export const tokens = {
+  environment: token<Environment>('environment'),
+  plugins: token<readonly PluginDefinition[]>('plugins'),
+  endpoints: token<Endpoints & AuthEndpoints>('endpoints'),
+  ambientAws: token<AwsChain>('ambientAws'),
+  jobs: token<JobFactory>('jobs'),
+  cli: token<Cli>('cli'),
+};

@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+import { BrokerError } from '../api/errors.ts';
+import type { Endpoints, PluginContext, PluginDefinition } from '../api/plugin.ts';
+import type { Logger } from '../api/runtime.ts';
+import type { StateStore } from '../api/state.ts';
+import type { AwsChain } from '../auth/aws.ts';
+import { IdentityBroker } from '../auth/broker.ts';
+import type { AuthEndpoints, AuthObserver } from '../auth/steps.ts';
+import type { Job } from '../engine/run.ts';
+import type { Environment } from '../pipeline/interpolate.ts';
+import { loadPipeline, type Pipeline } from '../pipeline/load.ts';
+import { InvalidPipeline } from '../pipeline/problem.ts';
+import { MemoryState } from '../state/memory.ts';
+
+/** A job with what must be closed after it. */
+export interface OpenJob extends AsyncDisposable {
+  readonly job: Job;
+  readonly pipeline: Pipeline;
+}
+
+export interface JobOptions {
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly onAuth?: AuthObserver | undefined;
+}
+
+export interface JobFactory {
+  /** Reads and validates; touches no network. */
+  load(file: string): Promise<Pipeline>;
+  /** Makes the sources and sinks of a pipeline; touches no network either. */
+  open(file: string, options: JobOptions): Promise<OpenJob>;
+}
+
+export function jobFactory(
+  plugins: readonly PluginDefinition[],
+  environment: Environment,
+  endpoints: Endpoints & AuthEndpoints,
+  ambient: AwsChain,
+): JobFactory {
+  const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION || undefined;
+  const load = async (file: string): Promise<Pipeline> => {
+    const pipeline = await loadPipeline(file, { plugins, environment });
+    // Making the endpoints finds what one option alone does not show.
+    const options = { log: SILENT, now: Date.now };
+    await using _made = make(pipeline, context(pipeline, options));
+    return pipeline;
+  };
+  const context = (pipeline: Pipeline, { log, now, onAuth }: JobOptions): PluginContext => ({
+    pipeline: pipeline.name,
+    baseDir: pipeline.baseDir,
+    endpoints,
+    log,
+    now,
+    credentials: new IdentityBroker({
+      pipeline: pipeline.name,
+      identities: pipeline.identities,
+      ambient,
+      region,
+      endpoints,
+      now,
+      observe: onAuth,
+    }),
+  });
+  return {
+    load,
+    open: async (file, options) => {
+      const pipeline = await loadPipeline(file, { plugins, environment });
+      return make(pipeline, context(pipeline, options));
+    },
+  };
+}
+
+const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {} };
+
+function make(pipeline: Pipeline, context: PluginContext): OpenJob {
+  const { name, compare, concurrency, memory, retry, file } = pipeline;
+  try {
+    const sources = pipeline.sources.map(({ plugin, config }) => plugin.create(config, context));
+    const sinks = pipeline.sinks.map(({ plugin, config }) => plugin.create(config, context));
+    const state = pipeline.state?.plugin.create(pipeline.state.config, context) ?? (new MemoryState() as StateStore);
+    for (const source of sources) for (const sink of sinks) refuseOverlap(source.location, sink.location);
+    const job: Job = {
+      pipeline: name,
+      fingerprint: fingerprint(pipeline),
+      sources,
+      sinks,
+      compare,
+      concurrency,
+      memory,
+      retry: { attempts: retry.attempts, baseDelayMs: retry.baseDelay, maxDelayMs: retry.maxDelay },
+      state,
+    };
+    const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, state];
+    return {
+      job,
+      pipeline,
+      [Symbol.asyncDispose]: async () => {
+        await Promise.allSettled(
+          closing.map((endpoint: Partial<AsyncDisposable>) => endpoint[Symbol.asyncDispose]?.()),
+        );
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error;
+    throw new InvalidPipeline(file, [{ message: `${error.message}. ${error.hint}` }]);
+  }
+}
+
+/** A pipeline that reads what it writes would never end. */
+function refuseOverlap(source: string, sink: string): void {
+  if (source.startsWith('memory:') || (!source.startsWith(sink) && !sink.startsWith(source))) return;
+  throw new BrokerError('invalid_config', `source ${source} and sink ${sink} overlap: endless copying`, {
+    hint: 'Give the sink a place outside of the source.',
+  });
+}
+
+/** A checkpoint is good for the same sources and sinks only. */
+const fingerprint = ({ sources, sinks }: Pipeline): string =>
+  createHash('sha256')
+    .update(JSON.stringify([sources, sinks].map((list) => list.map(({ written }) => written))))
+    .digest('hex')
+    .slice(0, 32);

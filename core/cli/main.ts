@@ -1,0 +1,85 @@
+import { Command, CommanderError, Option } from 'commander';
+import type { PluginDefinition } from '../api/plugin.ts';
+import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
+import type { JobFactory } from './job.ts';
+import { EXIT, type Output } from './output.ts';
+import { planCommand } from './plan.ts';
+import { type RunFlags, runCommand } from './run.ts';
+
+/** Parses the arguments (without program name), carries the command out, and answers with the exit code. */
+export type Cli = (args: readonly string[], output: Output, version: string) => Promise<number>;
+
+const EXIT_CODES = 'Exit codes: 0 complete, 1 failed, 2 invalid input, 3 partial, 4 paused.';
+
+export const cli =
+  (jobs: JobFactory, plugins: readonly PluginDefinition[]): Cli =>
+  async (args, output, version) => {
+    let code: number = EXIT.complete;
+    const program = program_(version, output);
+    const does =
+      <Arguments extends unknown[]>(work: (...given: Arguments) => Promise<number> | number) =>
+      async (...given: Arguments): Promise<void> => {
+        code = await work(...given);
+      };
+
+    withRunFlags(program.command('run').description('carry out a pipeline').argument('<pipeline>', 'the pipeline file'))
+      .option('--reset-state', 'forget a saved checkpoint and begin from the start')
+      .option('--no-progress', 'no progress bar')
+      .action(does((file: string, flags: RunFlags) => runCommand(file, flags, jobs, output)));
+    withRunFlags(
+      program
+        .command('plan')
+        .description('show what a run would do; writes nothing')
+        .argument('<pipeline>', 'the pipeline file'),
+    ).action(does((file: string, flags: RunFlags) => planCommand(file, flags, jobs, output)));
+    program
+      .command('validate')
+      .description('check pipeline files; touches no network')
+      .argument('<pipelines...>', 'the pipeline files')
+      .option('--json', 'one JSON document')
+      .action(
+        does((files: string[], flags: { json?: boolean }) => validateCommand(files, flags.json === true, jobs, output)),
+      );
+    program
+      .command('plugins')
+      .description('list the plugins, or the options of one')
+      .argument('[name]', 'a plugin')
+      .option('--json', 'one JSON document')
+      .action(
+        does((name: string | undefined, flags: { json?: boolean }) =>
+          pluginsCommand(name, flags.json === true, plugins, output),
+        ),
+      );
+    program
+      .command('schema')
+      .description('print the JSON Schema of pipeline files, for editors')
+      .action(does(() => schemaCommand(plugins, output)));
+
+    try {
+      await program.parseAsync([...args], { from: 'user' });
+    } catch (error) {
+      if (!(error instanceof CommanderError)) throw error;
+      return error.exitCode === 0 ? EXIT.complete : EXIT.invalid;
+    }
+    return code;
+  };
+
+function program_(version: string, output: Output): Command {
+  return new Command('isthmus')
+    .description('Carries data between clouds without long-lived keys. One YAML file is one pipeline.')
+    .version(version)
+    .option('--debug', 'show stack traces of unexpected errors')
+    .addHelpText('after', `\n${EXIT_CODES}`)
+    .showHelpAfterError('(see isthmus --help)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.out(text.trimEnd()),
+      writeErr: (text) => output.err(text.trimEnd()),
+    });
+}
+
+const withRunFlags = (command: Command): Command =>
+  command
+    .option('--json', 'exactly one JSON document on standard output')
+    .addOption(new Option('--log <format>', 'events on standard error').choices(['text', 'json']).default('text'))
+    .option('--debug', 'more in the log, and stack traces of unexpected errors');

@@ -1,0 +1,100 @@
+import type { Logger, Runtime } from '../api/runtime.ts';
+import type { AuthStep } from '../auth/steps.ts';
+import { type Job, type Observer, run } from '../engine/run.ts';
+import { jsonLogger, textLogger } from '../runtime/logger.ts';
+import { processRuntime } from '../runtime/process.ts';
+import { type ProgressBar, progressBar } from '../runtime/progress.ts';
+import type { JobFactory } from './job.ts';
+import { EXIT, type Output, summary } from './output.ts';
+
+export interface RunFlags {
+  readonly json?: boolean;
+  readonly log?: 'text' | 'json';
+  readonly progress?: boolean;
+  readonly resetState?: boolean;
+  readonly debug?: boolean;
+}
+
+/** `isthmus run`: carries out a pipeline and answers with its report and exit code. */
+export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory, output: Output): Promise<number> {
+  const log = loggerFor(flags, output);
+  using runtime = processRuntime(log);
+  await using open = await jobs.open(file, { log, now: runtime.now, onAuth: (step) => logAuth(log, step) });
+  for (const warning of open.pipeline.warnings) log.warn('pipeline', { ...warning });
+  const report = await withProgress(open.job, flags, runtime, output, (observer) =>
+    run(open.job, { runtime, observer: merge(eventsTo(log), observer), resetState: flags.resetState === true }),
+  );
+  if (flags.json === true) output.out(JSON.stringify(report));
+  else for (const line of summary(report)) output.out(line);
+  if (report.outcome === 'paused' && open.pipeline.state === undefined && flags.json !== true) {
+    output.err('note: without `state` the next run lists from the start and skips what is already there');
+  }
+  return EXIT[report.outcome];
+}
+
+export function loggerFor({ log, debug }: RunFlags, output: Output): Logger {
+  if (log === 'json') return jsonLogger(output.err, Date.now, debug === true ? 'debug' : 'info');
+  return textLogger(output.err, debug === true ? 'debug' : 'warn');
+}
+
+const logAuth = (log: Logger, { step, detail }: AuthStep): void => log.debug('auth', { step, detail });
+
+/** Every item has its line with `--log json`; for people only what went wrong. */
+function eventsTo(log: Logger): Observer {
+  return {
+    started: ({ runId, resumed }) => log.info('run started', { runId, resumed }),
+    receipt: ({ failure, checksums, notes, ...receipt }) => {
+      const fields = {
+        ...receipt,
+        ...failure,
+        ...checksums,
+        ...(notes === undefined ? {} : { notes: notes.join('; ') }),
+      };
+      if (failure === undefined) log.info('item', fields);
+      else log.info('item failed', fields);
+    },
+  };
+}
+
+const merge = (first: Observer, second: Observer | undefined): Observer => ({
+  started: (run) => first.started?.(run),
+  bytes: (count) => second?.bytes?.(count),
+  receipt: (receipt, action) => {
+    first.receipt?.(receipt, action);
+    second?.receipt?.(receipt, action);
+  },
+});
+
+/** On a terminal: a bar, and a second listing beside the run that counts how much there is to do. */
+async function withProgress<T>(
+  job: Job,
+  flags: RunFlags,
+  runtime: Runtime,
+  output: Output,
+  work: (observer: Observer | undefined) => Promise<T>,
+): Promise<T> {
+  const { terminal } = output;
+  if (terminal === undefined || flags.progress === false || flags.log === 'json') return work(undefined);
+  using bar = progressBar(terminal, runtime.now);
+  const counting = new AbortController();
+  const counted = count(job, bar, counting.signal).catch(() => undefined); // the run itself reports what is wrong
+  try {
+    return await work(bar.observer);
+  } finally {
+    counting.abort();
+    await counted;
+  }
+}
+
+async function count(job: Job, bar: ProgressBar, signal: AbortSignal): Promise<void> {
+  let bytes = 0;
+  let items = 0;
+  for (const source of job.sources) {
+    for await (const item of source.list({ signal, run: { pipeline: job.pipeline, runId: '', purpose: 'survey' } })) {
+      bytes += (item.size ?? 0) * job.sinks.length;
+      items += job.sinks.length;
+      if (items % 1000 === 0) bar.total(bytes, items, false);
+    }
+  }
+  bar.total(bytes, items, true);
+}

@@ -1,0 +1,35 @@
+import type { Logger, Runtime } from '../api/runtime.ts';
+
+/** What is in flight may go on so long after the first signal; containers are killed after ten seconds or more. */
+const GRACE_MS = 8000;
+
+/**
+ * A process as a runtime. The first SIGINT or SIGTERM asks for a clean stop; a second one, or the end of the grace,
+ * ends what is in flight.
+ */
+export function processRuntime(log: Logger): Runtime & Disposable {
+  const stop = new AbortController();
+  const end = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const onSignal = (): void => {
+    if (stop.signal.aborted) {
+      end.abort();
+      return;
+    }
+    log.info('stopping', { graceMs: GRACE_MS });
+    stop.abort();
+    timer = setTimeout(() => end.abort(), GRACE_MS);
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  return {
+    signal: end.signal,
+    stop: stop.signal,
+    log,
+    now: Date.now,
+    timeLeftMs: () => Number.POSITIVE_INFINITY,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    },
+  };
+}

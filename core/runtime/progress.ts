@@ -1,0 +1,68 @@
+import { Presets, SingleBar } from 'cli-progress';
+import { formatBytes, formatDuration } from '../api/text.ts';
+import type { Observer } from '../engine/run.ts';
+
+/** The rate is that of the last seconds, so that it follows what is happening now. */
+const WINDOW_MS = 10_000;
+
+export interface ProgressBar extends Disposable {
+  readonly observer: Observer;
+  /** Told of what a listing beside the run has counted so far. */
+  total(bytes: number, items: number, complete: boolean): void;
+}
+
+/** A progress bar with rate and remaining time on a terminal. Nothing is drawn once it is disposed. */
+export function progressBar(stream: NodeJS.WriteStream, now: () => number): ProgressBar {
+  const bar = new SingleBar(
+    {
+      stream,
+      format: ' {bar} {percentage}% | {items} | {done} of {size} | {rate}/s | {left}',
+      hideCursor: true,
+      clearOnComplete: true,
+      noTTYOutput: false,
+      etaBuffer: 10,
+      fps: 8,
+    },
+    Presets.shades_classic,
+  );
+  let bytes = 0;
+  let items = 0;
+  let known = { bytes: 0, items: 0, complete: false };
+  const samples: { at: number; bytes: number }[] = [{ at: now(), bytes: 0 }];
+  const draw = (): void => {
+    const at = now();
+    while (samples.length > 1 && at - (samples[0]?.at ?? at) > WINDOW_MS) samples.shift();
+    if (at - (samples.at(-1)?.at ?? 0) > 250) samples.push({ at, bytes });
+    const oldest = samples[0] ?? { at, bytes };
+    const rate = ((bytes - oldest.bytes) / Math.max(1, at - oldest.at)) * 1000;
+    const remaining = known.bytes - bytes;
+    const left = known.complete && rate > 0 ? formatDuration((remaining / rate) * 1000) : 'counting';
+    bar.setTotal(Math.max(1, known.bytes, bytes));
+    bar.update(bytes, {
+      items: `${items}${known.complete ? ` of ${known.items}` : ''} items`,
+      done: formatBytes(bytes),
+      size: known.complete ? formatBytes(known.bytes) : '…',
+      rate: formatBytes(Math.round(rate)),
+      left,
+    });
+  };
+  bar.start(1, 0, { items: '0 items', done: '0 B', size: '…', rate: '0 B', left: 'counting' });
+  return {
+    observer: {
+      bytes: (count) => {
+        bytes += count;
+        draw();
+      },
+      receipt: (receipt, action) => {
+        items++;
+        if (receipt.outcome !== 'written') bytes += action.item.size ?? 0;
+        draw();
+      },
+    },
+    total: (totalBytes, totalItems, complete) => {
+      known = { bytes: totalBytes, items: totalItems, complete };
+      draw();
+    },
+    [Symbol.dispose]: () => bar.stop(),
+  };
+}
