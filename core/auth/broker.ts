@@ -42,7 +42,9 @@ export class IdentityBroker implements CredentialBroker {
   }
 
   aws(name: string | undefined): CredentialProvider<AwsCredentials> {
-    const key = name ?? AMBIENT;
+    const identity = name === undefined ? undefined : this.#identity(name);
+    // An identity without a role is the ambient one: one credential, fetched once.
+    const key = name === undefined || (identity?.kind === 'aws' && identity.roleArn === undefined) ? AMBIENT : name;
     return getOrMake(this.#aws, key, () => {
       const chain = this.#awsChain(name);
       return new CachedCredential(async () => {

@@ -13,8 +13,11 @@ import type { GcsConfig } from './config.ts';
 import { readFailure } from './errors.ts';
 import { type GcsListing, refSchema } from './listing.ts';
 
-/** Resumes within one read; any progress begins the count anew. The engine's own retries come on top. */
+/** Resumes within one read. The engine's own retries come on top. */
 const RESUME: RetryPolicy = { attempts: 5, baseDelayMs: 100, maxDelayMs: 5000 };
+
+/** So much progress begins the count of failures anew; less would let a server drip for ever. */
+const PROGRESS = 1024 * 1024;
 
 /**
  * Reads the stored bytes of one generation. A connection that breaks or stalls is resumed at the next byte; pinning
@@ -54,12 +57,12 @@ export class GcsReader {
   ): AsyncGenerator<Uint8Array> {
     let response: GoogleResponse | undefined = first;
     let at = start;
+    let failedAt = start;
     for (let failures = 0; ; ) {
       try {
         response ??= await this.#connect(item, at, end, signal);
         for await (const chunk of this.#client.chunks(response.body)) {
           at += chunk.byteLength;
-          failures = 0;
           yield chunk;
         }
         if (at >= end) return;
@@ -68,6 +71,8 @@ export class GcsReader {
         const error = asBrokerError(thrown);
         response?.body.destroy();
         response = undefined;
+        if (at - failedAt >= PROGRESS) failures = 0;
+        failedAt = at;
         if (error.next !== 'retry' || ++failures >= this.#resume.attempts || signal.aborted || at >= end) throw error;
         await pause(backoffMs(this.#resume, failures, error.retryAfterMs), signal);
       }

@@ -113,8 +113,7 @@ async function send(
     if (response.destroyed) return;
     const chunk = damaged(piece, sent, fault).subarray(0, limit - sent);
     sent += chunk.byteLength;
-    if (chunk.byteLength > 0 && !response.write(chunk))
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    if (chunk.byteLength > 0 && !response.write(chunk)) await drained(response);
     if (sent >= limit) break;
   }
   if (sent < limit || fault?.kind === 'short-body') return void response.end();

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { BrokerError, type ByteStream, compareKeys, type Item, type Source } from '../../core/api/index.ts';
+import { crc32c } from '../cloud/body.ts';
+import { type Exceptions, register } from './register.ts';
+
+/** A source that holds exactly the objects it was asked to hold. */
+export interface SourceFixture extends AsyncDisposable {
+  readonly source: Source;
+  /** Deletes an object behind the source's back. */
+  remove(key: string): Promise<void>;
+  /** Gives an object other bytes behind the source's back. */
+  replace(key: string, bytes: Buffer): Promise<void>;
+}
+
+const run = { pipeline: 'suite', runId: 'suite', purpose: 'run' } as const;
+const never = new AbortController().signal;
+const big = Buffer.alloc(300_000, 'isthmus ');
+
+/** Keys in an order that is not that of the listing; all are legal file names too. */
+const OBJECTS: Readonly<Record<string, Buffer>> = {
+  'b/2.txt': Buffer.from('two'),
+  'a.txt': Buffer.from('hello'),
+  'b/10.txt': big,
+  'b-1': Buffer.from('dash'),
+  empty: Buffer.alloc(0),
+  'z/é': Buffer.from('accent'),
+  'z/\u{ff5e}': Buffer.from('below the surrogates in UTF-16, above in UTF-8'),
+  'z/\u{1f600}': Buffer.from('emoji'),
+};
+
+const all = async (source: Source, after?: string): Promise<Item[]> =>
+  Array.fromAsync(source.list({ signal: never, run, ...(after === undefined ? {} : { after }) }));
+
+const bytesOf = async (stream: ByteStream): Promise<Buffer> => Buffer.concat(await Array.fromAsync(stream));
+
+async function itemOf(source: Source, key: string): Promise<Item> {
+  const item = (await all(source)).find((candidate) => candidate.key === key);
+  assert.ok(item, `${key} is listed`);
+  return item;
+}
+
+const failsWith = (code: string) => (error: unknown) => error instanceof BrokerError && error.code === code;
+
+/**
+ * What every source promises. @param make builds a source over the given objects; called once for each case.
+ */
+export function sourceSuite(
+  name: string,
+  make: (objects: Readonly<Record<string, Buffer>>) => Promise<SourceFixture>,
+  exceptions: Exceptions = {},
+): void {
+  const sorted = Object.keys(OBJECTS).sort(compareKeys);
+  const withFixture = (work: (fixture: SourceFixture) => Promise<void>) => async () => {
+    await using fixture = await make(OBJECTS);
+    await work(fixture);
+    await fixture.source[Symbol.asyncDispose]?.();
+  };
+  register(
+    name,
+    {
+      'lists every key once, in UTF-8 byte order': withFixture(async ({ source }) => {
+        assert.deepEqual(
+          (await all(source)).map((item) => item.key),
+          sorted,
+        );
+      }),
+      'goes on after any key': withFixture(async ({ source }) => {
+        for (const [index, key] of sorted.entries()) {
+          assert.deepEqual(
+            (await all(source, key)).map((item) => item.key),
+            sorted.slice(index + 1),
+            `after ${key}`,
+          );
+        }
+      }),
+      'goes on after a key that does not exist': withFixture(async ({ source }) => {
+        assert.deepEqual(
+          (await all(source, 'b/1')).map((item) => item.key),
+          sorted.slice(sorted.indexOf('b/10.txt')),
+        );
+      }),
+      'gives the same ids when asked again': withFixture(async ({ source }) => {
+        assert.deepEqual(
+          (await all(source)).map((item) => item.id),
+          (await all(source)).map((item) => item.id),
+        );
+      }),
+      'closes a listing that is left early': withFixture(async ({ source }) => {
+        for await (const item of source.list({ signal: never, run })) {
+          assert.equal(item.key, sorted[0]);
+          break;
+        }
+      }),
+      'reads the exact bytes, from items that went through JSON': withFixture(async ({ source }) => {
+        for (const listed of await all(source)) {
+          const item = JSON.parse(JSON.stringify(listed)) as Item;
+          const bytes = await bytesOf(await source.open(item, { signal: never }));
+          assert.ok(bytes.equals(OBJECTS[item.key] ?? Buffer.from('missing')), item.key);
+          if (item.size !== undefined) assert.equal(bytes.length, item.size);
+        }
+      }),
+      'publishes checksums that are those of the bytes': withFixture(async ({ source }) => {
+        for (const item of await all(source)) {
+          if (item.checksums?.crc32c !== undefined)
+            assert.equal(item.checksums.crc32c, crc32c(OBJECTS[item.key] ?? Buffer.alloc(0)));
+        }
+      }),
+      'reads ranges, also in parallel': withFixture(async ({ source }) => {
+        assert.equal(source.ranges, true);
+        const item = await itemOf(source, 'b/10.txt');
+        const bounds = [
+          [0, 1],
+          [1, 100_000],
+          [99_999, 300_000],
+          [299_999, 300_000],
+        ] as const;
+        const read = await Promise.all(
+          bounds.map(async ([start, end]) =>
+            bytesOf(await source.open(item, { signal: never, range: { start, end } })),
+          ),
+        );
+        for (const [index, [start, end]] of bounds.entries())
+          assert.ok(read[index]?.equals(big.subarray(start, end)), `${start}-${end}`);
+      }),
+      'fails with source_gone when an object vanished after it was listed': withFixture(async ({ source, remove }) => {
+        const item = await itemOf(source, 'a.txt');
+        await remove('a.txt');
+        await assert.rejects(async () => bytesOf(await source.open(item, { signal: never })), failsWith('source_gone'));
+      }),
+      'fails with source_changed when an object was replaced after it was listed': withFixture(
+        async ({ source, replace }) => {
+          const item = await itemOf(source, 'a.txt');
+          await replace('a.txt', Buffer.from('other bytes'));
+          await assert.rejects(
+            async () => bytesOf(await source.open(item, { signal: never })),
+            failsWith('source_changed'),
+          );
+        },
+      ),
+      'stops reading when the signal fires': withFixture(async ({ source }) => {
+        const item = await itemOf(source, 'b/10.txt');
+        const controller = new AbortController();
+        controller.abort();
+        await assert.rejects(async () => bytesOf(await source.open(item, { signal: controller.signal })));
+      }),
+    },
+    exceptions,
+  );
+}

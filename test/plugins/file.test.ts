@@ -1,0 +1,52 @@
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { FairMemoryBudget } from '../../core/engine/memory.ts';
+import { fileSink, fileSource } from '../../plugins/file/index.ts';
+import { bytes, sinkSuite } from '../conformance/sink-suite.ts';
+import { sourceSuite } from '../conformance/source-suite.ts';
+import { pluginContext, temporaryFolder } from '../support.ts';
+
+async function fill(root: string, key: string, content: Buffer): Promise<void> {
+  await mkdir(dirname(join(root, key)), { recursive: true });
+  await writeFile(join(root, key), content);
+}
+
+sourceSuite('file source', async (objects) => {
+  const folder = await temporaryFolder();
+  for (const [key, content] of Object.entries(objects)) await fill(folder.path, key, content);
+  return {
+    source: fileSource.create({ path: folder.path }, pluginContext({})),
+    remove: (key) => rm(join(folder.path, key)),
+    replace: (key, content) => fill(folder.path, key, content),
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+});
+
+sinkSuite('file sink', async () => {
+  const folder = await temporaryFolder();
+  return {
+    sink: fileSink.create({ path: folder.path }, pluginContext({})),
+    read: (key) => readFile(join(folder.path, key)).catch(() => undefined),
+    leftovers: async () =>
+      (await readdir(folder.path, { recursive: true })).filter((name) => name.endsWith('.isthmus-part')).length,
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+});
+
+describe('file sink', () => {
+  it('does not follow a link out of its folder', async () => {
+    await using outside = await temporaryFolder();
+    await using folder = await temporaryFolder();
+    await symlink(outside.path, join(folder.path, 'link'));
+    const sink = fileSink.create({ path: folder.path }, pluginContext({}));
+    const { item, content } = bytes('link/escaped', Buffer.from('x'));
+    const options = {
+      signal: new AbortController().signal,
+      memory: new FairMemoryBudget(1024),
+      expected: 'absent',
+    } as const;
+    await expect(sink.write(item, content, options)).rejects.toMatchObject({ code: 'key_refused' });
+    expect(await readdir(outside.path)).toEqual([]);
+  });
+});
