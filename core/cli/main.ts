@@ -68,7 +68,6 @@ function program_(version: string, output: Output): Command {
   return new Command('isthmus')
     .description('Carries data between clouds without long-lived keys. One YAML file is one pipeline.')
     .version(version)
-    .option('--debug', 'show stack traces of unexpected errors')
     .addHelpText('after', `\n${EXIT_CODES}`)
     .showHelpAfterError('(see isthmus --help)')
     .exitOverride()

@@ -48,9 +48,7 @@ export function explain(
       if (issue.discriminator === undefined) return one(issue.message);
       const kinds =
         'options' in issue && Array.isArray(issue.options) ? issue.options.map(String) : ['gcp', 'aws', 'anonymous'];
-      return [
-        { path: [...issue.path, issue.discriminator], ofKey: false, message: `must be one of ${kinds.join(', ')}` },
-      ];
+      return one(`must be one of ${kinds.join(', ')}`);
     }
     case 'too_small':
       return one(issue.message.startsWith('must') ? issue.message : 'must not be empty');

@@ -144,15 +144,11 @@ class Validation {
     const read = this.#readInterpolated(value, first.error.issues, path);
     const result = read === value ? first : schema.safeParse(read, { reportInput: true });
     if (result.success) return result.data;
-    const seen = new Set<string>();
     for (const issue of result.error.issues) {
       const keysAt = (at: Path): readonly string[] => keysOf(schema, at);
       const textAt = (at: Path): string | undefined => sourceTextOf(this.#parsed, [...path, ...at]);
-      for (const found of explain(issue, keysAt, textAt)) {
-        const id = pathId(found.path);
-        if (!seen.has(id)) this.#problem([...path, ...found.path], found.ofKey, found.message);
-        seen.add(id);
-      }
+      for (const found of explain(issue, keysAt, textAt))
+        this.#problem([...path, ...found.path], found.ofKey, found.message);
     }
     return undefined;
   }
@@ -171,8 +167,11 @@ class Validation {
     return read;
   }
 
+  /** One problem for a place: what follows from it would only confuse. */
   #problem(path: Path, ofKey: boolean, message: string, list = this.#problems): void {
-    list.push({ ...placeOf(this.#parsed, path, ofKey), path: path.join('.'), message });
+    const shown = path.join('.');
+    if (list.some((known) => known.path === shown)) return;
+    list.push({ ...placeOf(this.#parsed, path, ofKey), path: shown, message });
   }
 }
 

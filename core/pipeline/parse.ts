@@ -7,7 +7,6 @@ import {
   isScalar,
   isSeq,
   LineCounter,
-  type Node,
   type Pair,
   parseAllDocuments,
   type Scalar,
@@ -61,7 +60,8 @@ export function parsePipeline(text: string, file: string): Parsed {
   if (document === undefined || (document.contents === null && document.errors.length === 0)) {
     throw new InvalidPipeline(file, [{ message: 'the file is empty: expected a mapping with name, source, sink' }]);
   }
-  for (const error of [...document.errors, ...document.warnings]) at(error.pos[0], explainSyntax(error, text));
+  for (const error of [...document.errors, ...document.warnings])
+    at(placeOfSyntax(error, text), explainSyntax(error, text));
   if (second !== undefined) at(second.range?.[0] ?? 0, 'one pipeline per file: this is a second document');
   inspect(document, at);
   if (document.errors.length === 0 && document.contents !== null && !isMap(document.contents)) {
@@ -106,9 +106,10 @@ function inspect(document: Document.Parsed, at: (offset: number, message: string
       }
       if (isAlias(node) || ((isScalar(node) || isCollection(node)) && node.anchor !== undefined)) {
         at(offset, 'anchors and aliases are not allowed');
-      } else if (node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:')) {
-        at(offset, `unknown tag ${node.tag}`);
-      } else if (node.tag !== undefined && isExplicitTag(node)) at(offset, `unknown tag ${shortTag(node.tag)}`);
+      } else if (node.tag?.startsWith(YAML_TAG) === true && !CORE_TAGS.test(node.tag)) {
+        // Other unknown tags are warnings of the parser.
+        at(offset, `unknown tag ${node.tag.replace(YAML_TAG, '!!')}`);
+      }
       return undefined;
     },
     Pair(_key, pair: Pair<unknown, unknown>) {
@@ -120,9 +121,8 @@ function inspect(document: Document.Parsed, at: (offset: number, message: string
   });
 }
 
+const YAML_TAG = 'tag:yaml.org,2002:';
 const CORE_TAGS = /^tag:yaml\.org,2002:(map|seq|str|int|float|bool|null)$/;
-const isExplicitTag = (node: Node): boolean => node.tag !== undefined && !CORE_TAGS.test(node.tag);
-const shortTag = (tag: string): string => tag.replace('tag:yaml.org,2002:', '!!');
 
 function inspectKey(key: Scalar, offset: number, at: (offset: number, message: string) => void): void {
   if (key.value === '<<') at(offset, 'merge keys are not supported');
@@ -131,8 +131,23 @@ function inspectKey(key: Scalar, offset: number, at: (offset: number, message: s
   else if (RESERVED.has(key.value)) at(offset, `reserved key "${key.value}"`);
 }
 
+const NEVER_CLOSED =
+  /^Missing closing (["'])|must be sufficiently indented and end with a ([\]}])|^Flow (?:map|sequence).*expected.*([\]}])/;
+const OPENING: Readonly<Record<string, string>> = { ']': '[', '}': '{' };
+
+/** The opening quote or bracket of what is never closed, rather than the place where that was noticed. */
+function placeOfSyntax(error: YAMLError, text: string): number {
+  const found = NEVER_CLOSED.exec(error.message);
+  const closing = found?.[1] ?? found?.[2] ?? found?.[3];
+  if (closing === undefined) return error.pos[0];
+  const opening = text.lastIndexOf(OPENING[closing] ?? closing, Math.max(0, error.pos[0] - 1));
+  return opening < 0 ? error.pos[0] : opening;
+}
+
 /** The parser's words for the mistakes that people make most, made plainer. */
 function explainSyntax(error: YAMLError, text: string): string {
+  const found = NEVER_CLOSED.exec(error.message);
+  if (found !== null) return found[1] === undefined ? 'this bracket is never closed' : 'this quote is never closed';
   switch (error.code) {
     case 'TAB_AS_INDENT':
       return 'tabs are not allowed as indentation';

@@ -75,7 +75,7 @@ export class GcsListing {
     let missing = false;
     const entry = await this.#client
       .getJson({ path, signal }, (answer) => {
-        missing = answer.status === 404 && answer.message.startsWith('No such object');
+        missing = answer.status === 404 && !/specified bucket does not exist/i.test(answer.message);
         return this.#failure(answer);
       })
       .catch((error: unknown) => {

@@ -52,7 +52,10 @@ const BY_NAME: Readonly<Record<string, ErrorCode>> = {
   InvalidToken: 'unauthenticated',
   SignatureDoesNotMatch: 'unauthenticated',
   RequestTimeTooSkewed: 'unauthenticated',
+  XAmzContentChecksumMismatch: 'checksum_mismatch',
   KeyTooLongError: 'key_refused',
+  XMinioInvalidObjectName: 'key_refused',
+  XMinioInvalidResourceName: 'key_refused',
   MetadataTooLarge: 'metadata_refused',
   EntityTooLarge: 'too_large',
 };

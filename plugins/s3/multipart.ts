@@ -7,6 +7,7 @@ import {
   EMPTY_CRC32C,
   encodeCrc32c,
   type Item,
+  type MemoryLease,
   type WriteOptions,
 } from '../../core/api/index.ts';
 import type { S3 } from './client.ts';
@@ -16,6 +17,16 @@ import { objectFields } from './headers.ts';
 import { type BufferPool, fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
 
 const CASTAGNOLI = 0x82f63b78;
+
+const checksumOf = async (body: Buffer): Promise<string> =>
+  encodeCrc32c(Number.parseInt(await crc32(body, CASTAGNOLI), 16));
+
+/** A stream of which the first part may have been read already, with the memory that it holds. */
+export interface Begun {
+  readonly reader: PartReader;
+  readonly first?: { readonly body: Buffer; readonly lease: MemoryLease };
+}
+
 /** How long tidying up after a failed upload may take; the run's own signal may have fired by then. */
 const ABORT_MS = 15_000;
 
@@ -60,7 +71,13 @@ export class MultipartUpload {
     this.#buffers = buffers;
   }
 
-  async run(item: Item, content: Content, conditions: object, options: WriteOptions): Promise<Completed> {
+  async run(
+    item: Item,
+    content: Content,
+    conditions: object,
+    options: WriteOptions,
+    begun?: Begun,
+  ): Promise<Completed> {
     const { sdk, client } = this.#s3;
     // A part that fails ends the others.
     const failed = new AbortController();
@@ -76,7 +93,7 @@ export class MultipartUpload {
     );
     const uploadId = created.UploadId ?? '';
     try {
-      const parts = await this.#send(uploadId, item, content, { ...options, signal }, failed);
+      const parts = await this.#send(uploadId, item, content, { ...options, signal }, failed, begun);
       return await this.#complete(uploadId, item, parts, conditions, signal);
     } catch (error) {
       failed.abort();
@@ -91,8 +108,13 @@ export class MultipartUpload {
     content: Content,
     options: WriteOptions,
     failed: AbortController,
+    begun: Begun | undefined,
   ): Promise<Part[]> {
-    if (!content.ranges || content.size === undefined) return this.#sequential(uploadId, content, options);
+    if (begun !== undefined) return this.#sequential(uploadId, begun, undefined, options);
+    if (!content.ranges || content.size === undefined) {
+      await using reader = new PartReader(await content.open());
+      return await this.#sequential(uploadId, { reader }, content.size, options);
+    }
     const ranges = partRanges(content.size, partSizeOf(content.size, this.#config.partSize));
     const parts: Part[] = [];
     const worker = async (): Promise<void> => {
@@ -121,31 +143,34 @@ export class MultipartUpload {
   }
 
   /** For content that can only be read from its beginning. */
-  async #sequential(uploadId: string, content: Content, options: WriteOptions): Promise<Part[]> {
+  async #sequential(
+    uploadId: string,
+    { reader, first }: Begun,
+    size: number | undefined,
+    options: WriteOptions,
+  ): Promise<Part[]> {
     const parts: Part[] = [];
-    const reader = new PartReader(await content.open());
-    try {
-      while (!reader.ended) {
-        const number = parts.length + 1;
-        const wanted =
-          content.size === undefined
-            ? growingPartSize(number, this.#config.partSize, options.memory.total)
-            : partSizeOf(content.size, this.#config.partSize);
-        using _lease = await options.memory.lease(this.#buffers.cost(wanted), options.signal);
-        const buffer = this.#buffers.take(wanted);
-        try {
-          const body = await reader.fill(buffer.subarray(0, wanted));
-          if (body.length === 0 && number > 1) break;
-          const sum = encodeCrc32c(Number.parseInt(await crc32(body, CASTAGNOLI), 16));
-          parts.push(await this.#part(uploadId, number, body, sum, options.signal));
-        } finally {
-          this.#buffers.give(buffer, options.memory.total);
-        }
-      }
-      return parts;
-    } finally {
-      await reader.close();
+    const { memory, signal } = options;
+    if (first !== undefined) {
+      // Its memory is given back before the next is leased: nobody waits for memory while holding some.
+      using _lease = first.lease;
+      parts.push(await this.#part(uploadId, 1, first.body, await checksumOf(first.body), signal));
     }
+    while (!reader.ended) {
+      const number = parts.length + 1;
+      const { partSize } = this.#config;
+      const wanted = size === undefined ? growingPartSize(number, partSize, memory.total) : partSizeOf(size, partSize);
+      using _lease = await memory.lease(this.#buffers.cost(wanted), signal);
+      const buffer = this.#buffers.take(wanted);
+      try {
+        const body = await reader.fill(buffer.subarray(0, wanted));
+        if (body.length === 0 && number > 1) break;
+        parts.push(await this.#part(uploadId, number, body, await checksumOf(body), signal));
+      } finally {
+        this.#buffers.give(buffer, memory.total);
+      }
+    }
+    return parts;
   }
 
   async #part(uploadId: string, number: number, body: Buffer, crc32c: string, signal: AbortSignal): Promise<Part> {

@@ -72,7 +72,7 @@ export async function fill(buffer: Buffer, stream: ContentStream): Promise<numbe
 }
 
 /** Cuts a stream into parts of given sizes. */
-export class PartReader {
+export class PartReader implements AsyncDisposable {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest: Uint8Array | undefined;
   #ended = false;
@@ -105,7 +105,7 @@ export class PartReader {
     return buffer.subarray(0, at);
   }
 
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     await this.#chunks.return?.();
   }
 }

@@ -12,7 +12,7 @@ import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { objectFields, s3Metadata } from './headers.ts';
 import { type Completed, MultipartUpload, type Target } from './multipart.ts';
-import { BufferPool, fill } from './parts.ts';
+import { BufferPool, fill, PartReader } from './parts.ts';
 
 export interface WriterOptions {
   readonly config: S3Config;
@@ -36,10 +36,7 @@ export class S3Writer {
     const target = this.#target(item.key);
     const conditions = config.conditional ? conditionsOf(options.expected) : {};
     try {
-      const single = content.size !== undefined && content.size <= config.partSize;
-      const completed = single
-        ? await this.#put(s3, target, item, content, conditions, options)
-        : await new MultipartUpload(s3, config, target, this.#buffers).run(item, content, conditions, options);
+      const completed = await this.#send(s3, target, item, content, conditions, options);
       return this.#proved(item, completed);
     } catch (thrown) {
       const error = s3Failure(thrown, `write s3://${target.Bucket}/${target.Key}`, 's3:PutObject', config);
@@ -56,7 +53,7 @@ export class S3Writer {
     };
   }
 
-  async #put(
+  async #send(
     s3: S3,
     target: Target,
     item: Item,
@@ -64,35 +61,51 @@ export class S3Writer {
     conditions: object,
     options: WriteOptions,
   ): Promise<Completed> {
-    const size = content.size ?? 0;
-    using _lease = await options.memory.lease(this.#buffers.cost(size), options.signal);
-    const buffer = this.#buffers.take(size);
+    const { config } = this.#options;
+    const upload = new MultipartUpload(s3, config, target, this.#buffers);
+    if (content.size !== undefined && content.size > config.partSize)
+      return upload.run(item, content, conditions, options);
+    // What fits into one part is one PUT, also when that is only known after reading it.
+    const wanted = content.size ?? config.partSize;
+    using lease = await options.memory.lease(this.#buffers.cost(wanted), options.signal);
+    const buffer = this.#buffers.take(wanted);
     try {
       const stream = await content.open();
-      const body = buffer.subarray(0, await fill(buffer.subarray(0, size), stream));
-      const crc32c = stream.crc32c();
-      const answer = await s3.client.send(
-        new s3.sdk.PutObjectCommand({
-          ...target,
-          ...objectFields(item, this.#options.config),
-          ...conditions,
-          Body: body,
-          ContentLength: body.length,
-          // What the source published, so that S3 itself proves the copy.
-          ChecksumCRC32C: item.checksums?.crc32c ?? crc32c,
-        }),
-        { abortSignal: options.signal },
-      );
-      return {
-        checksum: answer.ChecksumCRC32C,
-        etag: answer.ETag,
-        version: answer.VersionId,
-        size: body.length,
-        crc32c,
-      };
+      if (content.size !== undefined) {
+        const body = buffer.subarray(0, await fill(buffer.subarray(0, wanted), stream));
+        return await this.#put(s3, target, item, body, stream.crc32c(), conditions, options.signal);
+      }
+      await using reader = new PartReader(stream);
+      const body = await reader.fill(buffer.subarray(0, wanted));
+      if (reader.ended) return await this.#put(s3, target, item, body, stream.crc32c(), conditions, options.signal);
+      return await upload.run(item, content, conditions, options, { reader, first: { body, lease } });
     } finally {
       this.#buffers.give(buffer, options.memory.total);
     }
+  }
+
+  async #put(
+    s3: S3,
+    target: Target,
+    item: Item,
+    body: Buffer,
+    crc32c: string,
+    conditions: object,
+    signal: AbortSignal,
+  ): Promise<Completed> {
+    const answer = await s3.client.send(
+      new s3.sdk.PutObjectCommand({
+        ...target,
+        ...objectFields(item, this.#options.config),
+        ...conditions,
+        Body: body,
+        ContentLength: body.length,
+        // What the source published, so that S3 itself proves the copy.
+        ChecksumCRC32C: item.checksums?.crc32c ?? crc32c,
+      }),
+      { abortSignal: signal },
+    );
+    return { checksum: answer.ChecksumCRC32C, etag: answer.ETag, version: answer.VersionId, size: body.length, crc32c };
   }
 
   /** Says what the store confirmed, and fails when that is no proof. */

@@ -35,9 +35,13 @@ const BLOCK_CRC = crc32c(BLOCK);
 
 /** A body of any size that takes no memory: one block of a megabyte again and again. */
 export function patternBody(size: number): Body {
-  const blocks = Math.floor(size / BLOCK.length);
   let sum = EMPTY_CRC32C;
-  for (let index = 0; index < blocks; index++) sum = combineCrc32c(sum, BLOCK_CRC, BLOCK.length);
+  // By doubling: a body of terabytes has millions of blocks.
+  let [run, length] = [BLOCK_CRC, BLOCK.length];
+  for (let blocks = Math.floor(size / BLOCK.length); blocks > 0; blocks = Math.floor(blocks / 2)) {
+    if (blocks % 2 === 1) sum = combineCrc32c(sum, run, length);
+    [run, length] = [combineCrc32c(run, run, length), length * 2];
+  }
   const rest = BLOCK.subarray(0, size % BLOCK.length);
   return {
     size,
