@@ -1,0 +1,27 @@
+/**
+ * `npm run cloud`: the local cloud in a process of its own, until it is stopped. Prints the environment that points
+ * Isthmus at it, as one JSON line.
+ *
+ * `--bench` adds buckets that take no memory: `large` (one object of 4 GiB), `small` (2,000 of 1 MiB), `many`
+ * (1,000,000 names), and a bucket `sink` that verifies and forgets what it is sent.
+ */
+import process from 'node:process';
+import { patternBody } from './body.ts';
+import { VirtualBucket } from './gcs-objects.ts';
+import { LOCAL_SERVICE_ACCOUNT, localCloud } from './local-cloud.ts';
+
+const MIB = 2 ** 20;
+const cloud = await localCloud();
+cloud.gcs.bucket('acme-exports', [LOCAL_SERVICE_ACCOUNT]);
+cloud.s3.bucket('acme-lake');
+if (process.argv.includes('--bench')) {
+  const readers = [LOCAL_SERVICE_ACCOUNT];
+  for (const gib of [1, 4]) cloud.gcs.bucket(`large-${gib}g`, readers).put('object', patternBody(gib * 1024 * MIB));
+  for (const count of [500, 2000])
+    cloud.gcs.add(new VirtualBucket(`small-${count}`, { prefix: 's/', count, body: patternBody(MIB) }), readers);
+  cloud.gcs.add(new VirtualBucket('many', { prefix: 'm/', count: 1_000_000, body: patternBody(1000) }), readers);
+  cloud.s3.bucket('sink').keep = false;
+}
+process.stdout.write(`${JSON.stringify(cloud.environment)}\n`);
+await new Promise<void>((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve));
+await cloud[Symbol.asyncDispose]();
