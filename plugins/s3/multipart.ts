@@ -58,7 +58,7 @@ export interface Completed {
  *
  * Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
  */
-export class MultipartUpload {
+export class PartUpload {
   readonly #s3: S3;
   readonly #config: S3Config;
   readonly #target: Target;

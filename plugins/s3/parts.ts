@@ -30,28 +30,44 @@ export function growingPartSize(number: number, configured: number, memory: numb
   );
 }
 
-/** Part buffers used again: freed ones linger in the process until a garbage collection. */
-export class BufferPool {
-  readonly #size: number;
-  readonly #idle: Buffer[] = [];
+/** Smaller buffers are not worth keeping. */
+const SMALLEST_KEPT = 64 * 1024;
 
-  constructor(size: number) {
-    this.#size = size;
+/**
+ * Buffers used again, in sizes that double up to the part size: freed ones linger in the process until a garbage
+ * collection.
+ */
+export class BufferPool {
+  readonly #largest: number;
+  readonly #idle = new Map<number, Buffer[]>();
+  #idleBytes = 0;
+
+  constructor(largest: number) {
+    this.#largest = largest;
   }
 
   /** How much memory a buffer for so many bytes takes: to be leased before `take`. */
   cost(bytes: number): number {
-    return bytes > this.#size / 2 && bytes <= this.#size ? this.#size : bytes;
+    if (bytes < SMALLEST_KEPT || bytes > this.#largest) return bytes;
+    return Math.min(this.#largest, 2 ** Math.ceil(Math.log2(bytes)));
   }
 
   take(bytes: number): Buffer {
     const cost = this.cost(bytes);
-    return (cost === this.#size ? this.#idle.pop() : undefined) ?? Buffer.allocUnsafeSlow(cost);
+    const idle = this.#idle.get(cost)?.pop();
+    if (idle === undefined) return Buffer.allocUnsafeSlow(cost);
+    this.#idleBytes -= cost;
+    return idle;
   }
 
   /** Idle buffers never take more than `memory` all together. */
   give(buffer: Buffer, memory: number): void {
-    if (buffer.length === this.#size && (this.#idle.length + 1) * this.#size <= memory) this.#idle.push(buffer);
+    const size = buffer.length;
+    if (this.cost(size) !== size || size < SMALLEST_KEPT || this.#idleBytes + size > memory) return;
+    this.#idleBytes += size;
+    const idle = this.#idle.get(size);
+    if (idle === undefined) this.#idle.set(size, [buffer]);
+    else idle.push(buffer);
   }
 }
 

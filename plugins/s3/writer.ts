@@ -11,7 +11,7 @@ import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { objectFields, s3Metadata } from './headers.ts';
-import { type Completed, MultipartUpload, type Target } from './multipart.ts';
+import { type Completed, PartUpload, type Target } from './multipart.ts';
 import { BufferPool, fill, PartReader } from './parts.ts';
 
 export interface WriterOptions {
@@ -62,7 +62,7 @@ export class S3Writer {
     options: WriteOptions,
   ): Promise<Completed> {
     const { config } = this.#options;
-    const upload = new MultipartUpload(s3, config, target, this.#buffers);
+    const upload = new PartUpload(s3, config, target, this.#buffers);
     if (content.size !== undefined && content.size > config.partSize)
       return upload.run(item, content, conditions, options);
     // What fits into one part is one PUT, also when that is only known after reading it.
