@@ -3,7 +3,7 @@ import type { AuthStep } from '../auth/steps.ts';
 import { type Job, type Observer, run } from '../engine/run.ts';
 import { jsonLogger, textLogger } from '../runtime/logger.ts';
 import { processRuntime } from '../runtime/process.ts';
-import { type ProgressBar, progressBar } from '../runtime/progress.ts';
+import type { ProgressBar } from '../runtime/progress.ts';
 import type { JobFactory } from './job.ts';
 import { EXIT, type Output, summary } from './output.ts';
 
@@ -75,6 +75,8 @@ async function withProgress<T>(
 ): Promise<T> {
   const { terminal } = output;
   if (terminal === undefined || flags.progress === false || flags.log === 'json') return work(undefined);
+  // Only a terminal needs the library that draws.
+  const { progressBar } = await import('../runtime/progress.ts');
   using bar = progressBar(terminal, runtime.now);
   const counting = new AbortController();
   const counted = count(job, bar, counting.signal).catch(() => undefined); // the run itself reports what is wrong

@@ -1,4 +1,4 @@
-import { createCRC32, type IHasher } from 'hash-wasm';
+import type { IHasher } from 'hash-wasm';
 import { encodeCrc32c } from '../api/checksum.ts';
 
 const CASTAGNOLI = 0x82f63b78;
@@ -11,12 +11,18 @@ export interface Crc32c {
   release(): void;
 }
 
+/** Loaded at first use: commands that carry nothing do not pay for it. */
+async function newHasher(): Promise<IHasher> {
+  const { createCRC32 } = await import('hash-wasm');
+  return createCRC32(CASTAGNOLI);
+}
+
 /** Lends out hashers; there are never more of them than streams open at once. */
 export class Crc32cPool {
   readonly #idle: IHasher[] = [];
 
   async take(): Promise<Crc32c> {
-    const hasher = this.#idle.pop() ?? (await createCRC32(CASTAGNOLI));
+    const hasher = this.#idle.pop() ?? (await newHasher());
     hasher.init();
     let last: string | undefined;
     return {

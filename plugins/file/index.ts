@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, realpath, rename, rm, unlink } from 'node:fs/promises';
 import { dirname, join, resolve, sep } from 'node:path';
-import { createCRC32 } from 'hash-wasm';
 import {
   BrokerError,
   type Content,
@@ -155,6 +154,7 @@ async function copy(path: string, content: Content, signal: AbortSignal): Promis
 
 /** A folder keeps no checksums, so a file that must be compared is read. */
 async function checksumOf(path: string): Promise<string> {
+  const { createCRC32 } = await import('hash-wasm');
   const hasher = await createCRC32(CASTAGNOLI);
   hasher.init();
   for await (const chunk of createReadStream(path, { highWaterMark: CHUNK })) hasher.update(chunk as Buffer);

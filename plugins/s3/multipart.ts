@@ -1,5 +1,4 @@
 import type { CompletedPart } from '@aws-sdk/client-s3';
-import { crc32 } from 'hash-wasm';
 import {
   BrokerError,
   type Content,
@@ -18,8 +17,10 @@ import { type BufferPool, fill, growingPartSize, PartReader, partRanges, partSiz
 
 const CASTAGNOLI = 0x82f63b78;
 
-const checksumOf = async (body: Buffer): Promise<string> =>
-  encodeCrc32c(Number.parseInt(await crc32(body, CASTAGNOLI), 16));
+async function checksumOf(body: Buffer): Promise<string> {
+  const { crc32 } = await import('hash-wasm');
+  return encodeCrc32c(Number.parseInt(await crc32(body, CASTAGNOLI), 16));
+}
 
 /** A stream of which the first part may have been read already, with the memory that it holds. */
 export interface Begun {
