@@ -2,9 +2,10 @@
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 
-// Bodies pass through as short-lived chunks: a small young generation frees them early. A third less memory, measured
-// (docs/performance.md), and no slower. It must be said before the heap has grown, so everything else comes after it.
+// Bodies pass through as short-lived chunks: a young generation that stays small frees them early. A third less memory,
+// measured (docs/performance.md), and faster. In a running process the second flag is the one that counts.
 setFlagsFromString('--max-semi-space-size=1');
+setFlagsFromString('--semi-space-growth-factor=1');
 
 const [{ startCli }, { compose }, { tokens }] = await Promise.all([
   import('../core/cli/start.ts'),
