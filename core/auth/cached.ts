@@ -62,11 +62,10 @@ export class CachedCredential<T> implements CredentialProvider<T> {
 /** Stops waiting when the signal fires; what is waited for goes on for the other callers. */
 async function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
-  const stopped = (): BrokerError => new BrokerError('stopped', 'the run was stopped');
-  if (signal.aborted) throw stopped();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const leave = (): void => reject(stopped());
-  signal.addEventListener('abort', leave, { once: true });
+  const leave = (): void => reject(new BrokerError('stopped', 'the run was stopped'));
+  if (signal.aborted) leave();
+  else signal.addEventListener('abort', leave, { once: true });
   try {
     return await Promise.race([promise, aborted]);
   } finally {

@@ -18,7 +18,7 @@ export async function startCli(make: () => Cli, argv: readonly string[]): Promis
   try {
     process.exitCode = await make()(argv.slice(2), output, version());
   } catch (thrown) {
-    process.exitCode = report(thrown, output, argv.includes('--debug'));
+    process.exitCode = report(thrown, output, argv);
   }
 }
 
@@ -27,14 +27,20 @@ function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   process.exitCode ||= EXIT.failed;
 }
 
-function report(thrown: unknown, output: Output, debug: boolean): number {
+/** What is shown of an error that ended a command; with --json there is one document all the same. */
+function report(thrown: unknown, output: Output, argv: readonly string[]): number {
+  const json = argv.includes('--json');
   if (thrown instanceof InvalidPipeline) {
-    output.err(thrown.message);
+    const { file, problems } = thrown;
+    if (json) output.out(JSON.stringify({ outcome: 'failed', error: { code: 'invalid_config' }, file, problems }));
+    else output.err(thrown.message);
     return EXIT.invalid;
   }
-  const error: BrokerError = asBrokerError(thrown);
-  output.err(`error: ${error.code}: ${error.message}`);
-  output.err(`  ${error.hint}`);
-  if (debug && thrown instanceof Error && thrown.stack !== undefined) output.err(thrown.stack);
-  return error.code === 'invalid_config' ? EXIT.invalid : EXIT.failed;
+  const { code, message, hint, next }: BrokerError = asBrokerError(thrown);
+  if (json)
+    output.out(JSON.stringify({ outcome: next === 'wait' ? 'paused' : 'failed', error: { code, message, hint } }));
+  else output.err(`error: ${code}: ${message}\n  ${hint}`);
+  if (argv.includes('--debug') && thrown instanceof Error && thrown.stack !== undefined) output.err(thrown.stack);
+  if (next === 'wait') return EXIT.paused;
+  return code === 'invalid_config' ? EXIT.invalid : EXIT.failed;
 }

@@ -70,6 +70,7 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
   observer.started?.({ runId, resumed: checkpoint !== undefined });
 
   let savedAt = started;
+  let saving = false;
   const save = async (signal: AbortSignal): Promise<void> => {
     savedAt = runtime.now();
     tally.durationMs = before + savedAt - started;
@@ -81,7 +82,12 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     tally.add(receipt, many ? job.sinks[action.sink]?.location : undefined);
     mark.done();
     observer.receipt?.(receipt, action);
-    if (runtime.now() - savedAt >= CHECKPOINT_EVERY_MS) await save(runtime.signal);
+    if (saving || runtime.now() - savedAt < CHECKPOINT_EVERY_MS) return;
+    // One at a time: a save that overtakes another would take it for another run's.
+    saving = true;
+    await save(runtime.signal).finally(() => {
+      saving = false;
+    });
   };
   const shared = {
     memory: new FairMemoryBudget(job.memory),

@@ -1,4 +1,4 @@
-import { BrokerError, compareKeys, compileGlob, type Item, z } from '../../core/api/index.ts';
+import { BrokerError, compareKeys, compileGlob, type Item, type RetryPolicy, retry, z } from '../../core/api/index.ts';
 import type { FailedAnswer, GoogleClient } from '../google/http.ts';
 import type { GcsConfig } from './config.ts';
 import { listFailure } from './errors.ts';
@@ -35,6 +35,9 @@ const objectSchema = z.object({
 });
 const pageSchema = z.object({ items: z.array(z.unknown()).default([]), nextPageToken: z.string().min(1).optional() });
 
+/** A listing is one long request: a passing fault must not end the run. */
+const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 200, maxDelayMs: 20_000 };
+
 export const refSchema = z.object({ name: z.string(), generation: z.string() });
 
 /** Lists a bucket page by page, from `after` on; what the filters leave out is not an item. */
@@ -42,8 +45,10 @@ export class GcsListing {
   readonly #client: GoogleClient;
   readonly #config: GcsConfig;
   readonly #selects: (key: string) => boolean;
+  readonly #policy: RetryPolicy;
 
-  constructor(client: GoogleClient, config: GcsConfig) {
+  constructor(client: GoogleClient, config: GcsConfig, policy: RetryPolicy = PATIENCE) {
+    this.#policy = policy;
     this.#client = client;
     this.#config = config;
     const include = config.include?.map(compileGlob);
@@ -73,15 +78,15 @@ export class GcsListing {
     const query = this.#query({ generation, fields: FIELDS.join(',') });
     const path = `/storage/v1/b/${this.#config.bucket}/o/${encodeURIComponent(name)}?${query}`;
     let missing = false;
-    const entry = await this.#client
-      .getJson({ path, signal }, (answer) => {
-        missing = answer.status === 404 && !/specified bucket does not exist/i.test(answer.message);
-        return this.#failure(answer);
-      })
-      .catch((error: unknown) => {
-        if (missing) return undefined;
-        throw error;
-      });
+    const failure = (answer: FailedAnswer): BrokerError => {
+      missing = answer.status === 404 && !/specified bucket does not exist/i.test(answer.message);
+      return this.#failure(answer);
+    };
+    const fetch = (): Promise<unknown> => this.#client.getJson({ path, signal }, failure);
+    const entry = await retry(fetch, { policy: this.#policy, signal }).catch((error: unknown) => {
+      if (missing) return undefined;
+      throw error;
+    });
     return entry === undefined ? undefined : this.item(entry);
   }
 
@@ -95,9 +100,9 @@ export class GcsListing {
       maxResults: '1000',
       fields: `items(${FIELDS.join(',')}),nextPageToken`,
     });
-    const answer = await this.#client.getJson({ path: `/storage/v1/b/${bucket}/o?${query}`, signal }, (failed) =>
-      this.#failure(failed),
-    );
+    const fetch = () =>
+      this.#client.getJson({ path: `/storage/v1/b/${bucket}/o?${query}`, signal }, (failed) => this.#failure(failed));
+    const answer = await retry(fetch, { policy: this.#policy, signal });
     const page = pageSchema.safeParse(answer);
     if (!page.success)
       throw new BrokerError('bad_response', `${this.#client.host}: the listing has not the form of a listing`);

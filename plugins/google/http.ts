@@ -122,7 +122,8 @@ export class GoogleClient {
       () => request.destroy(new BrokerError('timeout', `${this.host}: no answer within ${this.idleMs} ms`)),
       this.idleMs,
     );
-    request.once('error', (error) =>
+    // `on`, since a reset after the answer began is told here once more.
+    request.on('error', (error) =>
       reject(signal.aborted ? new BrokerError('stopped', 'the run was stopped') : connectionError(this.host, error)),
     );
     request.once('response', (body) => resolve({ status: body.statusCode ?? 0, headers: body.headers, body }));

@@ -45,6 +45,8 @@ const BY_NAME: Readonly<Record<string, ErrorCode>> = {
   IncompleteBody: 'network',
   NoSuchBucket: 'bucket_missing',
   PreconditionFailed: 'conflict',
+  // What If-Match answers when the object is gone.
+  NoSuchKey: 'conflict',
   ConditionalRequestConflict: 'write_conflict',
   NoSuchUpload: 'write_conflict',
   ExpiredToken: 'unauthenticated',

@@ -130,6 +130,12 @@ describe('isthmus, without any cloud', () => {
     expect(out).toContain('no_credentials');
   });
 
+  it('prints one JSON document with --json, also for what is not valid', async () => {
+    const { code, out } = await isthmus(undefined, 'run', 'nowhere.yaml', '--json');
+    expect(code).toBe(2);
+    expect(JSON.parse(out)).toMatchObject({ outcome: 'failed', problems: [{ message: 'no such file' }] });
+  });
+
   it('sends credentials to no other endpoints than those of this machine', async () => {
     const { code, err } = await start(undefined, ['validate', EXAMPLE], {
       ISTHMUS_ENDPOINTS: '{"googleSts":"https://sts.example.com"}',

@@ -146,6 +146,14 @@ describe('reading', () => {
     expect(await w.carry()).toMatchObject({ items: { unchanged: 2 } });
   });
 
+  it('survives passing faults of a listing', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'x');
+    w.cloud.gcs.faults.add('/o?', { kind: 'answer', status: 503 });
+    w.cloud.gcs.faults.add('/o?', { kind: 'reset-before' });
+    expect(await w.carry()).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+  });
+
   it('stops at a listing that repeats its page token', async () => {
     await using w = await world();
     const page = JSON.stringify({ nextPageToken: 'again' });
@@ -212,6 +220,19 @@ describe('writing', () => {
     w.bucket.put('a', 'hello');
     w.cloud.s3.faults.add('PUT /lake/a', { kind: 'reset-after' });
     expect(await w.carry()).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+  });
+
+  it('says conflict when what it would replace was deleted in the meantime', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'old');
+    await w.carry();
+    w.bucket.put('a', 'newer');
+    w.cloud.s3.faults.add('PUT /lake/a', {
+      kind: 'answer',
+      status: 404,
+      body: '<Error><Code>NoSuchKey</Code></Error>',
+    });
+    expect(await w.carry()).toMatchObject({ failures: [{ code: 'conflict' }] });
   });
 
   it("leaves another's write alone", async () => {
