@@ -26,14 +26,15 @@ export interface Content {
   open(range?: ByteRange): Promise<ContentStream>;
 }
 
-/** A share of the run's memory; disposing gives it back. */
+/** A share of the run's memory, with a buffer in it; disposing gives both back. */
 export interface MemoryLease extends Disposable {
-  readonly bytes: number;
+  /** As many bytes as were asked for; what they hold is undefined. Not to be touched after disposing. */
+  readonly buffer: Buffer;
 }
 
 /**
  * The run's `memory:` limit, shared by all transfers. Whoever buffers bytes leases them first and never holds one
- * lease while waiting for another, so waiting cannot deadlock. Served in the order of asking.
+ * lease while waiting for another, so waiting cannot deadlock. Served in the order of asking; buffers are used again.
  */
 export interface MemoryBudget {
   readonly total: number;

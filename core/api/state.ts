@@ -22,5 +22,7 @@ export interface StateStore extends Partial<AsyncDisposable> {
     expected: Revision | undefined,
     options: { readonly signal: AbortSignal },
   ): Promise<Revision>;
+  /** Removes whatever is there, also what `load` cannot read. */
+  reset(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
   delete(key: string, expected: Revision, options: { readonly signal: AbortSignal }): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import type { AwsCredentials } from '../api/credentials.ts';
-import { BrokerError } from '../api/errors.ts';
+import { BrokerError, NETWORK_ERRORS, systemErrorCode } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import type { Expiring } from './cached.ts';
 import { post } from './http-json.ts';
@@ -25,9 +25,12 @@ export function ambientChain(): AwsChain {
       fromNodeProviderChain({ clientConfig: { maxAttempts: 3 } }),
     );
     const credentials = await (await chain)().catch((error: unknown) => {
-      throw new BrokerError(
-        'no_credentials',
-        `no AWS credentials: ${safeText(error instanceof Error ? error.message : 'unknown')}`,
+      throw (
+        passing('AWS credentials', error) ??
+        new BrokerError(
+          'no_credentials',
+          `no AWS credentials: ${safeText(error instanceof Error ? error.message : 'unknown')}`,
+        )
       );
     });
     if (credentials.accessKeyId.startsWith('ASIA') && credentials.sessionToken === undefined) {
@@ -58,12 +61,28 @@ export function assumedRole(master: AwsChain, role: AssumeRole): AwsChain {
     });
     return provider().catch((error: unknown) => {
       if (error instanceof BrokerError) throw error;
+      const fault = passing(`assume ${role.roleArn}`, error);
+      if (fault !== undefined) throw fault;
       const reason = error instanceof Error ? `${error.name}: ${error.message}` : 'unknown';
       throw new BrokerError('unauthenticated', `assume ${role.roleArn}: ${safeText(reason)}`, {
         hint: `Let the trust policy of ${role.roleArn} allow sts:AssumeRole to this identity, with the external id if it asks for one.`,
       });
     });
   };
+}
+
+const THROTTLED = /Throttl|RequestLimitExceeded|TooManyRequests/;
+
+/** A fault that trying again may mend; undefined for a refusal. */
+function passing(doing: string, error: unknown): BrokerError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const system = systemErrorCode(error);
+  if (system !== undefined && NETWORK_ERRORS.has(system)) return new BrokerError('network', `${doing}: ${system}`);
+  if (THROTTLED.test(error.name)) return new BrokerError('throttled', `${doing}: ${error.name}`);
+  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  return ($metadata?.httpStatusCode ?? 0) >= 500
+    ? new BrokerError('unavailable', `${doing}: ${error.name}`)
+    : undefined;
 }
 
 export const expiringAws = (credentials: AwsCredentials): Expiring<AwsCredentials> => ({

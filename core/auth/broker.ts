@@ -48,7 +48,7 @@ export class IdentityBroker implements CredentialBroker {
     return getOrMake(this.#aws, key, () => {
       const chain = this.#awsChain(name);
       return new CachedCredential(async () => {
-        const credentials = await chain();
+        const credentials = await patiently(chain);
         this.#observe(
           'aws-credentials',
           `${credentials.accessKeyId.slice(0, 4)}…, ${left(credentials.expiration, this.#options.now())}`,
@@ -106,8 +106,7 @@ export class IdentityBroker implements CredentialBroker {
     scopes: readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<Expiring<GcpAccessToken>> {
-    const never = signal ?? new AbortController().signal;
-    return retry(() => this.#federateOnce(identity, scopes, signal), { policy: TOKEN_RETRY, signal: never });
+    return patiently(() => this.#federateOnce(identity, scopes, signal), signal);
   }
 
   async #federateOnce(
@@ -175,6 +174,9 @@ export class IdentityBroker implements CredentialBroker {
     this.#options.observe?.({ step, detail });
   }
 }
+
+const patiently = <T>(attempt: () => Promise<T>, signal = new AbortController().signal): Promise<T> =>
+  retry(attempt, { policy: TOKEN_RETRY, signal });
 
 function getOrMake<T>(map: Map<string, T>, key: string, make: () => T): T {
   const known = map.get(key);

@@ -57,10 +57,10 @@ export class CheckpointFile {
    * @throws BrokerError `state_unreadable` when it is not a checkpoint of this very pipeline: it is never guessed at.
    */
   async load(reset: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
+    if (reset) await this.#store.reset(this.#pipeline, { signal });
     const saved = await this.#store.load(this.#pipeline, { signal });
     if (saved === undefined) return undefined;
     this.#revision = saved.revision;
-    if (reset) return undefined;
     const { version } = z.object({ version: z.number() }).catch({ version: 0 }).parse(saved.value);
     if (version > VERSION) throw unreadable(`it is of version ${version}, this release knows ${VERSION}`);
     const parsed = schema.safeParse(saved.value);

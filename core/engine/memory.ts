@@ -7,12 +7,29 @@ interface Waiter {
   grant(): void;
 }
 
-/** Serves in the order of asking, so that a large request is not starved by small ones. */
+/** Smaller buffers are not worth keeping. */
+const SMALLEST_KEPT = 64 * 1024;
+const MIB = 2 ** 20;
+
+/** The size of the buffer for so many bytes: few sizes, so that buffers can be used again. */
+function sizeFor(bytes: number, total: number): number {
+  if (bytes < SMALLEST_KEPT) return bytes;
+  const size = bytes > MIB ? Math.ceil(bytes / MIB) * MIB : 2 ** Math.ceil(Math.log2(bytes));
+  return Math.min(size, total);
+}
+
+/**
+ * Serves in the order of asking, so that a large request is not starved by small ones. Buffers that were given back
+ * are used again, since freed ones linger in the process until a garbage collection; together with those in use they
+ * never pass the total.
+ */
 export class FairMemoryBudget implements MemoryBudget {
   readonly total: number;
   #free: number;
   #peak = 0;
   readonly #queue: Waiter[] = [];
+  #idle: Buffer[] = [];
+  #idleBytes = 0;
 
   constructor(total: number) {
     this.total = total;
@@ -29,24 +46,37 @@ export class FairMemoryBudget implements MemoryBudget {
       throw new BrokerError(
         'memory_too_small',
         `${formatBytes(bytes)} are needed at once, memory is ${formatBytes(this.total)}`,
-        {
-          hint: `Set memory: ${Math.ceil(bytes / 2 ** 20)}MiB or more.`,
-        },
+        { hint: `Set memory: ${Math.ceil(bytes / MIB)}MiB or more.` },
       );
     }
     if (signal.aborted) throw new BrokerError('stopped', 'the run was stopped');
-    if (this.#queue.length > 0 || bytes > this.#free) await this.#turn(bytes, signal);
-    else this.#take(bytes);
+    const size = sizeFor(bytes, this.total);
+    if (this.#queue.length > 0 || size > this.#free) await this.#turn(size, signal);
+    else this.#take(size);
+    const whole = this.#buffer(size);
     let held = true;
     return {
-      bytes,
+      buffer: whole.subarray(0, bytes),
       [Symbol.dispose]: () => {
         if (!held) return;
         held = false;
-        this.#free += bytes;
+        this.#free += size;
+        if (size >= SMALLEST_KEPT) {
+          this.#idle.push(whole);
+          this.#idleBytes += size;
+        }
         this.#serve();
       },
     };
+  }
+
+  #buffer(size: number): Buffer {
+    const index = this.#idle.findIndex((buffer) => buffer.length === size);
+    const [found] = index < 0 ? [] : this.#idle.splice(index, 1);
+    if (found !== undefined) this.#idleBytes -= size;
+    // What is in use, this buffer included, and what lies idle must not pass the total.
+    while (this.#idleBytes > this.#free) this.#idleBytes -= this.#idle.shift()?.length ?? 0;
+    return found ?? Buffer.allocUnsafeSlow(size);
   }
 
   #take(bytes: number): void {

@@ -109,7 +109,8 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
   let outcome = outcomeOf(ended, tally);
   try {
     const closing = AbortSignal.timeout(CLOSING_MS);
-    if (outcome === 'complete' || outcome === 'partial') await file.clear(closing);
+    // The listing came to its end: the next run starts over, whatever became of the items.
+    if (ended === undefined) await file.clear(closing);
     else if (ended?.code !== 'state_conflict') await save(closing);
     if (outcome !== 'paused') await finish(job, context, outcome, closing);
   } catch (thrown) {

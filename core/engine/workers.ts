@@ -17,7 +17,8 @@ export async function forEachConcurrently<T>(
         // Generators queue concurrent calls of next, so the workers take turns.
         const next = await iterator.next();
         if (next.done === true) ended = true;
-        else await work(next.value);
+        // What was pulled while another worker failed is left: nothing new is begun.
+        else if (!ended) await work(next.value);
       } catch (error) {
         ended = true;
         throw error;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
@@ -65,41 +65,48 @@ export class FileState implements StateStore {
     await this.#locked(key, expected, options.signal, () => rm(this.#path(key)));
   }
 
-  /** Compare and act are one step for every process: the lock is a file that only one of them can create. */
-  async #locked<T>(
-    key: string,
-    expected: Revision | undefined,
-    signal: AbortSignal,
-    act: () => Promise<T>,
-  ): Promise<T> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const lock = `${this.#path(key)}.lock`;
-    await this.#acquire(lock, signal);
-    try {
+  async reset(key: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    await this.#alone(key, signal, () => rm(this.#path(key), { force: true }));
+  }
+
+  #locked<T>(key: string, expected: Revision | undefined, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
+    return this.#alone(key, signal, async () => {
       const found = await this.load(key);
       if (found?.revision !== expected) {
         throw new BrokerError('state_conflict', `${this.#path(key)} was saved by another run`);
       }
+      return act();
+    });
+  }
+
+  /** Compare and act are one step for every process: the lock is a file that only one of them can create. */
+  async #alone<T>(key: string, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const lock = `${this.#path(key)}.lock`;
+    const owner = randomUUID();
+    for (let attempt = 1; !(await this.#acquire(lock, owner)); attempt++) {
+      if (attempt >= LOCK_TRIES) throw new BrokerError('state_conflict', `${lock} is held by another run`);
+      await pause(LOCK_PAUSE_MS, signal);
+    }
+    try {
       return await act();
     } finally {
-      await rm(lock, { force: true });
+      // Not ours any more when it was taken over for being stale.
+      if ((await contentOf(lock)) === owner) await rm(lock, { force: true });
     }
   }
 
-  async #acquire(lock: string, signal: AbortSignal): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await using _created = await open(lock, 'wx', 0o600);
-        return;
-      } catch (error) {
-        if (systemErrorCode(error) !== 'EEXIST')
-          throw unreadable(lock, systemErrorCode(error) ?? 'it cannot be created');
-        const age = this.#now() - ((await stat(lock).catch(() => undefined))?.mtimeMs ?? this.#now());
-        if (age > LOCK_STALE_MS) await rm(lock, { force: true });
-        else if (attempt === LOCK_TRIES) throw new BrokerError('state_conflict', `${lock} is held by another run`);
-        else await pause(LOCK_PAUSE_MS, signal);
-      }
+  async #acquire(lock: string, owner: string): Promise<boolean> {
+    try {
+      await writeFile(lock, owner, { flag: 'wx', mode: 0o600 });
+      return true;
+    } catch (error) {
+      if (systemErrorCode(error) !== 'EEXIST') throw unreadable(lock, systemErrorCode(error) ?? 'it cannot be created');
     }
+    const holder = await contentOf(lock);
+    const touched = (await stat(lock).catch(() => undefined))?.mtimeMs ?? this.#now();
+    if (this.#now() - touched > LOCK_STALE_MS) await removeStale(lock, holder);
+    return false;
   }
 
   #path(key: string): string {
@@ -109,6 +116,20 @@ export class FileState implements StateStore {
 
 /** Each save has its own revision, though it may save the same value. */
 const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
+
+const contentOf = (path: string): Promise<string | undefined> => readFile(path, 'utf8').catch(() => undefined);
+
+/** Moves the lock aside first: of several processes only one gets it, and a fresh lock is put back. */
+async function removeStale(lock: string, holder: string | undefined): Promise<void> {
+  const aside = `${lock}.${randomUUID()}`;
+  try {
+    await rename(lock, aside);
+  } catch {
+    return; // another process was faster
+  }
+  if ((await contentOf(aside)) !== holder) await link(aside, lock).catch(() => undefined);
+  await rm(aside, { force: true });
+}
 
 const unreadable = (path: string, why: string): BrokerError => new BrokerError('state_unreadable', `${path}: ${why}`);
 

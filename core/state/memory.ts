@@ -25,6 +25,10 @@ export class MemoryState implements StateStore {
     this.#values.delete(key);
   }
 
+  async reset(key: string): Promise<void> {
+    this.#values.delete(key);
+  }
+
   #expect(key: string, expected: Revision | undefined): void {
     if (this.#values.get(key)?.revision === expected) return;
     throw new BrokerError('state_conflict', `the state of "${key}" was saved by another run`);

@@ -10,7 +10,6 @@ import {
   encodeCrc32c,
   type Item,
   type ListOptions,
-  type PluginContext,
   type Refusal,
   type Sink,
   type Source,
@@ -25,45 +24,70 @@ import { lookAt, walk } from './walk.ts';
 
 const CHUNK = 256 * 1024;
 const CASTAGNOLI = 0x82f63b78;
-const refSchema = z.object({ revision: z.string() });
+const refSchema = z.object({ revision: z.string().optional(), refused: z.string().optional() });
 
 class FileSource implements Source {
   readonly location: string;
   readonly ranges = true;
   readonly #root: string;
-  readonly #context: PluginContext;
 
-  constructor(root: string, context: PluginContext) {
+  constructor(root: string) {
     this.location = `file://${root}/`;
     this.#root = root;
-    this.#context = context;
   }
 
   async *list({ after, signal }: ListOptions): AsyncGenerator<Item> {
-    const skipped = (key: string): void => this.#context.log.warn('not a regular file, left out', { key });
-    for await (const { key, size, modifiedMs, revision } of walk(this.#root, after, signal, skipped)) {
-      yield {
-        id: `${this.location}${key}#${revision}`,
-        key,
-        size,
-        modifiedAt: new Date(modifiedMs).toISOString(),
-        ref: { revision },
-      };
+    for await (const { key, size, modifiedMs, revision, refused } of walk(this.#root, after, signal)) {
+      const id = `${this.location}${key}#${revision}`;
+      if (refused !== undefined) yield { id, key, ref: { refused } };
+      else yield { id, key, size, modifiedAt: new Date(modifiedMs).toISOString(), ref: { revision } };
     }
   }
 
   async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
-    const now = await lookAt(this.#root, item.key);
-    if (now === undefined) throw new BrokerError('source_gone', `${item.id} was deleted after it was listed`);
-    if (now.revision !== refSchema.parse(item.ref).revision)
-      throw new BrokerError('source_changed', `${item.id} was written to after it was listed`);
-    const bounds = range === undefined ? {} : { start: range.start, end: range.end - 1 };
-    if (range !== undefined && range.end <= range.start) return nothing();
-    return createReadStream(join(this.#root, item.key), { ...bounds, highWaterMark: CHUNK, signal });
+    const { refused, revision = '' } = refSchema.parse(item.ref);
+    if (refused !== undefined) {
+      throw new BrokerError('key_refused', `${this.location}${item.key} cannot be carried: ${refused}`, {
+        hint: 'Replace it by a regular file with a valid name, or move it out of the folder.',
+      });
+    }
+    const changed = async (): Promise<BrokerError | undefined> => {
+      const now = await lookAt(this.#root, item.key);
+      if (now === undefined) return new BrokerError('source_gone', `${item.id} was deleted after it was listed`);
+      if (now.revision === revision) return undefined;
+      return new BrokerError('source_changed', `${item.id} was written to after it was listed`);
+    };
+    const problem = await changed();
+    if (problem !== undefined) throw problem;
+    return readFileRange(join(this.#root, item.key), range?.start ?? 0, range?.end ?? item.size ?? 0, signal, changed);
   }
 }
 
-async function* nothing(): AsyncGenerator<Uint8Array> {}
+/** Looks once more after the last byte: what was written to meanwhile would be a mix of two versions. */
+async function* readFileRange(
+  path: string,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+  changed: () => Promise<BrokerError | undefined>,
+): AsyncGenerator<Uint8Array> {
+  if (start >= end) return;
+  await using file = await open(path, 'r');
+  for (let at = start; at < end; ) {
+    signal.throwIfAborted();
+    const { buffer, bytesRead } = await file.read({
+      buffer: Buffer.allocUnsafe(Math.min(CHUNK, end - at)),
+      position: at,
+    });
+    at += bytesRead;
+    if (bytesRead === 0 || at >= end) {
+      const problem = await changed();
+      if (problem !== undefined) throw problem;
+    }
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
 
 class FileSink implements Sink {
   readonly location: string;
@@ -80,7 +104,9 @@ class FileSink implements Sink {
 
   async *list({ after, signal }: { signal: AbortSignal; after?: string }): AsyncGenerator<StoredObject> {
     await mkdir(this.#root, { recursive: true });
-    for await (const found of walk(this.#root, after, signal, () => {})) yield stored(found);
+    for await (const found of walk(this.#root, after, signal)) {
+      if (found.refused === undefined) yield stored(found);
+    }
   }
 
   async stat(key: string): Promise<StoredObject | undefined> {
@@ -201,7 +227,7 @@ export const fileSource = defineSource({
   name: 'file',
   summary: 'Files below a folder of this machine.',
   config,
-  create: ({ path }, context) => new FileSource(resolve(context.baseDir, path), context),
+  create: ({ path }, context) => new FileSource(resolve(context.baseDir, path)),
 });
 
 export const fileSink = defineSink({

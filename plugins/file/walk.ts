@@ -9,19 +9,19 @@ export interface FoundFile {
   readonly modifiedMs: number;
   /** Changes when the file is replaced or written to. */
   readonly revision: string;
+  /** Why it cannot be carried, of what is not a regular file. It is listed all the same: nothing is skipped silently. */
+  readonly refused?: string;
 }
 
-/**
- * Walks a folder in UTF-8 byte order of the keys, one folder in memory at a time. Symbolic links and what is neither
- * file nor folder are not followed; `skipped` is told of them.
- */
-export async function* walk(
-  root: string,
-  after: string | undefined,
-  signal: AbortSignal,
-  skipped: (key: string) => void,
-): AsyncGenerator<FoundFile> {
-  yield* folder(root, '', after, signal, skipped);
+/** Walks a folder in UTF-8 byte order of the keys, one folder in memory at a time. Links are not followed. */
+export async function* walk(root: string, after: string | undefined, signal: AbortSignal): AsyncGenerator<FoundFile> {
+  yield* folder(root, '', after, signal);
+}
+
+interface Entry {
+  /** Folders with a slash: "a/" sorts before "a0" but after "a-". */
+  readonly name: string;
+  readonly refused?: string;
 }
 
 async function* folder(
@@ -29,16 +29,32 @@ async function* folder(
   prefix: string,
   after: string | undefined,
   signal: AbortSignal,
-  skipped: (key: string) => void,
 ): AsyncGenerator<FoundFile> {
-  // "a/" sorts before "a0" but after "a-": folders take part in the order with their slash.
-  const names: string[] = [];
+  for (const { name, refused } of await entries(root, prefix)) {
+    signal.throwIfAborted();
+    const key = prefix + name;
+    if (refused === undefined && name.endsWith('/')) {
+      if (after === undefined || compareKeys(`${key}\u{10ffff}`, after) > 0) yield* folder(root, key, after, signal);
+    } else if (after === undefined || compareKeys(key, after) > 0) {
+      const found =
+        refused === undefined ? await lookAt(root, key) : { key, size: 0, modifiedMs: 0, revision: '', refused };
+      if (found !== undefined) yield found;
+    }
+  }
+}
+
+async function entries(root: string, prefix: string): Promise<Entry[]> {
+  const found: Entry[] = [];
   try {
-    for await (const entry of await opendir(join(root, prefix))) {
-      if (entry.name.endsWith(TEMPORARY)) continue;
-      if (entry.isDirectory()) names.push(`${entry.name}/`);
-      else if (entry.isFile()) names.push(entry.name);
-      else skipped(prefix + entry.name);
+    // As bytes: a name that is not UTF-8 would otherwise become another name, which does not exist.
+    for await (const entry of await opendir(join(root, prefix), { encoding: 'buffer' as BufferEncoding })) {
+      const bytes = entry.name as unknown as Buffer;
+      const name = bytes.toString('utf8');
+      if (name.endsWith(TEMPORARY)) continue;
+      if (!Buffer.from(name).equals(bytes)) found.push({ name, refused: 'its name is not valid UTF-8' });
+      else if (entry.isDirectory()) found.push({ name: `${name}/` });
+      else if (entry.isFile()) found.push({ name });
+      else found.push({ name, refused: entry.isSymbolicLink() ? 'it is a symbolic link' : 'it is not a regular file' });
     }
   } catch (error) {
     if (prefix !== '') throw new BrokerError('permission_denied', `${join(root, prefix)}: ${systemErrorCode(error)}`);
@@ -46,17 +62,7 @@ async function* folder(
       hint: `Correct path, or create the folder ${root}.`,
     });
   }
-  for (const name of names.sort(compareKeys)) {
-    signal.throwIfAborted();
-    const key = prefix + name;
-    if (name.endsWith('/')) {
-      if (after === undefined || compareKeys(`${key}\u{10ffff}`, after) > 0)
-        yield* folder(root, key, after, signal, skipped);
-    } else if (after === undefined || compareKeys(key, after) > 0) {
-      const found = await lookAt(root, key);
-      if (found !== undefined) yield found;
-    }
-  }
+  return found.sort((a, b) => compareKeys(a.name, b.name));
 }
 
 /** The file under a key; undefined when there is none. */

@@ -11,8 +11,10 @@ export interface S3 {
 }
 
 const MAX_SOCKETS = 256;
-/** One attempt, its body included: a part of 8 MiB at 100 kB/s still passes. */
+/** Until the answer begins, the sending of the body included: 8 MiB at 100 kB/s still pass. */
 const REQUEST_MS = 120_000;
+/** No byte in either direction, also in the middle of an answer. */
+const IDLE_MS = 60_000;
 
 export async function connectS3(config: S3Config, context: PluginContext): Promise<S3> {
   const region = config.region ?? context.credentials.awsRegion;
@@ -45,6 +47,7 @@ export async function connectS3(config: S3Config, context: PluginContext): Promi
     requestHandler: {
       connectionTimeout: 5000,
       requestTimeout: REQUEST_MS,
+      socketTimeout: IDLE_MS,
       // Without this the SDK only warns, and a stalled request hangs for ever.
       throwOnRequestTimeout: true,
       httpsAgent: { keepAlive: true, maxSockets: MAX_SOCKETS },

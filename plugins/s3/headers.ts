@@ -36,6 +36,9 @@ export function s3Refusal(item: Item, config: S3Config): Refusal | undefined {
   if (!key.isWellFormed()) return refuse('key_refused', `${item.id}: the name is not valid Unicode`);
   if (item.size !== undefined && item.size > LARGEST)
     return refuse('too_large', `${item.id} has ${item.size} bytes, S3 allows 50 TB`);
+  const odd = Object.entries(item.headers ?? {}).find(([, value]) => value !== undefined && !PRINTABLE.test(value));
+  if (odd !== undefined)
+    return refuse('metadata_refused', `${item.id}: ${odd[0]} holds characters that a header cannot carry`);
   return config.metadata === 'drop' ? undefined : metadataRefusal(item, refuse);
 }
 

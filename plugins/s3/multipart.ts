@@ -13,7 +13,7 @@ import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { objectFields } from './headers.ts';
-import { type BufferPool, fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
+import { fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
 
 const CASTAGNOLI = 0x82f63b78;
 
@@ -44,6 +44,12 @@ interface Part {
   readonly size: number;
 }
 
+/** What an object must be when the answer to its write was lost. */
+export interface Sent {
+  readonly size: number;
+  readonly crc32c: string;
+}
+
 export interface Completed {
   readonly checksum: string | undefined;
   readonly etag: string | undefined;
@@ -63,13 +69,13 @@ export class PartUpload {
   readonly #s3: S3;
   readonly #config: S3Config;
   readonly #target: Target;
-  readonly #buffers: BufferPool;
+  /** What was put together, once all of it was sent: if the answer is lost, this is what must be there. */
+  sent: Sent | undefined;
 
-  constructor(s3: S3, config: S3Config, target: Target, buffers: BufferPool) {
+  constructor(s3: S3, config: S3Config, target: Target) {
     this.#s3 = s3;
     this.#config = config;
     this.#target = target;
-    this.#buffers = buffers;
   }
 
   async run(
@@ -120,15 +126,11 @@ export class PartUpload {
     const parts: Part[] = [];
     const worker = async (): Promise<void> => {
       for (const { number, start, end } of ranges) {
-        using _lease = await options.memory.lease(this.#buffers.cost(end - start), options.signal);
-        const buffer = this.#buffers.take(end - start);
-        try {
-          const stream = await content.open({ start, end });
-          const size = await fill(buffer.subarray(0, end - start), stream);
-          parts.push(await this.#part(uploadId, number, buffer.subarray(0, size), stream.crc32c(), options.signal));
-        } finally {
-          this.#buffers.give(buffer, options.memory.total);
-        }
+        using lease = await options.memory.lease(end - start, options.signal);
+        const stream = await content.open({ start, end });
+        const size = await fill(lease.buffer, stream, options.signal);
+        const body = lease.buffer.subarray(0, size);
+        parts.push(await this.#part(uploadId, number, body, stream.crc32c(), options.signal));
       }
     };
     const workers = Array.from({ length: this.#config.partConcurrency }, () =>
@@ -161,15 +163,10 @@ export class PartUpload {
       const number = parts.length + 1;
       const { partSize } = this.#config;
       const wanted = size === undefined ? growingPartSize(number, partSize, memory.total) : partSizeOf(size, partSize);
-      using _lease = await memory.lease(this.#buffers.cost(wanted), signal);
-      const buffer = this.#buffers.take(wanted);
-      try {
-        const body = await reader.fill(buffer.subarray(0, wanted));
-        if (body.length === 0 && number > 1) break;
-        parts.push(await this.#part(uploadId, number, body, await checksumOf(body), signal));
-      } finally {
-        this.#buffers.give(buffer, memory.total);
-      }
+      using lease = await memory.lease(wanted, signal);
+      const body = await reader.fill(lease.buffer);
+      if (body.length === 0 && number > 1) break;
+      parts.push(await this.#part(uploadId, number, body, await checksumOf(body), signal));
     }
     return parts;
   }
@@ -209,6 +206,7 @@ export class PartUpload {
         `${item.id}: read CRC32C ${crc32c}, the source publishes ${published}`,
       );
     }
+    this.sent = { size, crc32c };
     const answer = await client.send(
       new sdk.CompleteMultipartUploadCommand({
         ...this.#target,

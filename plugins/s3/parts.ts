@@ -30,55 +30,15 @@ export function growingPartSize(number: number, configured: number, memory: numb
   );
 }
 
-/** Smaller buffers are not worth keeping. */
-const SMALLEST_KEPT = 64 * 1024;
-
-/**
- * Buffers used again, in sizes that double up to the part size: freed ones linger in the process until a garbage
- * collection.
- */
-export class BufferPool {
-  readonly #largest: number;
-  readonly #idle = new Map<number, Buffer[]>();
-  #idleBytes = 0;
-
-  constructor(largest: number) {
-    this.#largest = largest;
-  }
-
-  /** How much memory a buffer for so many bytes takes: to be leased before `take`. */
-  cost(bytes: number): number {
-    if (bytes < SMALLEST_KEPT || bytes > this.#largest) return bytes;
-    return Math.min(this.#largest, 2 ** Math.ceil(Math.log2(bytes)));
-  }
-
-  take(bytes: number): Buffer {
-    const cost = this.cost(bytes);
-    const idle = this.#idle.get(cost)?.pop();
-    if (idle === undefined) return Buffer.allocUnsafeSlow(cost);
-    this.#idleBytes -= cost;
-    return idle;
-  }
-
-  /** Idle buffers never take more than `memory` all together. */
-  give(buffer: Buffer, memory: number): void {
-    const size = buffer.length;
-    if (this.cost(size) !== size || size < SMALLEST_KEPT || this.#idleBytes + size > memory) return;
-    this.#idleBytes += size;
-    const idle = this.#idle.get(size);
-    if (idle === undefined) this.#idle.set(size, [buffer]);
-    else idle.push(buffer);
-  }
-}
-
 /**
  * Reads a stream of at most `buffer.length` bytes to its end.
  *
  * @returns how many bytes there were.
  */
-export async function fill(buffer: Buffer, stream: ContentStream): Promise<number> {
+export async function fill(buffer: Buffer, stream: ContentStream, signal: AbortSignal): Promise<number> {
   let at = 0;
   for await (const chunk of stream) {
+    signal.throwIfAborted();
     if (at + chunk.byteLength > buffer.length)
       throw new BrokerError('too_long', `more than the ${buffer.length} bytes announced`);
     buffer.set(chunk, at);

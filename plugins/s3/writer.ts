@@ -11,8 +11,8 @@ import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { objectFields, s3Metadata } from './headers.ts';
-import { type Completed, PartUpload, type Target } from './multipart.ts';
-import { BufferPool, fill, PartReader } from './parts.ts';
+import { type Completed, PartUpload, type Sent, type Target } from './multipart.ts';
+import { fill, PartReader } from './parts.ts';
 
 export interface WriterOptions {
   readonly config: S3Config;
@@ -23,11 +23,9 @@ export interface WriterOptions {
 /** Writes one object: a single PUT up to the part size, a multipart upload above it or when the size is unknown. */
 export class S3Writer {
   readonly #options: WriterOptions;
-  readonly #buffers: BufferPool;
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    this.#buffers = new BufferPool(options.config.partSize);
   }
 
   async write(item: Item, content: Content, options: WriteOptions): Promise<Written> {
@@ -35,12 +33,12 @@ export class S3Writer {
     const s3 = await connect();
     const target = this.#target(item.key);
     const conditions = config.conditional ? conditionsOf(options.expected) : {};
+    const upload = new PartUpload(s3, config, target);
     try {
-      const completed = await this.#send(s3, target, item, content, conditions, options);
-      return this.#proved(item, completed);
+      return this.#proved(item, await this.#send(s3, target, item, content, conditions, options, upload));
     } catch (thrown) {
       const error = s3Failure(thrown, `write s3://${target.Bucket}/${target.Key}`, 's3:PutObject', config);
-      return await this.#alreadyThere(item, error, options.signal);
+      return await this.#alreadyThere(item, error, upload.sent, options.signal);
     }
   }
 
@@ -60,28 +58,24 @@ export class S3Writer {
     content: Content,
     conditions: object,
     options: WriteOptions,
+    upload: PartUpload,
   ): Promise<Completed> {
-    const { config } = this.#options;
-    const upload = new PartUpload(s3, config, target, this.#buffers);
-    if (content.size !== undefined && content.size > config.partSize)
-      return upload.run(item, content, conditions, options);
+    const { partSize } = this.#options.config;
+    if (content.size !== undefined && content.size > partSize) return upload.run(item, content, conditions, options);
     // What fits into one part is one PUT, also when that is only known after reading it.
-    const wanted = content.size ?? config.partSize;
-    using lease = await options.memory.lease(this.#buffers.cost(wanted), options.signal);
-    const buffer = this.#buffers.take(wanted);
-    try {
-      const stream = await content.open();
-      if (content.size !== undefined) {
-        const body = buffer.subarray(0, await fill(buffer.subarray(0, wanted), stream));
-        return await this.#put(s3, target, item, body, stream.crc32c(), conditions, options.signal);
-      }
-      await using reader = new PartReader(stream);
-      const body = await reader.fill(buffer.subarray(0, wanted));
-      if (reader.ended) return await this.#put(s3, target, item, body, stream.crc32c(), conditions, options.signal);
-      return await upload.run(item, content, conditions, options, { reader, first: { body, lease } });
-    } finally {
-      this.#buffers.give(buffer, options.memory.total);
+    using lease = await options.memory.lease(content.size ?? partSize, options.signal);
+    const stream = await content.open();
+    const put = (body: Buffer): Promise<Completed> => {
+      upload.sent = { size: body.length, crc32c: stream.crc32c() };
+      return this.#put(s3, target, item, body, upload.sent, conditions, options.signal);
+    };
+    if (content.size !== undefined) {
+      return await put(lease.buffer.subarray(0, await fill(lease.buffer, stream, options.signal)));
     }
+    await using reader = new PartReader(stream);
+    const body = await reader.fill(lease.buffer);
+    if (reader.ended) return await put(body);
+    return await upload.run(item, content, conditions, options, { reader, first: { body, lease } });
   }
 
   async #put(
@@ -89,7 +83,7 @@ export class S3Writer {
     target: Target,
     item: Item,
     body: Buffer,
-    crc32c: string,
+    { crc32c }: Sent,
     conditions: object,
     signal: AbortSignal,
   ): Promise<Completed> {
@@ -138,15 +132,14 @@ export class S3Writer {
    * A refused condition, or an upload that S3 no longer knows, may be our own write whose answer was lost: if what is
    * there has the very checksum, it is done.
    */
-  async #alreadyThere(item: Item, error: BrokerError, signal: AbortSignal): Promise<Written> {
+  async #alreadyThere(item: Item, error: BrokerError, sent: Sent | undefined, signal: AbortSignal): Promise<Written> {
     const lost =
       error.code === 'conflict' || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
-    const crc32c = item.checksums?.crc32c;
-    if (!lost || crc32c === undefined) throw error;
+    if (!lost || sent === undefined) throw error;
     const stored = await this.#options.stat(item.key, signal);
-    if (stored?.checksums?.crc32c !== crc32c || stored.size !== item.size) throw error;
-    const { config } = this.#options;
-    return { location: `s3://${config.bucket}/${config.prefix}${item.key}`, size: stored.size, checksums: { crc32c } };
+    if (stored?.checksums?.crc32c !== sent.crc32c || stored.size !== sent.size) throw error;
+    const { bucket, prefix } = this.#options.config;
+    return { location: `s3://${bucket}/${prefix}${item.key}`, size: sent.size, checksums: { crc32c: sent.crc32c } };
   }
 }
 

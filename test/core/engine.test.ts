@@ -92,6 +92,19 @@ describe('a run', () => {
     expect(report).toMatchObject({ outcome: 'failed', error: { code: 'bucket_missing' }, items: { written: 0 } });
   });
 
+  it('starts over after a run in which everything failed, though it kept a checkpoint', async () => {
+    const state = new MemoryState();
+    const denied = sinkThat(async () => {
+      throw new BrokerError('permission_denied', 'HTTP 403');
+    });
+    expect((await run(job({ sinks: [denied], state }), { runtime: testRuntime() })).outcome).toBe('failed');
+    expect(await state.load('p')).toBeUndefined();
+    expect(await run(job({ state }), { runtime: testRuntime() })).toMatchObject({
+      outcome: 'complete',
+      items: { written: 2 },
+    });
+  });
+
   it('fails when nothing could be carried, so nobody takes it for a success', async () => {
     const sink = sinkThat(async () => {
       throw new BrokerError('permission_denied', 'HTTP 403');
@@ -426,6 +439,18 @@ describe('the memory budget', () => {
     await Promise.all([large, small]);
     expect(order).toEqual(['large', 'small']);
     expect(budget.peak).toBeLessThanOrEqual(10);
+  });
+
+  it('uses buffers again, and keeps no more of them than the total', async () => {
+    const budget = new FairMemoryBudget(2 ** 20);
+    const buffers: ArrayBufferLike[] = [];
+    for (const bytes of [100_000, 100_000, 2 ** 20, 100_000]) {
+      using lease = await budget.lease(bytes, never);
+      expect(lease.buffer.length).toBe(bytes);
+      buffers.push(lease.buffer.buffer);
+    }
+    expect(buffers[1]).toBe(buffers[0]);
+    expect(buffers[3]).not.toBe(buffers[0]);
   });
 
   it('refuses what could never be granted, and lets a waiter leave', async () => {

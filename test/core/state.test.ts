@@ -27,6 +27,15 @@ describe('file state', () => {
     await expect(store.load('p')).rejects.toMatchObject({ code: 'state_unreadable' });
   });
 
+  it('can be reset although it cannot be read', async () => {
+    await using folder = await temporaryFolder();
+    const store = new FileState(folder.path);
+    await writeFile(join(folder.path, 'p.json'), 'cut o');
+    await store.reset('p', options);
+    expect(await store.load('p')).toBeUndefined();
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
   it('leaves no temporary file or lock behind', async () => {
     await using folder = await temporaryFolder();
     const store = new FileState(folder.path);

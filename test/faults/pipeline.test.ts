@@ -288,11 +288,13 @@ describe('writing', () => {
     w.bucket.put('k'.repeat(1024), 'x');
     w.bucket.put('case', 'x', { metadata: { Owner: 'a', owner: 'b' } });
     w.bucket.put('metadata', 'x', { metadata: { note: 'n'.repeat(2049) } });
+    w.bucket.put('header', 'x', { contentDisposition: 'attachment; filename="отчёт.pdf"' });
     w.bucket.put('titled', 'x', { metadata: { title: 'naïve' } });
     const report = await w.carry({ sink: { prefix: 'p/' } });
-    expect(report).toMatchObject({ outcome: 'partial', items: { written: 1, refused: 3 } });
+    expect(report).toMatchObject({ outcome: 'partial', items: { written: 1, refused: 4 } });
     expect(report.failures.map(({ code }) => code).sort()).toEqual([
       'key_refused',
+      'metadata_refused',
       'metadata_refused',
       'metadata_refused',
     ]);

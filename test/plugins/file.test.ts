@@ -50,3 +50,41 @@ describe('file sink', () => {
     expect(await readdir(outside.path)).toEqual([]);
   });
 });
+
+describe('file source', () => {
+  const list = async (path: string) => {
+    const source = fileSource.create({ path }, pluginContext({}));
+    const signal = new AbortController().signal;
+    const run = { pipeline: 'p', runId: 'r', purpose: 'run' } as const;
+    return { source, signal, items: await Array.fromAsync(source.list({ signal, run })) };
+  };
+
+  it('lists what it cannot carry, so that it is in the report', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'a'), 'x');
+    await symlink('/etc/hostname', join(folder.path, 'link'));
+    await writeFile(Buffer.concat([Buffer.from(`${folder.path}/caf`), Buffer.from([0xe9])]), 'x');
+    const { source, signal, items } = await list(folder.path);
+    expect(items).toHaveLength(3);
+    for (const item of items.slice(1)) {
+      await expect(source.open(item, { signal })).rejects.toMatchObject({ code: 'key_refused' });
+    }
+  });
+
+  it('does not take a file that is rewritten while it is read for one version of it', async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'a');
+    await writeFile(path, Buffer.alloc(2_000_000, 'A'));
+    const { source, signal, items } = await list(folder.path);
+    const [item] = items;
+    if (item === undefined) throw new Error('nothing listed');
+    const read = async (): Promise<void> => {
+      let first = true;
+      for await (const _ of await source.open(item, { signal })) {
+        if (first) await writeFile(path, Buffer.alloc(2_000_000, 'B'));
+        first = false;
+      }
+    };
+    await expect(read()).rejects.toMatchObject({ code: 'source_changed' });
+  });
+});
