@@ -76,7 +76,7 @@ const retrySpec = z.strictObject({
   baseDelay: duration()
     .default(200)
     .describe('The longest first pause; it doubles with each try. Jitter is always on.'),
-  maxDelay: duration().default(20_000).describe('The cap of a pause, also of what a server asks for in Retry-After.'),
+  maxDelay: duration().prefault('20s').describe('The cap of a pause, also of what a server asks for in Retry-After.'),
 });
 
 /** The whole file, but for `source`, `sink` and `state`, whose `with` the plugins validate. */
@@ -97,9 +97,7 @@ export const pipelineSpec = z.strictObject({
     .default('checksum')
     .describe('How to tell that an item is already there. `checksum` reads metadata only, never data.'),
   concurrency: integer(1, 256).default(8).describe('Items in flight at once.'),
-  memory: byteSize({ min: '8MiB', max: '1TiB' })
-    .default(64 * 2 ** 20)
-    .describe('What all transfers together may buffer.'),
+  memory: byteSize({ min: '8MiB', max: '1TiB' }).prefault('64MiB').describe('What all transfers together may buffer.'),
   retry: retrySpec.prefault({}).describe('How patiently one item is tried.'),
   state: z.unknown().optional(),
 });

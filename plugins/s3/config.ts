@@ -54,7 +54,7 @@ export const s3Config = z.strictObject({
     .default('checksum')
     .describe('What counts as proof: a checksum that the store confirmed, or, for servers without, the size alone.'),
   partSize: byteSize({ min: '5MiB', max: '5GiB' })
-    .default(8 * 2 ** 20)
+    .prefault('8MiB')
     .describe(
       'Of multipart uploads; raised for objects that would need more than 10,000 parts. Up to this size an object is one PUT.',
     ),
