@@ -74,7 +74,7 @@ export const endpointSpec = z.strictObject({
 const retrySpec = z.strictObject({
   attempts: integer(1, 20).default(5).describe('Tries of one item, the first included.'),
   baseDelay: duration()
-    .default(200)
+    .prefault('200ms')
     .describe('The longest first pause; it doubles with each try. Jitter is always on.'),
   maxDelay: duration().prefault('20s').describe('The cap of a pause, also of what a server asks for in Retry-After.'),
 });
