@@ -43,7 +43,13 @@ function readBytes(text: string, report: Report): number | undefined {
   const found = /^(\d{1,9}(?:\.\d{1,3})?)\s*([A-Za-z]*)$/.exec(text);
   if (found === null) return complain(report, `"${visible(text)}" is not a size: use for example 8MiB`);
   const factor = BYTE_UNITS[found[2] ?? ''];
-  if (factor === undefined) return complain(report, `unknown unit "${found[2]}": use KiB, MiB, GiB`);
+  if (factor === undefined)
+    return complain(
+      report,
+      found[2] === ''
+        ? `"${visible(text)}" has no unit: write for example ${visible(text)}MiB`
+        : `unknown unit "${found[2]}": use KiB, MiB, GiB`,
+    );
   return Math.round(Number(found[1]) * factor);
 }
 

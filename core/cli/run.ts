@@ -29,7 +29,7 @@ export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory
   if (report.outcome === 'paused' && open.pipeline.state === undefined && flags.json !== true) {
     output.err('note: without `state` the next run lists from the start and skips what is already there');
   }
-  return EXIT[report.outcome];
+  return report.error?.code === 'invalid_config' ? EXIT.invalid : EXIT[report.outcome];
 }
 
 export function loggerFor({ log, debug }: RunFlags, output: Output): Logger {

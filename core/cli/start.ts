@@ -23,8 +23,12 @@ export async function startCli(make: () => Cli, argv: readonly string[]): Promis
 }
 
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
-  process.exitCode ||= EXIT.failed;
+  if (error.code === 'EPIPE') {
+    process.exitCode ||= EXIT.failed;
+    return;
+  }
+  process.stderr.write(`error: the output cannot be written: ${error.code ?? error.message}\n`);
+  process.exit(EXIT.failed);
 }
 
 /** What is shown of an error that ended a command; with --json there is one document all the same. */

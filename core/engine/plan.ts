@@ -71,7 +71,10 @@ function refusal(
     return { ...base, reason: error.message, code: error.code, hint: error.hint };
   }
   const refused = sink.refuses?.(item);
-  return refused && { ...base, reason: refused.message, code: refused.code, hint: refused.hint };
+  if (refused === undefined) return undefined;
+  // Through the error class, which makes names safe to show.
+  const error = new BrokerError(refused.code, refused.message, { hint: refused.hint });
+  return { ...base, reason: error.message, code: error.code, hint: error.hint };
 }
 
 async function decide(

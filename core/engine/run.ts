@@ -102,6 +102,8 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     const actions = plan({ ...job, run: context, signal: runtime.signal, after: checkpoint?.cursor });
     await forEachConcurrently(tasks(actions, watermark, runtime), job.concurrency, work);
     if (mustStop(runtime)) ended = new BrokerError('stopped', 'the run was stopped before its end');
+    // With nothing to write, a sink that is not there would never be noticed.
+    else if (isEmpty(tally)) await Promise.all(job.sinks.map((sink) => sink.check?.({ signal: runtime.signal })));
   } catch (thrown) {
     ended = runtime.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
   }
@@ -130,6 +132,8 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     ...(ended === undefined ? {} : { error: { code: ended.code, message: ended.message, hint: ended.hint } }),
   };
 }
+
+const isEmpty = ({ items }: Tally): boolean => Object.values(items).every((count) => count === 0);
 
 const mustStop = (runtime: Runtime): boolean =>
   runtime.stop.aborted || runtime.signal.aborted || runtime.timeLeftMs() < STOP_BEFORE_MS;

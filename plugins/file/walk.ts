@@ -11,6 +11,7 @@ export interface FoundFile {
   readonly revision: string;
   /** Why it cannot be carried, of what is not a regular file. It is listed all the same: nothing is skipped silently. */
   readonly refused?: string;
+  readonly folder?: boolean;
 }
 
 /** Walks a folder in UTF-8 byte order of the keys, one folder in memory at a time. Links are not followed. */
@@ -68,13 +69,14 @@ async function entries(root: string, prefix: string): Promise<Entry[]> {
 /** The file under a key; undefined when there is none. */
 export async function lookAt(root: string, key: string): Promise<FoundFile | undefined> {
   try {
-    const { size, mtimeMs, mtimeNs, ino } = await stat(join(root, key), { bigint: true }).then((stats) => ({
+    const { size, mtimeMs, mtimeNs, ino, folder } = await stat(join(root, key), { bigint: true }).then((stats) => ({
       size: Number(stats.size),
       mtimeMs: Number(stats.mtimeMs),
       mtimeNs: stats.mtimeNs,
       ino: stats.ino,
+      folder: stats.isDirectory(),
     }));
-    return { key, size, modifiedMs: mtimeMs, revision: `${ino}-${mtimeNs}-${size}` };
+    return { key, size, modifiedMs: mtimeMs, revision: `${ino}-${mtimeNs}-${size}`, folder };
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
     throw new BrokerError('permission_denied', `${join(root, key)}: ${systemErrorCode(error)}`);

@@ -112,5 +112,6 @@ function deniedHint(message: string, permission: string, config: S3Config): stri
     config.expectedBucketOwner === undefined
       ? ''
       : `, and check that account ${config.expectedBucketOwner} owns the bucket`;
-  return `Allow ${permission} on arn:aws:s3:::${config.bucket}/${config.prefix}* to the role, in IAM and in the bucket policy${owner}.`;
+  const resource = permission === 's3:ListBucket' ? config.bucket : `${config.bucket}/${config.prefix}*`;
+  return `Allow ${permission} on arn:aws:s3:::${resource} to the role, in IAM and in the bucket policy${owner}.`;
 }

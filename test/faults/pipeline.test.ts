@@ -283,6 +283,15 @@ describe('writing', () => {
     expect([...report.failures, report.error].find((failure) => failure?.code === code)?.hint).toContain(hint);
   });
 
+  it('notices a sink that is not there although there is nothing to write', async () => {
+    await using w = await world();
+    expect(await w.carry()).toMatchObject({ outcome: 'complete' });
+    expect(await w.carry({ sink: { bucket: 'nowhere' } })).toMatchObject({
+      outcome: 'failed',
+      error: { code: 'bucket_missing' },
+    });
+  });
+
   it('refuses by name what S3 cannot hold, and carries the rest', async () => {
     await using w = await world();
     w.bucket.put('k'.repeat(1024), 'x');

@@ -51,6 +51,30 @@ describe('file sink', () => {
   });
 });
 
+describe('file sink, when it cannot write', () => {
+  const write = async (path: string, key: string) => {
+    const sink = fileSink.create({ path }, pluginContext({}));
+    const { item, content } = bytes(key, Buffer.from('x'));
+    const options = { signal: new AbortController().signal, memory: new FairMemoryBudget(1024), expected: undefined };
+    return sink.write(item, content, options);
+  };
+
+  it('says so for a folder that cannot be made, without building its parents', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'a'), 'x');
+    await expect(write(join(folder.path, 'a'), 'k')).rejects.toThrow(/it is a file/);
+    await expect(write(join(folder.path, 'no', 'where'), 'k')).rejects.toThrow(/parent folder does not exist/);
+    await expect(write('/proc/nope/x', 'k')).rejects.toMatchObject({ code: 'bucket_missing' });
+  });
+
+  it('refuses a name that a folder has', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, 'k'));
+    await expect(write(folder.path, 'k')).rejects.toMatchObject({ code: 'key_refused' });
+    expect(await readdir(folder.path)).toEqual(['k']);
+  });
+});
+
 describe('file source', () => {
   const list = async (path: string) => {
     const source = fileSource.create({ path }, pluginContext({}));
