@@ -15,7 +15,7 @@ import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 
 const root = join(import.meta.dirname, '../..');
 const RUNS = 3;
-const probe = join(import.meta.dirname, 'peak-memory.ts');
+const probe = join(import.meta.dirname, 'peak-memory.mjs');
 const built = join(root, 'dist/config/main-cli.js');
 const cli = existsSync(built) ? built : join(root, 'config/main-cli.ts');
 
@@ -83,7 +83,7 @@ async function measure(one: Case, folder: string, env: Record<string, string>, r
   await writeFile(file, JSON.stringify(spec));
   const started = performance.now();
   const child = spawn(process.execPath, ['--import', probe, cli, ...one.args(file)], {
-    env: { PATH: process.env.PATH ?? '', ...env },
+    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
     stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
   });
   let out = '';
