@@ -102,8 +102,9 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     const actions = plan({ ...job, run: context, signal: runtime.signal, after: checkpoint?.cursor });
     await forEachConcurrently(tasks(actions, watermark, runtime), job.concurrency, work);
     if (mustStop(runtime)) ended = new BrokerError('stopped', 'the run was stopped before its end');
-    // With nothing to write, a sink that is not there would never be noticed.
-    else if (isEmpty(tally)) await Promise.all(job.sinks.map((sink) => sink.check?.({ signal: runtime.signal })));
+    // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
+    else if (isEmpty(tally) && job.compare !== 'always')
+      await Promise.all(job.sinks.map((sink) => sink.check?.({ signal: runtime.signal })));
   } catch (thrown) {
     ended = runtime.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
   }
@@ -113,7 +114,7 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     const closing = AbortSignal.timeout(CLOSING_MS);
     // The listing came to its end: the next run starts over, whatever became of the items.
     if (ended === undefined) await file.clear(closing);
-    else if (ended?.code !== 'state_conflict') await save(closing);
+    else if (ended.code !== 'state_conflict') await save(closing);
     if (outcome !== 'paused') await finish(job, context, outcome, closing);
   } catch (thrown) {
     // What was transferred is in the report; that it could not be closed must be there too.
