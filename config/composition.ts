@@ -1,6 +1,7 @@
 import 'reflect-metadata/lite';
 import { Container } from 'inversify';
-import { ambientChain } from '../core/auth/aws.ts';
+import { CredentialCache } from '../core/auth/cached.ts';
+import { authRuntime } from '../core/auth/runtime.ts';
 import { jobFactory } from '../core/cli/job.ts';
 import { cli } from '../core/cli/main.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
@@ -13,11 +14,21 @@ export function compose(environment: Environment): Container {
   const container = new Container();
   container.bind(tokens.environment).toConstantValue(environment);
   container.bind(tokens.plugins).toConstantValue(plugins);
+  container.bind(tokens.credentialCache).toConstantValue(new CredentialCache(Date.now));
   container.bind(tokens.endpoints).toResolvedValue(endpointsFrom, [tokens.environment]).inSingletonScope();
-  container.bind(tokens.ambientAws).toResolvedValue(ambientChain, []).inSingletonScope();
+  container
+    .bind(tokens.authRuntime)
+    .toResolvedValue((given, endpoints) => authRuntime(given, endpoints), [tokens.environment, tokens.endpoints])
+    .inSingletonScope();
   container
     .bind(tokens.jobs)
-    .toResolvedValue(jobFactory, [tokens.plugins, tokens.environment, tokens.endpoints, tokens.ambientAws])
+    .toResolvedValue(jobFactory, [
+      tokens.plugins,
+      tokens.environment,
+      tokens.endpoints,
+      tokens.authRuntime,
+      tokens.credentialCache,
+    ])
     .inSingletonScope();
   container.bind(tokens.cli).toResolvedValue(cli, [tokens.jobs, tokens.plugins]).inSingletonScope();
   return container;

@@ -2,22 +2,26 @@ import { BrokerError, type Endpoints, isLoopback } from '../core/api/index.ts';
 import { type AuthEndpoints, PUBLIC_AUTH_ENDPOINTS } from '../core/auth/steps.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
 
-const PUBLIC: Endpoints & AuthEndpoints = {
-  ...PUBLIC_AUTH_ENDPOINTS,
-  gcs: 'https://storage.googleapis.com',
-  s3: undefined,
-};
+const NAMES = ['googleSts', 'iamCredentials', 'googleMetadata', 'awsSts', 'gcs', 's3'] as const;
 
 /**
  * The base URLs of the clouds. `ISTHMUS_ENDPOINTS`, a JSON object, points a process at a local cloud; only addresses
  * of this machine are accepted, since credentials go there.
  */
 export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints {
-  const text = environment.ISTHMUS_ENDPOINTS;
-  if (text === undefined || text === '') return PUBLIC;
+  const { gcs, s3, ...auth } = localEndpoints(environment.ISTHMUS_ENDPOINTS);
+  return {
+    ...PUBLIC_AUTH_ENDPOINTS,
+    ...auth,
+    gcs: (universeDomain) => gcs ?? `https://storage.${universeDomain}`,
+    s3,
+  };
+}
+
+function localEndpoints(text: string | undefined): Partial<Record<(typeof NAMES)[number], string>> {
+  if (text === undefined || text === '') return {};
   const given = readObject(text);
-  const known = Object.keys(PUBLIC).filter((name) => name in given);
-  const local = known.map((name) => {
+  const local = NAMES.filter((name) => name in given).map((name) => {
     const url = URL.parse(String(given[name]));
     if (url === null || !isLoopback(url.hostname)) {
       throw new BrokerError('invalid_config', `ISTHMUS_ENDPOINTS: ${name} is not an address of this machine`, {
@@ -26,7 +30,7 @@ export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoin
     }
     return [name, url.origin];
   });
-  return { ...PUBLIC, ...Object.fromEntries(local) };
+  return Object.fromEntries(local);
 }
 
 function readObject(text: string): Record<string, unknown> {

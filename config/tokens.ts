@@ -1,6 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Endpoints, PluginDefinition } from '../core/api/index.ts';
-import type { AwsChain } from '../core/auth/aws.ts';
+import type { AuthRuntime } from '../core/auth/aws-identity.ts';
+import type { CredentialCache } from '../core/auth/cached.ts';
 import type { AuthEndpoints } from '../core/auth/steps.ts';
 import type { JobFactory } from '../core/cli/job.ts';
 import type { Cli } from '../core/cli/main.ts';
@@ -13,7 +14,8 @@ export const tokens = {
   environment: token<Environment>('environment'),
   plugins: token<readonly PluginDefinition[]>('plugins'),
   endpoints: token<Endpoints & AuthEndpoints>('endpoints'),
-  ambientAws: token<AwsChain>('ambientAws'),
+  authRuntime: token<AuthRuntime>('authRuntime'),
+  credentialCache: token<CredentialCache>('credentialCache'),
   jobs: token<JobFactory>('jobs'),
   cli: token<Cli>('cli'),
 };

@@ -3,44 +3,59 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AwsCredentials, PluginContext, Runtime } from '../core/api/index.ts';
 import { IdentityBroker } from '../core/auth/broker.ts';
-import { PUBLIC_AUTH_ENDPOINTS } from '../core/auth/steps.ts';
-import type { IdentitySpec } from '../core/pipeline/spec.ts';
+import { CredentialCache } from '../core/auth/cached.ts';
+import { ServerClock } from '../core/auth/clock.ts';
+import { type AuthObserver, PUBLIC_AUTH_ENDPOINTS } from '../core/auth/steps.ts';
+import { identitySpec } from '../core/pipeline/identity-spec.ts';
 
 export const SILENT = { debug: () => {}, info: () => {}, warn: () => {} };
 
 export interface ContextOptions {
   readonly endpoints?: Readonly<Record<string, string>>;
-  readonly identities?: Readonly<Record<string, IdentitySpec>>;
+  /** As a pipeline writes them. */
+  readonly identities?: Readonly<Record<string, object>>;
+  readonly observe?: AuthObserver;
   readonly credentials?: AwsCredentials;
   readonly baseDir?: string;
   readonly now?: () => number;
 }
 
-/** What the composition gives a plugin, for tests that make one by hand. */
-export function pluginContext({
+/** A broker with the given AWS credentials as those of the process. */
+export function testBroker({
   endpoints = {},
   identities = {},
   credentials,
-  baseDir = '.',
   now = Date.now,
-}: ContextOptions): PluginContext {
+  observe,
+}: ContextOptions): IdentityBroker {
+  const specs = Object.entries(identities).map(([name, identity]) => [name, identitySpec.parse(identity)]);
+  return new IdentityBroker({
+    pipeline: 'test',
+    identities: Object.fromEntries(specs),
+    cache: new CredentialCache(now),
+    observe,
+    runtime: {
+      region: async () => ({ name: 'eu-west-1', from: 'test' }),
+      endpoints: { ...PUBLIC_AUTH_ENDPOINTS, ...endpoints },
+      clock: new ServerClock(now),
+      chain: async () => {
+        if (credentials === undefined) throw new Error('no credentials in this test');
+        return { ...credentials, origin: 'lambda-role' };
+      },
+    },
+  });
+}
+
+/** What the composition gives a plugin, for tests that make one by hand. */
+export function pluginContext(options: ContextOptions): PluginContext {
+  const { endpoints = {}, baseDir = '.', now = Date.now } = options;
   return {
     pipeline: 'test',
     baseDir,
     log: SILENT,
     now,
-    endpoints: { gcs: endpoints.gcs ?? 'http://127.0.0.1:1', s3: endpoints.s3 },
-    credentials: new IdentityBroker({
-      pipeline: 'test',
-      identities,
-      region: 'eu-west-1',
-      endpoints: { ...PUBLIC_AUTH_ENDPOINTS, ...endpoints },
-      now,
-      ambient: async () => {
-        if (credentials === undefined) throw new Error('no credentials in this test');
-        return credentials;
-      },
-    }),
+    endpoints: { gcs: () => endpoints.gcs ?? 'http://127.0.0.1:1', s3: endpoints.s3 },
+    credentials: testBroker(options),
   };
 }
 

@@ -11,6 +11,8 @@ export interface ErrorOptions {
   readonly cause?: unknown;
   /** What the server asked for in `Retry-After`. */
   readonly retryAfterMs?: number;
+  /** The stable name of exactly this failure (`STS_ATTRIBUTE_CONDITION`), where the code stands for several. */
+  readonly id?: string;
 }
 
 /**
@@ -22,12 +24,14 @@ export class BrokerError extends Error {
   readonly code: ErrorCode;
   readonly hint: string;
   readonly retryAfterMs: number | undefined;
+  readonly id: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(safeText(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = safeText(options.hint ?? ERROR_CODES[code].fix);
     this.retryAfterMs = options.retryAfterMs;
+    this.id = options.id;
   }
 
   get next(): NextStep {

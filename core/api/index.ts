@@ -8,7 +8,15 @@ export { z } from 'zod';
 export type { ByteRange, ByteStream, Content, ContentStream, MemoryBudget, MemoryLease } from './bytes.ts';
 export type { Check } from './check.ts';
 export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
-export type { AwsCredentials, CredentialBroker, CredentialProvider, GcpAccessToken } from './credentials.ts';
+export {
+  type AwsCredentials,
+  awsSdkCredentials,
+  type CredentialBroker,
+  type CredentialProvider,
+  type GcpAccessToken,
+  type GcpTokenRequest,
+  type StorageScope,
+} from './credentials.ts';
 export { ERROR_CODES, type ErrorCode, type NextStep } from './error-codes.ts';
 export {
   asBrokerError,
@@ -39,6 +47,7 @@ export {
   defineSource,
   defineState,
   type Endpoints,
+  type Grant,
   type IdentityKind,
   type PluginContext,
   type PluginDefinition,

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { CredentialBroker } from './credentials.ts';
+import type { CredentialBroker, StorageScope } from './credentials.ts';
 import type { Logger } from './runtime.ts';
 import type { Sink } from './sink.ts';
 import type { Source } from './source.ts';
@@ -10,10 +10,37 @@ export type Stability = 'stable' | 'beta' | 'experimental';
 
 /** Base URLs of the clouds. Only whoever starts the process can change them, a pipeline cannot. */
 export interface Endpoints {
-  readonly gcs: string;
+  /** By the universe domain of the identity: `https://storage.googleapis.com`. */
+  gcs(universeDomain: string): string;
   /** `undefined` leaves it to the AWS SDK. */
   readonly s3: string | undefined;
 }
+
+/**
+ * What an identity must be allowed for one endpoint to work, and nothing more. Set-up and packaging turn grants into
+ * roles, bindings and policies.
+ */
+export type Grant =
+  | {
+      readonly cloud: 'gcp';
+      /** The name of the identity. */
+      readonly identity: string;
+      /** A role on one bucket; a prefix limits it to the objects below. */
+      readonly role: string;
+      readonly on: StorageScope;
+      /** Why, for people: the end of "so that the identity can". */
+      readonly reason: string;
+    }
+  | {
+      readonly cloud: 'aws';
+      /** `undefined`: the ambient identity. */
+      readonly identity: string | undefined;
+      readonly actions: readonly string[];
+      readonly resources: readonly string[];
+      /** An IAM condition block. */
+      readonly condition?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
+      readonly reason: string;
+    };
 
 /** What a plugin is given besides its own options. */
 export interface PluginContext {
@@ -36,6 +63,8 @@ interface Definition {
   readonly config: z.ZodObject;
   /** The kinds of identity that its option `identity` may name. */
   readonly identities?: readonly IdentityKind[];
+  /** What the identity of an endpoint with these options must be allowed. */
+  grants?(config: object): readonly Grant[];
 }
 
 /**
@@ -59,9 +88,10 @@ export interface StateDefinition extends Definition {
 
 export type PluginDefinition = SourceDefinition | SinkDefinition | StateDefinition;
 
-type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stability'> & {
+type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stability' | 'grants'> & {
   readonly stability?: Stability;
   readonly config: Schema;
+  grants?(config: z.output<Schema>): readonly Grant[];
   create(config: z.output<Schema>, context: PluginContext): Made;
 };
 

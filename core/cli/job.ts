@@ -3,9 +3,10 @@ import { BrokerError } from '../api/errors.ts';
 import type { Endpoints, PluginContext, PluginDefinition } from '../api/plugin.ts';
 import type { Logger } from '../api/runtime.ts';
 import type { StateStore } from '../api/state.ts';
-import type { AwsChain } from '../auth/aws.ts';
+import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { IdentityBroker } from '../auth/broker.ts';
-import type { AuthEndpoints, AuthObserver } from '../auth/steps.ts';
+import type { CredentialCache } from '../auth/cached.ts';
+import type { AuthObserver } from '../auth/steps.ts';
 import type { Job } from '../engine/run.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { loadPipeline, type Pipeline } from '../pipeline/load.ts';
@@ -34,10 +35,10 @@ export interface JobFactory {
 export function jobFactory(
   plugins: readonly PluginDefinition[],
   environment: Environment,
-  endpoints: Endpoints & AuthEndpoints,
-  ambient: AwsChain,
+  endpoints: Endpoints,
+  runtime: AuthRuntime,
+  cache: CredentialCache,
 ): JobFactory {
-  const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION || undefined;
   const load = async (file: string): Promise<Pipeline> => {
     const pipeline = await loadPipeline(file, { plugins, environment });
     // Making the endpoints finds what one option alone does not show.
@@ -54,10 +55,8 @@ export function jobFactory(
     credentials: new IdentityBroker({
       pipeline: pipeline.name,
       identities: pipeline.identities,
-      ambient,
-      region,
-      endpoints,
-      now,
+      runtime,
+      cache,
       observe: onAuth,
     }),
   });

@@ -3,12 +3,13 @@ import { z } from 'zod';
 import type { JsonValue } from '../api/json.ts';
 import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
 import { explain, unknown } from './explain.ts';
+import { IDENTITY_KINDS, identitySpec } from './identity-spec.ts';
 import type { Environment } from './interpolate.ts';
 import { type Parsed, parsePipeline } from './parse.ts';
 import { type Path, type Plain, pathId, placeOf, sourceTextOf, toPlain } from './plain.ts';
 import { InvalidPipeline, type Problem } from './problem.ts';
 import { readPipelineFile } from './read-file.ts';
-import { endpointSpec, identitySpec, type PipelineSpec, pipelineSpec } from './spec.ts';
+import { endpointSpec, type PipelineSpec, pipelineSpec } from './spec.ts';
 
 /** A plugin with its validated options. */
 export interface Configured<Definition extends PluginDefinition> {
@@ -71,6 +72,9 @@ class Validation {
     const state = value.state === undefined ? undefined : this.#endpoint(value.state, 'state', ['state']);
     for (const [name, identity] of Object.entries(this.#identities)) {
       if ('aws' in identity) this.#identity(identity.aws, ['aws'], ['identities', name, 'aws']);
+      if ('google' in identity) this.#identity(identity.google, ['gcp'], ['identities', name, 'google']);
+      this.#refuseCircle(name);
+      this.#refuseUniverse(name);
     }
     if (spec === undefined) return undefined;
     return {
@@ -82,6 +86,30 @@ class Validation {
       state: state as Configured<StateDefinition> | undefined,
       warnings: this.#warnings,
     };
+  }
+
+  /** An identity that stands on itself would never be one. */
+  #refuseCircle(first: string): void {
+    const seen = new Set<unknown>();
+    let name: unknown = first;
+    while (typeof name === 'string' && Object.hasOwn(this.#identities, name)) {
+      if (seen.has(name)) {
+        if (name === first) this.#problem(['identities', first], false, 'refers to itself in a circle');
+        return;
+      }
+      seen.add(name);
+      const { aws, google } = this.#identities[name] as { readonly aws?: unknown; readonly google?: unknown };
+      name = google ?? aws;
+    }
+  }
+
+  /** Tokens go to hosts of this domain, so the operator of the process decides about it, not the file. */
+  #refuseUniverse(name: string): void {
+    const { universeDomain } = this.#identities[name] as { readonly universeDomain?: unknown };
+    const allowed = (this.#options.environment.ISTHMUS_UNIVERSE_DOMAINS ?? '').split(',').map((one) => one.trim());
+    if (typeof universeDomain !== 'string' || ['googleapis.com', ...allowed].includes(universeDomain)) return;
+    const message = 'is not allowed here: whoever runs the process lists it in ISTHMUS_UNIVERSE_DOMAINS';
+    this.#problem(['identities', name, 'universeDomain'], false, message);
   }
 
   /** So that one mistake in an identity does not make every mention of it another. */
@@ -145,7 +173,7 @@ class Validation {
     const result = read === value ? first : schema.safeParse(read, { reportInput: true });
     if (result.success) return result.data;
     for (const issue of result.error.issues) {
-      const keysAt = (at: Path): readonly string[] => keysOf(schema, at);
+      const keysAt = (at: Path): readonly string[] => keysOf(schema, at, valueAt(value, at));
       const textAt = (at: Path): string | undefined => sourceTextOf(this.#parsed, [...path, ...at]);
       for (const found of explain(issue, keysAt, textAt))
         this.#problem([...path, ...found.path], found.ofKey, found.message);
@@ -181,15 +209,23 @@ function readScalar(input: unknown, expected: string): number | boolean | undefi
   return ['number', 'int'].includes(expected) && /^-?\d+(\.\d+)?$/.test(input) ? Number(input) : undefined;
 }
 
-/** The keys that a schema allows at a path, as far as they can be told. */
-function keysOf(schema: z.ZodType, path: Path): readonly string[] {
+function valueAt(value: unknown, path: Path): unknown {
+  let at = value;
+  for (const step of path) at = (at as Record<PropertyKey, unknown> | undefined)?.[step];
+  return at;
+}
+
+/** The keys that a schema allows at a path for the value there, as far as they can be told. */
+function keysOf(schema: z.ZodType, path: Path, value: unknown): readonly string[] {
   let at: unknown = schema;
   for (const step of path) at = inner(at, step);
   at = unwrapped(at);
+  if (at === identitySpec) {
+    const kind = String((value as { readonly kind?: unknown } | undefined)?.kind);
+    at = Object.hasOwn(IDENTITY_KINDS, kind) ? IDENTITY_KINDS[kind as keyof typeof IDENTITY_KINDS] : undefined;
+  }
   if (at instanceof z.ZodObject) return Object.keys(at.shape);
-  return at === identitySpec
-    ? ['kind', 'audience', 'serviceAccount', 'aws', 'expect', 'roleArn', 'externalId', 'region']
-    : [];
+  return [];
 }
 
 function inner(schema: unknown, step: PropertyKey): unknown {

@@ -1,69 +1,6 @@
 import { z } from 'zod';
-import { byteSize, duration, identityName, integer } from '../api/fields.ts';
-
-const AUDIENCE =
-  /^\/\/iam\.googleapis\.com\/projects\/\d+\/locations\/global\/workloadIdentityPools\/[a-z0-9-]{4,32}\/providers\/[a-z0-9-]{4,32}$/;
-const AUDIENCE_FORM =
-  '//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER';
-
-const audience = z.string().superRefine((text, context) => {
-  if (AUDIENCE.test(text)) return;
-  const project = /\/projects\/([^/]*)\//.exec(text)?.[1];
-  const why =
-    project !== undefined && !/^\d+$/.test(project)
-      ? `"${project}" is a project id; the project number is needed: `
-      : /^https?:/.test(text)
-        ? 'it begins with //, without https: '
-        : '';
-  context.addIssue({ code: 'custom', message: `${why}must be ${AUDIENCE_FORM}` });
-});
-
-const serviceAccount = z
-  .string()
-  .regex(/^[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com$/, 'must be the e-mail address of a service account');
-
-const awsAccountId = z.string().superRefine((text, context) => {
-  if (!/^\d{12}$/.test(text)) {
-    context.addIssue({ code: 'custom', message: `must be 12 digits, found ${text.length} characters` });
-  }
-});
-
-const roleArn = z.string().superRefine((text, context) => {
-  if (/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/.test(text)) return;
-  const why = text.includes(':user/')
-    ? 'a user cannot be assumed'
-    : text.includes(':assumed-role/')
-      ? 'this is a session, not a role'
-      : '';
-  context.addIssue({
-    code: 'custom',
-    message: `${why === '' ? '' : `${why}: `}must be arn:aws:iam::ACCOUNT:role/NAME`,
-  });
-});
-
-const gcpIdentity = z.strictObject({
-  kind: z.literal('gcp'),
-  audience: audience.describe('The workload identity provider that trusts the AWS account.'),
-  serviceAccount: serviceAccount
-    .optional()
-    .describe('Impersonate this account. Without it the federated principal has direct access.'),
-  aws: identityName().optional().describe('The AWS identity to start from. Default: the ambient one.'),
-  expect: z
-    .strictObject({ awsAccountId: awsAccountId.optional(), roleName: z.string().min(1).optional() })
-    .optional()
-    .describe('Checked before anything is sent to Google.'),
-});
-
-const awsIdentity = z.strictObject({
-  kind: z.literal('aws'),
-  roleArn: roleArn.optional().describe('Assume this role. Without it: the ambient credentials.'),
-  externalId: z.string().min(2).max(1224).optional().describe('What the trust policy of the role asks for.'),
-  region: z.string().min(1).optional().describe('For the STS call. Default: the region of the environment.'),
-});
-
-const anonymousIdentity = z.strictObject({ kind: z.literal('anonymous') });
-
-export const identitySpec = z.discriminatedUnion('kind', [gcpIdentity, awsIdentity, anonymousIdentity]);
+import { byteSize, duration, integer } from '../api/fields.ts';
+import { identitySpec } from './identity-spec.ts';
 
 /** `use` names a plugin; its own schema validates `with`. */
 export const endpointSpec = z.strictObject({
@@ -108,5 +45,5 @@ function versionMessage(input: unknown): string {
   return number > 1 ? `version ${number} is newer than this release (supports 1)` : 'must be 1';
 }
 
-export type IdentitySpec = z.output<typeof identitySpec>;
+export type { IdentitySpec } from './identity-spec.ts';
 export type PipelineSpec = z.output<typeof pipelineSpec>;

@@ -25,8 +25,11 @@ class GcsSource implements Source {
   constructor(config: GcsConfig, context: PluginContext) {
     this.location = `gs://${config.bucket}/${config.object ?? config.prefix}`;
     this.#config = config;
-    const token = context.credentials.gcp(config.identity, [READ_SCOPE]);
-    const endpoint = config.endpoint ?? context.endpoints.gcs;
+    const token = context.credentials.gcp(config.identity, {
+      scopes: [READ_SCOPE],
+      within: [{ bucket: config.bucket, prefix: config.object ?? config.prefix }],
+    });
+    const endpoint = config.endpoint ?? context.endpoints.gcs(context.credentials.universeDomain(config.identity));
     if (config.endpoint !== undefined && token !== undefined && !mayReceiveTokens(endpoint)) {
       throw new BrokerError(
         'invalid_config',

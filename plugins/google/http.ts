@@ -113,7 +113,11 @@ export class GoogleClient {
 
   async #send({ path, headers, signal }: GoogleRequest, fresh: boolean): Promise<GoogleResponse> {
     const token = await this.#token?.get({ signal, fresh });
-    const all = { ...headers, ...(token === undefined ? {} : { authorization: `Bearer ${token.token}` }) };
+    const all = {
+      ...headers,
+      ...(token === undefined ? {} : { authorization: `Bearer ${token.token}` }),
+      ...(token?.quotaProject === undefined ? {} : { 'x-goog-user-project': token.quotaProject }),
+    };
     const { promise, resolve, reject } = Promise.withResolvers<GoogleResponse>();
     const send = this.#base.protocol === 'https:' ? httpsRequest : httpRequest;
     const { hostname, port } = this.#base;

@@ -1,5 +1,5 @@
 import type { S3Client } from '@aws-sdk/client-s3';
-import { BrokerError, type PluginContext } from '../../core/api/index.ts';
+import { awsSdkCredentials, BrokerError, type PluginContext } from '../../core/api/index.ts';
 import type { S3Config } from './config.ts';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
@@ -17,7 +17,7 @@ const REQUEST_MS = 120_000;
 const IDLE_MS = 60_000;
 
 export async function connectS3(config: S3Config, context: PluginContext): Promise<S3> {
-  const region = config.region ?? context.credentials.awsRegion;
+  const region = config.region ?? (await context.credentials.awsRegion());
   if (region === undefined) {
     throw new BrokerError('invalid_config', 'the region of the bucket is not known', {
       hint: 'Set region on the sink, or AWS_REGION.',
@@ -25,20 +25,11 @@ export async function connectS3(config: S3Config, context: PluginContext): Promi
   }
   const sdk = await import('@aws-sdk/client-s3');
   const endpoint = config.endpoint ?? context.endpoints.s3;
-  const provider = context.credentials.aws(config.identity);
   const client = new sdk.S3Client({
     region,
     ...(endpoint === undefined ? {} : { endpoint }),
     forcePathStyle: config.forcePathStyle ?? endpoint !== undefined,
-    credentials: async () => {
-      const { accessKeyId, secretAccessKey, sessionToken, expiration } = await provider.get();
-      return {
-        accessKeyId,
-        secretAccessKey,
-        ...(sessionToken === undefined ? {} : { sessionToken }),
-        ...(expiration === undefined ? {} : { expiration }),
-      };
-    },
+    credentials: awsSdkCredentials(context.credentials.aws(config.identity)),
     maxAttempts: 4,
     // We hand over the checksum that the source published; the SDK would add one of its own, in JavaScript.
     requestChecksumCalculation: 'WHEN_REQUIRED',

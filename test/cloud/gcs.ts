@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { createGunzip } from 'node:zlib';
 import { compileGlob } from '../../core/api/glob.ts';
 import { GcsBucket, type GcsObject } from './gcs-objects.ts';
-import { googleError } from './google-sts.ts';
+import { googleError } from './iam-credentials.ts';
 import type { GoogleToken } from './principals.ts';
 import { json, LocalServer, type Reply, ReplyError } from './server.ts';
 
@@ -64,7 +64,7 @@ export class LocalGcs extends LocalServer {
   protected async answer(request: IncomingMessage, url: URL): Promise<Reply> {
     const path = (request.url ?? '').split('?')[0] ?? '';
     const found = /^(?:\/download)?\/storage\/v1\/b\/([^/]+)(?:\/o(?:\/(.*))?)?$/.exec(path);
-    if (found === null) return googleError(404, 'NOT_FOUND', 'Not Found');
+    if (found === null) return this.#other(request, path, url);
     const [, bucketName = '', encodedName] = found;
     const bucket = this.buckets.get(decodeURIComponent(bucketName));
     this.#authorize(request, bucket, url);
@@ -82,12 +82,29 @@ export class LocalGcs extends LocalServer {
     return url.searchParams.get('alt') === 'media' ? media(request, object) : json(200, resource(object));
   }
 
-  #authorize(request: IncomingMessage, bucket: GcsBucket | undefined, url: URL): void {
+  /** testIamPermissions: which of the permissions the caller holds. Needs none. */
+  #other(request: IncomingMessage, path: string, url: URL): Reply {
+    const name = /^\/storage\/v1\/b\/([^/]+)\/iam\/testPermissions$/.exec(path)?.[1];
+    if (name === undefined) return googleError(404, 'NOT_FOUND', 'Not Found');
+    const token = this.#token(request);
+    const bucket = this.buckets.get(decodeURIComponent(name));
+    if (bucket === undefined) return googleError(404, 'NOT_FOUND', 'The specified bucket does not exist.', 'notFound');
+    const reads = bucket.readers.has('allUsers') || (token !== undefined && bucket.readers.has(token.principal));
+    const permissions = url.searchParams.getAll('permissions');
+    return json(200, { kind: 'storage#testIamPermissionsResponse', ...(reads ? { permissions } : {}) });
+  }
+
+  #token(request: IncomingMessage): GoogleToken | undefined {
     const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
     const token = bearer === undefined ? undefined : this.#tokens.get(bearer);
     if (bearer !== undefined && (token === undefined || token.expiresAt <= this.#now())) {
       throw new ReplyError(googleError(401, 'UNAUTHENTICATED', 'Invalid Credentials', 'authError'));
     }
+    return token;
+  }
+
+  #authorize(request: IncomingMessage, bucket: GcsBucket | undefined, url: URL): void {
+    const token = this.#token(request);
     if (bucket === undefined) return;
     if (bucket.requesterPays && url.searchParams.get('userProject') === null) {
       throw new ReplyError(
@@ -101,7 +118,8 @@ export class LocalGcs extends LocalServer {
     }
     const reads =
       token?.scopes.some((scope) => READ_SCOPES.includes(scope)) === true && bucket.readers.has(token.principal);
-    if (bucket.readers.has('allUsers') || reads) return;
+    const limited = token?.within !== undefined && !withinBoundary(token.within, bucket.name, url);
+    if (!limited && (bucket.readers.has('allUsers') || reads)) return;
     const who = token?.principal ?? 'Anonymous caller';
     const permission = url.pathname.endsWith('/o') ? 'storage.objects.list' : 'storage.objects.get';
     const message = `${who} does not have ${permission} access to the Google Cloud Storage ${permission.endsWith('list') ? 'bucket' : 'object'}. Permission '${permission}' denied on resource (or it may not exist).`;
@@ -114,6 +132,13 @@ export class LocalGcs extends LocalServer {
       ),
     );
   }
+}
+
+/** Whether a credential access boundary allows the request: objects below the prefix, and listing below it. */
+function withinBoundary(within: NonNullable<GoogleToken['within']>, bucket: string, url: URL): boolean {
+  const object = /\/o\/(.+)$/.exec(url.pathname)?.[1];
+  const name = object === undefined ? (url.searchParams.get('prefix') ?? '') : decodeURIComponent(object);
+  return within.some((one) => one.bucket === bucket && name.startsWith(one.prefix));
 }
 
 function list(bucket: GcsBucket, query: URLSearchParams): Reply {

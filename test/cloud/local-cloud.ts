@@ -1,6 +1,9 @@
 import { LocalAwsSts } from './aws-sts.ts';
 import { LocalGcs } from './gcs.ts';
-import { LocalGoogleSts, LocalIamCredentials } from './google-sts.ts';
+import { LocalGoogleSts } from './google-sts.ts';
+import { LocalIamCredentials } from './iam-credentials.ts';
+import { LocalContainer, LocalGoogleMetadata, LocalImds, LocalSso } from './metadata.ts';
+import { OidcIssuer } from './oidc.ts';
 import { type AwsPrincipal, type GoogleToken, roleSession } from './principals.ts';
 import { LocalS3 } from './s3.ts';
 
@@ -21,10 +24,21 @@ export interface LocalCloud extends AsyncDisposable {
   readonly iamCredentials: LocalIamCredentials;
   readonly gcs: LocalGcs;
   readonly s3: LocalS3;
+  /** What hands out the AWS session on EC2, on ECS and EKS, and to an SSO profile. */
+  readonly imds: LocalImds;
+  readonly container: LocalContainer;
+  readonly sso: LocalSso;
+  /** The metadata server of Google Cloud, for workloads that run there. */
+  readonly googleMetadata: LocalGoogleMetadata;
+  /** The issuer of Google's ID tokens, and that of a Kubernetes cluster. */
+  readonly google: OidcIssuer;
+  readonly cluster: OidcIssuer;
   /** The session that a Lambda with the role would have. */
   readonly session: AwsPrincipal;
   /** Base URLs, in the form in which a process is told of them (`ISTHMUS_ENDPOINTS`). */
-  readonly endpoints: Readonly<Record<'awsSts' | 'googleSts' | 'iamCredentials' | 'gcs' | 's3', string>>;
+  readonly endpoints: Readonly<
+    Record<'awsSts' | 'googleSts' | 'iamCredentials' | 'googleMetadata' | 'gcs' | 's3', string>
+  >;
   /** The environment of a Lambda that runs as the role against this cloud. */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -43,7 +57,13 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
 
   const awsSts = await new LocalAwsSts(principals, now).start();
   const googleSts = await new LocalGoogleSts(tokens, principals, now).start();
-  const iamCredentials = await new LocalIamCredentials(tokens, now).start();
+  const google = new OidcIssuer('https://accounts.google.com', now);
+  const cluster = new OidcIssuer('https://oidc.eks.eu-west-1.amazonaws.com/id/LOCAL', now);
+  const iamCredentials = await new LocalIamCredentials(tokens, google, now).start();
+  const imds = await new LocalImds(session).start();
+  const container = await new LocalContainer(session).start();
+  const sso = await new LocalSso(session).start();
+  const googleMetadata = await new LocalGoogleMetadata(tokens, google, LOCAL_SERVICE_ACCOUNT, now).start();
   const gcs = await new LocalGcs(tokens, now).start();
   const s3 = await new LocalS3(principals, now).start();
 
@@ -54,15 +74,15 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     awsSts: awsSts.url,
     googleSts: googleSts.url,
     iamCredentials: iamCredentials.url,
+    googleMetadata: googleMetadata.url,
     gcs: gcs.url,
     s3: s3.url,
   };
+  const servers = { awsSts, googleSts, iamCredentials, gcs, s3, imds, container, sso, googleMetadata };
   return {
-    awsSts,
-    googleSts,
-    iamCredentials,
-    gcs,
-    s3,
+    ...servers,
+    google,
+    cluster,
     session,
     endpoints,
     environment: {
@@ -73,7 +93,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
       AWS_REGION: 'eu-west-1',
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([awsSts, googleSts, iamCredentials, gcs, s3].map((server) => server[Symbol.asyncDispose]()));
+      await Promise.all(Object.values(servers).map((server) => server[Symbol.asyncDispose]()));
     },
   };
 }

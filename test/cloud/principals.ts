@@ -12,14 +12,20 @@ export interface AwsPrincipal {
   readonly expiresAt?: number;
 }
 
+/** Every secret of the local cloud begins with this: whoever finds it in an output has found a leak. */
+export const CANARY = 'cAnArY';
+
+/** A random secret that can be searched for. */
+export const secret = (bytes: number): string => CANARY + randomBytes(bytes).toString('base64');
+
 export const LOCAL_ACCOUNT = '111122223333';
 
 /** A session of an IAM role, as a Lambda has one. */
 export function roleSession(roleName: string, sessionName: string, account = LOCAL_ACCOUNT): AwsPrincipal {
   return {
     accessKeyId: `ASIA${randomBytes(8).toString('hex').toUpperCase()}`,
-    secretAccessKey: randomBytes(30).toString('base64'),
-    sessionToken: randomBytes(96).toString('base64'),
+    secretAccessKey: secret(30),
+    sessionToken: secret(96),
     account,
     arn: `arn:aws:sts::${account}:assumed-role/${roleName}/${sessionName}`,
     userId: `AROA${randomBytes(8).toString('hex').toUpperCase()}:${sessionName}`,
@@ -32,4 +38,10 @@ export interface GoogleToken {
   readonly principal: string;
   readonly scopes: readonly string[];
   readonly expiresAt: number;
+  /** Of a downscoped token: all that it is good for. */
+  readonly within?: readonly { readonly bucket: string; readonly prefix: string }[];
 }
+
+/** A new Google access token. */
+export const googleTokenText = (kind: 'c' | 'd'): string =>
+  `ya29.${kind}.${CANARY}${randomBytes(48).toString('base64url')}`;

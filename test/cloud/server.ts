@@ -30,9 +30,12 @@ export abstract class LocalServer {
   /** Requests under way and the most there ever were at once. */
   readonly load = { current: 0, peak: 0 };
   readonly #server: Server;
+  readonly #now: () => number;
   #url = '';
 
-  constructor() {
+  /** @param now what the service takes for the time; it says so in its `Date` header. */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
     this.#server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
       this.#serve(request, response).catch(() => response.destroy());
     });
@@ -70,6 +73,7 @@ export abstract class LocalServer {
       if (fault?.kind === 'delay') await sleep(fault.ms);
       const reply = fault?.kind === 'answer' ? await this.#instead(request, fault) : await this.#answer(request);
       seen.status = reply.status;
+      response.setHeader('date', new Date(this.#now()).toUTCString());
       if (fault?.kind === 'reset-after') return void request.socket.resetAndDestroy();
       await send(response, reply, fault, seen.method === 'HEAD');
     } finally {

@@ -26,7 +26,7 @@ Object.assign(process.env, cloud.environment);
 title('1. The keyless chain, as it happens');
 say('   This process runs as an AWS role and holds no right in Google Cloud at all.\n');
 const STEPS: Readonly<Record<string, string>> = {
-  'aws-credentials': 'AWS gave this process temporary credentials',
+  'aws-source': 'AWS gave this process temporary credentials',
   'aws-identity': 'AWS STS says who we are; it is who `expect` names',
   'subject-token': 'Signed a GetCallerIdentity request, target provider included; not sent to AWS',
   'google-sts': 'Google verified the signature and lent a federated token',

@@ -1,0 +1,122 @@
+import { Agent, request } from 'node:http';
+import { BrokerError, systemErrorCode } from '../api/errors.ts';
+import { parseRetryAfter } from '../api/retry.ts';
+import type { ServerClock } from './clock.ts';
+
+const DEADLINE_MS = 10_000;
+/** A metadata service is on this machine or next to it. */
+const LINK_LOCAL_DEADLINE_MS = 2000;
+const LONGEST_ANSWER = 256 * 1024;
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly retryAfterMs: number | undefined;
+  /** True when its `Date` header moved the clock: what was signed before should be signed again. */
+  readonly clockMoved: boolean;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly clock: ServerClock;
+  /** For the whole of one request, its answer included. Default: ten seconds. */
+  readonly deadlineMs?: number;
+}
+
+/**
+ * Posts to a token service. No redirect is followed, an answer has a limit in time and size, and neither request nor
+ * answer is ever part of an error. The clock learns from every answer.
+ */
+export async function post(
+  url: string,
+  message: { readonly headers: Readonly<Record<string, string>>; readonly body: string },
+  { signal, clock, deadlineMs = DEADLINE_MS }: CallOptions,
+): Promise<Answer> {
+  const { host } = new URL(url);
+  const deadline = AbortSignal.timeout(deadlineMs);
+  try {
+    const sentAt = clock.local();
+    const response = await fetch(url, {
+      method: 'POST',
+      redirect: 'error',
+      headers: message.headers,
+      body: message.body,
+      signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+    });
+    const clockMoved = clock.learn(response.headers.get('date'), sentAt);
+    const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
+    return { status: response.status, text: await limitedText(response.body ?? [], host), retryAfterMs, clockMoved };
+  } catch (error) {
+    throw callFailure(error, host, signal, deadline, deadlineMs);
+  }
+}
+
+export interface LinkLocalAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+/** Asks a metadata service. Never through a proxy, whatever the environment says: it would answer for another machine. */
+export async function linkLocal(
+  url: string,
+  options: {
+    readonly method?: 'GET' | 'PUT';
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
+): Promise<LinkLocalAnswer> {
+  const { host } = new URL(url);
+  const deadline = AbortSignal.timeout(LINK_LOCAL_DEADLINE_MS);
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
+  const agent = new Agent();
+  try {
+    const { method = 'GET', headers = {} } = options;
+    const { promise, resolve, reject } = Promise.withResolvers<LinkLocalAnswer>();
+    const sent = request(url, { method, headers, agent, signal }, (response) => {
+      limitedText(response, host).then(
+        (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
+        reject,
+      );
+    });
+    sent.on('error', reject).end();
+    return await promise;
+  } catch (error) {
+    throw callFailure(error, host, options.signal, deadline, LINK_LOCAL_DEADLINE_MS);
+  } finally {
+    agent.destroy();
+  }
+}
+
+function callFailure(
+  error: unknown,
+  host: string,
+  signal: AbortSignal | undefined,
+  deadline: AbortSignal,
+  deadlineMs: number,
+): BrokerError {
+  if (error instanceof BrokerError) return error;
+  if (signal?.aborted === true) return new BrokerError('stopped', 'the run was stopped');
+  if (deadline.aborted) return new BrokerError('timeout', `${host}: no answer within ${deadlineMs / 1000} s`);
+  return new BrokerError('network', `${host}: ${systemErrorCode(error) ?? 'the connection failed or was redirected'}`);
+}
+
+async function limitedText(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, host: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.byteLength;
+    if (bytes > LONGEST_ANSWER) throw new BrokerError('bad_response', `${host}: the answer is too long for a token`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The JSON of an answer, or undefined: proxies and portals answer with HTML. */
+export function jsonOf(answer: { readonly text: string }): unknown {
+  try {
+    return JSON.parse(answer.text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,44 @@
+/** A workload identity provider, taken apart. */
+export interface ProviderName {
+  readonly projectNumber: string;
+  readonly pool: string;
+  readonly provider: string;
+}
+
+/** `//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER` */
+export const AUDIENCE =
+  /^\/\/iam\.googleapis\.com\/projects\/(\d+)\/locations\/global\/workloadIdentityPools\/([a-z0-9-]{4,32})\/providers\/([a-z0-9-]{4,32})$/;
+
+export function providerName(audience: string): ProviderName | undefined {
+  const [, projectNumber, pool, provider] = AUDIENCE.exec(audience) ?? [];
+  if (projectNumber === undefined || pool === undefined || provider === undefined) return undefined;
+  return { projectNumber, pool, provider };
+}
+
+/** Google refuses a longer `google.subject`. Source: https://cloud.google.com/iam/docs/workload-identity-federation */
+export const LONGEST_SUBJECT = 127;
+
+const poolPath = ({ projectNumber, pool }: ProviderName): string =>
+  `iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}`;
+
+/** One identity of a pool, as IAM policies name it. */
+export const principal = (name: ProviderName, subject: string): string =>
+  `principal://${poolPath(name)}/subject/${subject}`;
+
+/** All identities of a pool with this attribute. */
+export const principalSet = (name: ProviderName, attribute: string, value: string): string =>
+  `principalSet://${poolPath(name)}/attribute.${attribute}/${value}`;
+
+export interface RoleSession {
+  readonly account: string;
+  /** Without its path: a session's ARN has none. */
+  readonly role: string;
+  readonly session: string;
+}
+
+/** The parts of `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`; undefined for a user or the root. */
+export function roleSession(arn: string): RoleSession | undefined {
+  const [, account, role, session] = /^arn:aws[a-z-]*:sts::(\d{12}):assumed-role\/([^/]+)\/(.+)$/.exec(arn) ?? [];
+  if (account === undefined || role === undefined || session === undefined) return undefined;
+  return { account, role, session };
+}
