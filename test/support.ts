@@ -15,6 +15,9 @@ export interface ContextOptions {
   /** As a pipeline writes them. */
   readonly identities?: Readonly<Record<string, object>>;
   readonly observe?: AuthObserver;
+  readonly pipeline?: string;
+  /** That of the process; a new one for each broker when absent. */
+  readonly cache?: CredentialCache;
   readonly credentials?: AwsCredentials;
   readonly baseDir?: string;
   readonly now?: () => number;
@@ -27,12 +30,14 @@ export function testBroker({
   credentials,
   now = Date.now,
   observe,
+  pipeline = 'test',
+  cache = new CredentialCache(now),
 }: ContextOptions): IdentityBroker {
   const specs = Object.entries(identities).map(([name, identity]) => [name, identitySpec.parse(identity)]);
   return new IdentityBroker({
-    pipeline: 'test',
+    pipeline,
     identities: Object.fromEntries(specs),
-    cache: new CredentialCache(now),
+    cache,
     observe,
     runtime: {
       region: async () => ({ name: 'eu-west-1', from: 'test' }),

@@ -1,9 +1,11 @@
 import type { AwsCredentials } from '../api/credentials.ts';
-import { BrokerError, NETWORK_ERRORS, systemErrorCode } from '../api/errors.ts';
+import { BrokerError } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { type AwsOrigin, environmentOrigin, originOf } from './aws-origin.ts';
-import { authFailure, failureSaid } from './failures/table.ts';
+import { probeSources } from './aws-sources.ts';
+import { fromVariables, withDeadline } from './aws-variables.ts';
+import { authFailure } from './failures/table.ts';
 
 export interface AmbientCredentials extends AwsCredentials {
   readonly origin: AwsOrigin;
@@ -11,9 +13,6 @@ export interface AmbientCredentials extends AwsCredentials {
 
 /** Fetches the AWS credentials of the process anew. */
 export type AwsChain = (signal: AbortSignal) => Promise<AmbientCredentials>;
-
-/** SSO and credential processes may take a while; the SDK has no limit of its own for them. */
-const DEADLINE_MS = 20_000;
 
 /**
  * The AWS identity of the process: environment, profile, SSO, process, web identity, container, instance, as the
@@ -33,8 +32,8 @@ export function ambientChain(environment: Environment): AwsChain {
       fromNodeProviderChain({ ec2MetadataV1Disabled: true, clientConfig: { maxAttempts: 3 }, logger: SILENT }),
     );
     const load = (await chain)();
-    const credentials = await withDeadline(load, signal).catch((error: unknown) => {
-      throw chainFailure(error, environment);
+    const credentials = await withDeadline(load, signal).catch(async (error: unknown) => {
+      throw await chainFailure(error, environment, signal);
     });
     return complete({ ...credentials, origin: originOf(credentials, environment) });
   };
@@ -42,64 +41,30 @@ export function ambientChain(environment: Environment): AwsChain {
 
 const SILENT = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-/** As the SDK: a profile that is named explicitly goes before variables. */
-export function fromVariables(environment: Environment): AwsCredentials | undefined {
-  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = environment;
-  if (environment.AWS_PROFILE || !accessKeyId || !secretAccessKey) return undefined;
-  const { AWS_SESSION_TOKEN: sessionToken, AWS_CREDENTIAL_EXPIRATION: end } = environment;
-  const expiration = Date.parse(end ?? '');
-  return {
-    accessKeyId,
-    secretAccessKey,
-    ...(sessionToken ? { sessionToken } : {}),
-    ...(Number.isNaN(expiration) ? {} : { expiration: new Date(expiration) }),
-  };
-}
-
 function complete(credentials: AmbientCredentials): AmbientCredentials {
   if (credentials.accessKeyId.startsWith('ASIA') && credentials.sessionToken === undefined)
     throw authFailure('AWS_SESSION_TOKEN_MISSING', 'a temporary AWS key without its session token');
   return credentials;
 }
 
-/** An error of the SDK's chain as one of ours: its texts are matched, and shown only as far as they are safe. */
-export function chainFailure(error: unknown, environment: Environment): BrokerError {
+/**
+ * An error of the SDK's chain as one of ours. The chain says little ("Could not load credentials from any providers"),
+ * so each source that is set up is asked by itself for its reason.
+ */
+async function chainFailure(error: unknown, environment: Environment, signal: AbortSignal): Promise<BrokerError> {
   if (error instanceof BrokerError) return error;
   const { name = 'Error', message = '' } = error instanceof Error ? error : {};
-  const facts = { profile: environment.AWS_PROFILE };
-  const what = `no AWS credentials: ${safeText(`${name}: ${message}`)}`;
-  const known = failureSaid(`${name}: ${message}`, ['aws-source']);
-  if (known !== undefined && known !== 'AWS_IMDS_SILENT') return authFailure(known, what, facts);
   const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  const what = `no AWS credentials: ${safeText(`${name}: ${message}`)}`;
   if (($metadata?.httpStatusCode ?? 0) >= 500) return new BrokerError('unavailable', what);
-  const container =
-    environment.AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || environment.AWS_CONTAINER_CREDENTIALS_FULL_URI;
-  if (container) return authFailure('AWS_CONTAINER_REFUSED', what, facts);
-  const system = systemErrorCode(error);
-  if (known === undefined && system !== undefined && NETWORK_ERRORS.has(system) && !/169\.254\./.test(message))
-    return new BrokerError('network', `AWS credentials: ${system}`);
-  // The last link is EC2 metadata: on a machine that is none, its silence is all the SDK tells.
-  const nowhere = 'not in Lambda, ECS, EKS or EC2, no profile, and AWS_ACCESS_KEY_ID is not set';
-  return authFailure(known ?? 'AWS_NO_CREDENTIALS', `no AWS credentials: ${nowhere}`, facts);
-}
-
-/** Stops waiting; the SDK cannot be stopped, but each of its requests ends by itself. */
-export async function withDeadline<T>(work: Promise<T>, signal: AbortSignal, ms = DEADLINE_MS): Promise<T> {
-  const deadline = AbortSignal.timeout(ms);
-  const either = AbortSignal.any([signal, deadline]);
-  const { promise: ended, reject } = Promise.withResolvers<never>();
-  const leave = (): void =>
-    reject(
-      deadline.aborted
-        ? new BrokerError('timeout', `AWS credentials: nothing within ${ms / 1000} s`)
-        : new BrokerError('stopped', 'the run was stopped'),
-    );
-  if (either.aborted) leave();
-  else either.addEventListener('abort', leave, { once: true });
-  try {
-    return await Promise.race([work, ended]);
-  } finally {
-    either.removeEventListener('abort', leave);
-    work.catch(() => undefined); // what it says later is nobody's concern
+  const facts = { profile: environment.AWS_PROFILE };
+  const failed = (await probeSources(environment, signal)).find(
+    ({ outcome, source }) => outcome === 'failed' && source !== 'EC2 metadata',
+  );
+  if (failed !== undefined) {
+    return authFailure(failed.id ?? 'AWS_NO_CREDENTIALS', `no AWS credentials: ${failed.source}: ${failed.why}`, facts);
   }
+  // What is left is a machine that nothing was set up on: that EC2 metadata is silent there is no news.
+  const nowhere = 'not in Lambda, ECS, EKS or EC2, no profile, and AWS_ACCESS_KEY_ID is not set';
+  return authFailure('AWS_NO_CREDENTIALS', `no AWS credentials: ${nowhere}`, facts);
 }

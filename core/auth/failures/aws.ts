@@ -72,7 +72,7 @@ export const AWS_FAILURES = {
     title: 'The SSO session has expired',
     cause: 'The sign-in of `aws sso login` has ended.',
     fix: 'Sign in again: aws sso login --profile {profile}',
-    said: /SSO session (?:token )?(?:associated with this profile|has expired|is invalid)|Token is expired\. To refresh this SSO session/i,
+    said: /SSO session (?:token )?associated with|in SSO Token\. Cannot refresh|Token is expired\. To refresh|Session token not found or invalid/i,
   },
   AWS_PROFILE_MISSING: {
     step: 'aws-source',
@@ -80,7 +80,7 @@ export const AWS_FAILURES = {
     title: 'The AWS profile cannot be used',
     cause: 'The profile does not exist, or holds no credentials.',
     fix: 'Correct AWS_PROFILE, or add the profile: aws configure sso --profile {profile}',
-    said: /Could not resolve credentials using profile|Profile .{1,80} (?:could not be found|was not found|did not contain)/i,
+    said: /Could not resolve credentials using profile|Profile .{1,80} (?:could not be found|was not found|did not contain|not configured with)|Sso session .{1,80} could not be found/i,
   },
   AWS_PROCESS_FAILED: {
     step: 'aws-source',
