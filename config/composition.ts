@@ -30,6 +30,9 @@ export function compose(environment: Environment): Container {
       tokens.credentialCache,
     ])
     .inSingletonScope();
-  container.bind(tokens.cli).toResolvedValue(cli, [tokens.jobs, tokens.plugins]).inSingletonScope();
+  container
+    .bind(tokens.cli)
+    .toResolvedValue(cli, [tokens.jobs, tokens.plugins, tokens.authRuntime, tokens.environment])
+    .inSingletonScope();
   return container;
 }

@@ -6,7 +6,7 @@
  */
 export { z } from 'zod';
 export type { ByteRange, ByteStream, Content, ContentStream, MemoryBudget, MemoryLease } from './bytes.ts';
-export type { Check } from './check.ts';
+export { type Check, checked } from './check.ts';
 export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
 export {
   type AwsCredentials,

@@ -19,12 +19,19 @@ export interface SourceFinding {
 type Probe = (environment: Environment, signal: AbortSignal) => Promise<SourceFinding>;
 
 /**
- * Asks each source of the AWS SDK's chain by itself and in its order, since the chain keeps the reasons to itself.
+ * Asks each source of the AWS SDK's chain by itself and in its order, up to the first that gives credentials: the chain
+ * keeps the reasons of the others to itself.
  *
  * Nothing that is had is kept. @param environment must be that of the process: the SDK reads it too.
  */
 export async function probeSources(environment: Environment, signal: AbortSignal): Promise<readonly SourceFinding[]> {
-  return Promise.all(PROBES.map((probe) => probe(environment, signal)));
+  const findings: SourceFinding[] = [];
+  for (const probe of PROBES) {
+    const finding = await probe(environment, signal);
+    findings.push(finding);
+    if (finding.outcome === 'gave') break;
+  }
+  return findings;
 }
 
 const environmentProbe: Probe = async (environment) => {

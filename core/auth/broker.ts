@@ -37,6 +37,7 @@ export interface BrokerOptions {
 /** Turns the identities of one pipeline into credentials; each is fetched once and shared. */
 export class IdentityBroker implements CredentialBroker {
   readonly #options: BrokerOptions;
+  readonly #asked = new Map<string, GcpTokenRequest[]>();
 
   constructor(options: BrokerOptions) {
     this.#options = options;
@@ -60,6 +61,7 @@ export class IdentityBroker implements CredentialBroker {
     const identity = this.#identity(name);
     if (identity.kind === 'anonymous') return undefined;
     const chain = this.#chain(this.#gcp(name));
+    this.#asked.set(name, [...(this.#asked.get(name) ?? []), request]);
     const wanted = {
       scopes: [...request.scopes].sort(),
       within: chain.identity.downscope ? request.within : undefined,
@@ -69,13 +71,17 @@ export class IdentityBroker implements CredentialBroker {
     );
   }
 
+  /** What plugins asked of each identity of kind gcp so far; asking touches no network. */
+  get asked(): ReadonlyMap<string, readonly GcpTokenRequest[]> {
+    return this.#asked;
+  }
+
   /** An OIDC ID token of an identity of kind gcp, made anew at each call. */
   async idToken(name: string, audience: string, signal: AbortSignal): Promise<string> {
     const chain = this.#chain(this.#gcp(name));
     return patiently(() => googleIdToken(chain, audience, this.#steps(signal)), signal);
   }
 
-  /** Fetches all that these identities can be asked for without knowing a plugin, side by side. */
   async #session(name: string, identity: AwsIdentity, signal: AbortSignal): Promise<Expiring<AwsCredentials>> {
     const { pipeline, runtime } = this.#options;
     const steps = this.#steps(signal);

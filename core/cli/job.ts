@@ -17,6 +17,7 @@ import { MemoryState } from '../state/memory.ts';
 export interface OpenJob extends AsyncDisposable {
   readonly job: Job;
   readonly pipeline: Pipeline;
+  readonly credentials: IdentityBroker;
 }
 
 export interface JobOptions {
@@ -46,7 +47,7 @@ export function jobFactory(
     await using _made = make(pipeline, context(pipeline, options));
     return pipeline;
   };
-  const context = (pipeline: Pipeline, { log, now, onAuth }: JobOptions): PluginContext => ({
+  const context = (pipeline: Pipeline, { log, now, onAuth }: JobOptions): Context => ({
     pipeline: pipeline.name,
     baseDir: pipeline.baseDir,
     endpoints,
@@ -69,9 +70,11 @@ export function jobFactory(
   };
 }
 
+type Context = PluginContext & { readonly credentials: IdentityBroker };
+
 const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {} };
 
-function make(pipeline: Pipeline, context: PluginContext): OpenJob {
+function make(pipeline: Pipeline, context: Context): OpenJob {
   const { name, compare, concurrency, memory, retry, file } = pipeline;
   try {
     const sources = pipeline.sources.map(({ plugin, config }) => plugin.create(config, context));
@@ -93,6 +96,7 @@ function make(pipeline: Pipeline, context: PluginContext): OpenJob {
     return {
       job,
       pipeline,
+      credentials: context.credentials,
       [Symbol.asyncDispose]: async () => {
         await Promise.allSettled(
           closing.map((endpoint: Partial<AsyncDisposable>) => endpoint[Symbol.asyncDispose]?.()),

@@ -1,5 +1,8 @@
 import { Command, CommanderError, Option } from 'commander';
 import type { PluginDefinition } from '../api/plugin.ts';
+import type { AuthRuntime } from '../auth/aws-identity.ts';
+import type { Environment } from '../pipeline/interpolate.ts';
+import { DOCTOR_EXIT_HELP, type DoctorFlags, doctorCommand } from './doctor.ts';
 import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
 import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
@@ -12,7 +15,7 @@ export type Cli = (args: readonly string[], output: Output, version: string) => 
 const EXIT_CODES = 'Exit codes: 0 complete, 1 failed, 2 invalid input, 3 partial, 4 paused.';
 
 export const cli =
-  (jobs: JobFactory, plugins: readonly PluginDefinition[]): Cli =>
+  (jobs: JobFactory, plugins: readonly PluginDefinition[], runtime: AuthRuntime, environment: Environment): Cli =>
   async (args, output, version) => {
     let code: number = EXIT.complete;
     const program = program_(version, output);
@@ -32,6 +35,19 @@ export const cli =
         .description('show what a run would do; writes nothing')
         .argument('<pipeline>', 'the pipeline file'),
     ).action(does((file: string, flags: RunFlags) => planCommand(file, flags, jobs, output)));
+    program
+      .command('doctor')
+      .description('walk the keyless chain step by step and say what to fix')
+      .argument('[pipeline]', 'the pipeline file; without it only this process is examined')
+      .option('--offline', 'send nothing anywhere')
+      .option('--json', 'one JSON document')
+      .option('--explain <code>', 'explain a code, or the words of an error of any library')
+      .addHelpText('after', `\n${DOCTOR_EXIT_HELP}`)
+      .action(
+        does((file: string | undefined, flags: DoctorFlags) =>
+          doctorCommand(file, flags, jobs, runtime, environment, output),
+        ),
+      );
     program
       .command('validate')
       .description('check pipeline files; touches no network')

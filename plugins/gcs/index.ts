@@ -8,6 +8,7 @@ import {
   type Source,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
+import { checkBucket } from './check.ts';
 import { type GcsConfig, gcsConfig, mayReceiveTokens } from './config.ts';
 import { GcsListing } from './listing.ts';
 import { GcsReader } from './reader.ts';
@@ -67,8 +68,7 @@ class GcsSource implements Source {
   }
 
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
-    for await (const _ of this.#listing.items(undefined, signal)) break;
-    return [{ name: 'list', verdict: 'pass', detail: this.location }];
+    return checkBucket(this.#client, this.#config, this.#listing, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -81,5 +81,14 @@ export const gcs = defineSource({
   summary: 'Objects of a Google Cloud Storage bucket, read as they are stored and pinned to their generation.',
   config: gcsConfig,
   identities: ['gcp', 'anonymous'],
+  grants: ({ identity, bucket, prefix, object }) => [
+    {
+      cloud: 'gcp',
+      identity,
+      role: 'roles/storage.objectViewer',
+      on: { bucket, prefix: object ?? prefix },
+      reason: `list and read gs://${bucket}/${object ?? prefix}`,
+    },
+  ],
   create: (config, context) => new GcsSource(config, context),
 });

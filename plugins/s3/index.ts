@@ -1,5 +1,6 @@
 import {
   type Check,
+  checked,
   defineSink,
   type Item,
   type PluginContext,
@@ -10,7 +11,9 @@ import {
 import { connectS3, type S3 } from './client.ts';
 import { type S3Config, s3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
+import { s3Grants } from './grants.ts';
 import { s3Refusal } from './headers.ts';
+import { probeWrite } from './probe.ts';
 import { md5OfEtag, S3Writer } from './writer.ts';
 
 class S3Sink implements Sink {
@@ -121,8 +124,13 @@ class S3Sink implements Sink {
   }
 
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
-    for await (const _ of this.list({ signal })) break;
-    return [{ name: 'list', verdict: 'pass', detail: this.location }];
+    const list = await checked('list', async () => {
+      for await (const _ of this.list({ signal })) break;
+      return this.location;
+    });
+    // Where not even the listing works, a second refusal says nothing new.
+    if (list.verdict === 'fail' && list.code !== 'permission_denied') return [list];
+    return [list, await checked('write', () => probeWrite(this.#config, () => this.#connect(), signal))];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -146,5 +154,6 @@ export const s3 = defineSink({
   summary: 'Objects in an Amazon S3 bucket; S3 itself verifies each by the checksum that the source published.',
   config: s3Config,
   identities: ['aws'],
+  grants: s3Grants,
   create: (config, context) => new S3Sink(config, context),
 });

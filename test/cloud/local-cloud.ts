@@ -91,6 +91,8 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
       AWS_SECRET_ACCESS_KEY: session.secretAccessKey,
       AWS_SESSION_TOKEN: session.sessionToken ?? '',
       AWS_REGION: 'eu-west-1',
+      AWS_LAMBDA_FUNCTION_NAME: 'isthmus-local',
+      AWS_EC2_METADATA_DISABLED: 'true',
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(Object.values(servers).map((server) => server[Symbol.asyncDispose]()));

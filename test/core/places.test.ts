@@ -160,7 +160,10 @@ describe('where an AWS source fails, the reason is named', () => {
   ];
 
   it.each(reasons)('%s', async (_what, id, variables) => {
-    const broker = brokerIn({ AWS_REGION: 'eu-west-1', ...(await variables()) }, {});
+    const broker = brokerIn(
+      { AWS_REGION: 'eu-west-1', AWS_EC2_METADATA_SERVICE_ENDPOINT: cloud.sso.url, ...(await variables()) },
+      {},
+    );
     expect(await caught(broker.aws(undefined).get())).toMatchObject({ id });
   });
 

@@ -1,0 +1,92 @@
+import type { AuthRuntime } from '../auth/aws-identity.ts';
+import { STEPS } from '../auth/steps.ts';
+import { explain } from '../doctor/explain.ts';
+import { DOCTOR_EXIT, doctorExit, type Finding } from '../doctor/finding.ts';
+import { StepLog } from '../doctor/patient.ts';
+import { examine } from '../doctor/walk.ts';
+import type { Environment } from '../pipeline/interpolate.ts';
+import { processRuntime } from '../runtime/process.ts';
+import type { JobFactory, OpenJob } from './job.ts';
+import { EXIT, type Output, table } from './output.ts';
+import { loggerFor } from './run.ts';
+
+export interface DoctorFlags {
+  readonly json?: boolean;
+  readonly offline?: boolean;
+  readonly explain?: string;
+}
+
+export const DOCTOR_EXIT_HELP = `Exit codes: 0 nothing failed; ${STEPS.map((step) => `${DOCTOR_EXIT[step]} ${step}`).join(', ')}.`;
+
+/** `isthmus doctor`: walks the keyless chain and says, for each step, what is so and what to do. */
+export async function doctorCommand(
+  file: string | undefined,
+  flags: DoctorFlags,
+  jobs: JobFactory,
+  runtime: AuthRuntime,
+  environment: Environment,
+  output: Output,
+): Promise<number> {
+  if (flags.explain !== undefined) return explainCommand(flags.explain, flags.json === true, output);
+  const log = loggerFor({}, output);
+  using stopping = processRuntime(log);
+  const signal = AbortSignal.any([stopping.signal, stopping.stop]);
+  const steps = new StepLog();
+  await using open =
+    file === undefined ? undefined : await jobs.open(file, { log, now: Date.now, onAuth: steps.observe });
+  const json = flags.json === true;
+  if (!json) output.out(heading(open));
+  const findings = await examine({
+    environment,
+    runtime,
+    open,
+    log: steps,
+    offline: flags.offline === true,
+    signal,
+    tell: (finding) => {
+      if (!json) for (const line of lines(finding)) output.out(line);
+    },
+  });
+  const code = doctorExit(findings);
+  if (json) output.out(JSON.stringify({ ...(open && { pipeline: open.pipeline.name }), exitCode: code, findings }));
+  else for (const line of verdict(findings, code)) output.out(line);
+  return code;
+}
+
+const heading = (open: OpenJob | undefined): string =>
+  open === undefined
+    ? 'isthmus doctor: this process (name a pipeline to examine it too)'
+    : `isthmus doctor: ${open.pipeline.name}`;
+
+const STEP_WIDTH = Math.max(...STEPS.map((step) => step.length));
+
+function lines({ verdict, step, about, detail, fix, id }: Finding): string[] {
+  const indent = ' '.repeat(STEP_WIDTH + 8);
+  const first = `${verdict.toUpperCase().padEnd(4)}  ${step.padEnd(STEP_WIDTH)}  ${about === undefined ? '' : `${about}: `}${detail}`;
+  if (verdict !== 'fail' && verdict !== 'warn') return [first];
+  return [
+    first,
+    ...(fix === undefined ? [] : [`${indent}fix: ${fix}`]),
+    ...(id === undefined ? [] : [`${indent}more: isthmus doctor --explain ${id}`]),
+  ];
+}
+
+function verdict(findings: readonly Finding[], code: number): string[] {
+  const count = (wanted: Finding['verdict']): number => findings.filter((finding) => finding.verdict === wanted).length;
+  const sum = `${count('pass')} passed, ${count('warn')} warnings, ${count('fail')} failed, ${count('skip')} skipped`;
+  return ['', code === 0 ? `Healthy: ${sum}` : `Not healthy: ${sum} (exit code ${code})`];
+}
+
+function explainCommand(text: string, json: boolean, output: Output): number {
+  const found = explain(text);
+  if (json) output.out(JSON.stringify(found ?? null));
+  else if (found === undefined)
+    output.err(`nothing is known about "${text.slice(0, 80)}": give a code, an id, or the words of an error`);
+  else {
+    const { id, title, cause, fix, step } = found;
+    output.out(`${id}: ${title}`);
+    const rows = [...(step === undefined ? [] : [['  step', step]]), ['  cause', cause], ['  fix', fix]];
+    for (const line of table(rows)) output.out(line);
+  }
+  return found === undefined ? EXIT.invalid : EXIT.complete;
+}

@@ -1,0 +1,127 @@
+import type { AwsCredentials } from '../api/credentials.ts';
+import { asBrokerError } from '../api/errors.ts';
+import { safeText } from '../api/text.ts';
+import { type AwsIdentity, refuseCaller, stsPlace } from '../auth/aws-identity.ts';
+import type { RegionResolver } from '../auth/aws-region.ts';
+import { probeSources, type SourceFinding } from '../auth/aws-sources.ts';
+import { type CallerIdentity, callerIdentity } from '../auth/aws-sts.ts';
+import { fromVariables } from '../auth/aws-variables.ts';
+import { type Failure, fill } from '../auth/failures/failure.ts';
+import { AUTH_FAILURES, authFailure, stepOf } from '../auth/failures/table.ts';
+import type { GcpIdentity } from '../auth/gcp-identity.ts';
+import type { StepName } from '../auth/steps.ts';
+import type { Environment } from '../pipeline/interpolate.ts';
+import { type Finding, failed, found } from './finding.ts';
+import type { Patient } from './patient.ts';
+
+/** Step 2, without the network: only what the environment shows. */
+export function offlineSource(environment: Environment): readonly Finding[] {
+  const keys = keyFindings(environment);
+  if (keys.length > 0) return keys;
+  if (fromVariables(environment) !== undefined)
+    return [found('aws-source', 'pass', 'environment variables hold AWS credentials (not tried)')];
+  return [found('aws-source', 'skip', 'only the environment is looked at offline, and it holds no AWS credentials')];
+}
+
+/** Step 2: which source of AWS credentials wins, and why each earlier one does not. */
+export async function sourceFindings(
+  environment: Environment,
+  region: RegionResolver,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const [sources, place] = await Promise.all([probeSources(environment, signal), region(signal)]);
+  const won = sources.some(({ outcome }) => outcome === 'gave');
+  const findings = sources.map((source) => told(source, won, environment));
+  if (!won && findings.every(({ verdict }) => verdict !== 'fail')) {
+    const facts = { profile: environment.AWS_PROFILE };
+    findings.push(failed('aws-source', authFailure('AWS_NO_CREDENTIALS', 'no source gave AWS credentials', facts)));
+  }
+  if (place !== undefined)
+    findings.push(found('aws-source', 'pass', `region ${safeText(place.name)}, from ${place.from}`));
+  else
+    findings.push({
+      ...failed('aws-source', authFailure('AWS_REGION_MISSING', 'no AWS region is known')),
+      verdict: 'warn',
+    });
+  return [...findings, ...keyFindings(environment)];
+}
+
+/** A source that is set up and fails is a failure, unless a later one gave credentials all the same. */
+function told(source: SourceFinding, won: boolean, environment: Environment): Finding {
+  const detail = `${source.source}: ${source.why}`;
+  if (source.outcome === 'gave') return found('aws-source', 'pass', detail);
+  if (source.outcome === 'absent') return found('aws-source', 'skip', detail);
+  const id = source.id ?? 'AWS_NO_CREDENTIALS';
+  const { fix }: Failure = AUTH_FAILURES[id];
+  const more = { id, fix: fill(fix, { profile: environment.AWS_PROFILE }) };
+  return found('aws-source', won ? 'warn' : 'fail', detail, more);
+}
+
+function keyFindings(environment: Environment): Finding[] {
+  const { accessKeyId = '', sessionToken } = fromVariables(environment) ?? {};
+  if (accessKeyId.startsWith('ASIA') && sessionToken === undefined)
+    return [
+      failed(
+        'aws-source',
+        authFailure('AWS_SESSION_TOKEN_MISSING', 'the key is temporary, AWS_SESSION_TOKEN is missing'),
+      ),
+    ];
+  if (!accessKeyId.startsWith('AKIA')) return [];
+  return [
+    {
+      ...failed('aws-source', authFailure('AWS_LONG_LIVED_KEY', 'AWS_ACCESS_KEY_ID is that of an IAM user')),
+      verdict: 'warn',
+    },
+  ];
+}
+
+/** Who AWS knows an identity as. */
+export interface Known {
+  readonly credentials: AwsCredentials;
+  readonly caller: CallerIdentity;
+  readonly region: string;
+}
+
+/** Steps 2 and 3 for one identity: its credentials, taken as a run takes them, and who AWS says they are. */
+export async function awsIdentity(
+  name: string | undefined,
+  identity: AwsIdentity,
+  { broker, runtime, signal, steps }: Patient,
+): Promise<{ readonly findings: readonly Finding[]; readonly known: Known | undefined }> {
+  const about = name ?? 'the process';
+  const first: StepName = identity.google !== undefined ? 'google-identity' : 'aws-source';
+  try {
+    const credentials = await broker.aws(name).get({ signal });
+    const place = await stsPlace(identity.region, runtime, signal);
+    const seen = steps(about);
+    const caller = await callerIdentity(credentials, place, { signal, clock: runtime.clock });
+    const who = found('aws-identity', 'pass', `${caller.arn}, user id ${caller.userId}`, { about });
+    return { findings: [...seen, who], known: { credentials, caller, region: place.region } };
+  } catch (thrown) {
+    const error = asBrokerError(thrown);
+    if (error.code === 'stopped') throw error;
+    const seen = steps(about);
+    const reached = seen.some(({ step }) => step === first)
+      ? identity.google
+        ? 'google-to-aws'
+        : 'aws-identity'
+      : first;
+    return { findings: [...seen, failed(stepOf(error) ?? reached, error, about)], known: undefined };
+  }
+}
+
+/** Step 3 for an identity of kind gcp: is this whom it expects? */
+export function expectationFinding(name: string, { expect }: GcpIdentity, caller: CallerIdentity): Finding {
+  const about = name;
+  if (expect === undefined) {
+    const role = /assumed-role\/([^/]+)/.exec(caller.arn)?.[1] ?? 'ROLE';
+    const fix = `Add to identity ${name}: expect: { awsAccountId: "${caller.account}", roleName: ${role} }`;
+    return found('aws-identity', 'warn', 'nothing is checked before the request goes to Google', { about, fix });
+  }
+  try {
+    refuseCaller(expect, caller);
+    return found('aws-identity', 'pass', `${caller.arn} is whom \`expect\` names`, { about });
+  } catch (error) {
+    return failed('aws-identity', asBrokerError(error), about);
+  }
+}

@@ -1,0 +1,65 @@
+import { BrokerError, type Check, checked, type Item, z } from '../../core/api/index.ts';
+import type { FailedAnswer, GoogleClient } from '../google/http.ts';
+import type { GcsConfig } from './config.ts';
+import { listFailure } from './errors.ts';
+import type { GcsListing } from './listing.ts';
+
+/** What a run does with the bucket. */
+const NEEDED = ['storage.objects.list', 'storage.objects.get'] as const;
+
+/** Lists one page, and reads the metadata of what it shows: the two things that a run needs, done and not asked about. */
+export async function checkBucket(
+  client: GoogleClient,
+  config: GcsConfig,
+  listing: GcsListing,
+  signal: AbortSignal,
+): Promise<readonly Check[]> {
+  const { bucket, prefix, object } = config;
+  if (object !== undefined) return [await checked('read', () => readOne(listing, object, signal))];
+  let first: Item | undefined;
+  const list = await checked('list', async () => {
+    for await (const item of listing.items(undefined, signal)) {
+      first = item;
+      break;
+    }
+    return first === undefined ? `gs://${bucket}/${prefix} holds nothing that is selected` : `gs://${bucket}/${prefix}`;
+  });
+  if (list.verdict === 'fail') return [list, ...(await whatIsMissing(client, config, signal))];
+  if (first === undefined) return [list, await checked('read', () => holds(client, config, signal))];
+  const name = prefix + first.key;
+  return [list, await checked('read', () => readOne(listing, name, signal))];
+}
+
+async function readOne(listing: GcsListing, name: string, signal: AbortSignal): Promise<string> {
+  const item = await listing.one(name, signal);
+  if (item === undefined) throw new BrokerError('source_gone', `${name} does not exist`);
+  return `metadata of ${item.id}`;
+}
+
+/** An empty bucket shows nothing to read; then the permission itself is asked for. */
+async function holds(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<string> {
+  const held = new Set(await permissions(client, config, signal));
+  const missing = NEEDED.filter((permission) => !held.has(permission));
+  if (missing.length === 0) return `holds ${NEEDED.join(', ')}`;
+  throw new BrokerError('permission_denied', `missing on gs://${config.bucket}: ${missing.join(', ')}`);
+}
+
+async function whatIsMissing(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<readonly Check[]> {
+  const held = await permissions(client, config, signal).catch(() => undefined);
+  if (held === undefined) return [];
+  const detail = NEEDED.map((permission) => `${held.includes(permission) ? 'holds' : 'lacks'} ${permission}`).join(
+    ', ',
+  );
+  return [{ name: 'permissions', verdict: 'warn', detail: `the identity ${detail}` }];
+}
+
+const answerSchema = z.object({ permissions: z.array(z.string()).default([]) });
+
+/** Source: https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions */
+async function permissions(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<readonly string[]> {
+  const asked = NEEDED.map((permission) => `permissions=${permission}`).join('&');
+  const payer = config.userProject === undefined ? '' : `&userProject=${encodeURIComponent(config.userProject)}`;
+  const path = `/storage/v1/b/${config.bucket}/iam/testPermissions?${asked}${payer}`;
+  const failure = (answer: FailedAnswer): BrokerError => listFailure(config, answer);
+  return answerSchema.parse(await client.getJson({ path, signal }, failure)).permissions;
+}

@@ -1,0 +1,50 @@
+import type { Grant } from '../../core/api/index.ts';
+import type { S3Config } from './config.ts';
+
+/**
+ * What the sink asks of S3, action by action. No s3:DeleteObject: it never deletes by itself.
+ * Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+ */
+export function s3Grants(config: S3Config): readonly Grant[] {
+  const { bucket, prefix, identity, encryption, kmsKeyId, tags } = config;
+  const place = `s3://${bucket}/${prefix}`;
+  const grants: Grant[] = [
+    {
+      cloud: 'aws',
+      identity,
+      actions: [
+        's3:PutObject',
+        ...(tags === undefined ? [] : ['s3:PutObjectTagging']),
+        's3:AbortMultipartUpload',
+        // HEAD: comparing checksums reads metadata only.
+        's3:GetObject',
+      ],
+      resources: [`arn:aws:s3:::${bucket}/${prefix}*`],
+      reason: `write to ${place}, and read the checksums of what is there`,
+    },
+    {
+      cloud: 'aws',
+      identity,
+      actions: ['s3:ListBucket'],
+      resources: [`arn:aws:s3:::${bucket}`],
+      ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': `${prefix}*` } } }),
+      reason: `list ${place}`,
+    },
+  ];
+  // An alias has no ARN without the account, so it is pinned by its name.
+  const alias = kmsKeyId?.replace(/^arn:aws[a-z-]*:kms:[^:]+:\d{12}:/, '');
+  if (encryption === 'aws:kms' || encryption === 'aws:kms:dsse') {
+    grants.push({
+      cloud: 'aws',
+      identity,
+      actions: ['kms:GenerateDataKey', 'kms:Decrypt'],
+      resources: [kmsKeyId?.startsWith('arn:') === true && !alias?.startsWith('alias/') ? kmsKeyId : '*'],
+      condition: {
+        ...(alias?.startsWith('alias/') ? { 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } } : {}),
+        StringLike: { 'kms:ViaService': 's3.*.amazonaws.com' },
+      },
+      reason: `encrypt with the KMS key${kmsKeyId === undefined ? ' of the bucket' : ` ${kmsKeyId}`}`,
+    });
+  }
+  return grants;
+}
