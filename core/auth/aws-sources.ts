@@ -130,7 +130,7 @@ async function asked(
     if (error instanceof BrokerError && error.code === 'stopped') throw error;
     const { name = 'Error', message = '' } = error instanceof Error ? error : {};
     const text = `${name}: ${message}`;
-    const id = failureSaid(text, ['aws-source']);
+    const id = failureSaid(text, 'aws-source');
     return { source, outcome: 'failed', why: safeText(message), ...(id === undefined ? {} : { id }) };
   }
 }

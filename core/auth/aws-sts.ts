@@ -168,7 +168,7 @@ function refusal(action: string, answer: Answer, element: Element, facts: Facts)
   if (status >= 500 || /IDPCommunicationError/.test(code)) return new BrokerError('unavailable', what, options);
   const steps = action === 'AssumeRoleWithWebIdentity' ? (['google-to-aws', 'aws-identity'] as const) : AWS_STEPS;
   const clock = /Signature (?:expired|not yet current)/i.test(what) ? 'STS_CLOCK' : undefined;
-  const id = clock ?? failureSaid(what, steps) ?? BY_DEFAULT[action] ?? 'AWS_CREDENTIALS_REFUSED';
+  const id = clock ?? failureSaid(what, ...steps) ?? BY_DEFAULT[action] ?? 'AWS_CREDENTIALS_REFUSED';
   return authFailure(id, what, facts, options);
 }
 

@@ -79,7 +79,7 @@ function exchangeError(answer: Answer, facts: Facts): BrokerError {
   if (status === 429) return authFailure('STS_THROTTLED', what, facts, options);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
   if (said === undefined) return authFailure('STS_NOT_GOOGLE', what, facts);
-  return authFailure(failureSaid(said, ['google-sts']) ?? 'STS_REFUSED', what, facts, options);
+  return authFailure(failureSaid(said, 'google-sts') ?? 'STS_REFUSED', what, facts, options);
 }
 
 /**

@@ -83,5 +83,5 @@ function refused(answer: Answer, { serviceAccount, facts }: Impersonation): Brok
   const what = `impersonate ${serviceAccount}: HTTP ${status} ${said?.status ?? ''}: ${safeText(said?.message ?? 'an answer that is not JSON')}`;
   if (status === 429) return passing('throttled', what, retryAfterMs);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
-  return authFailure(failureSaid(said?.message ?? '', ['impersonation']) ?? 'IMP_REFUSED', what, facts);
+  return authFailure(failureSaid(said?.message ?? '', 'impersonation') ?? 'IMP_REFUSED', what, facts);
 }

@@ -23,6 +23,16 @@ const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256'
 const encode = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 
+/** By encoded name, then value: sorting `name=value` as one text would put `a%21=` before `a=`. */
+function canonicalQuery(query: URLSearchParams): string {
+  const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return [...query]
+    .map(([name, value]) => [encode(name), encode(value)] as const)
+    .sort(([a, x], [b, y]) => order(a, b) || order(x, y))
+    .map(([name, value]) => `${name}=${value}`)
+    .join('&');
+}
+
 /**
  * Signs a request with Signature Version 4 and returns its headers, the signature among them.
  * Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
@@ -39,10 +49,7 @@ export function signRequest(
   const canonical = [
     request.method,
     request.url.pathname,
-    [...request.url.searchParams]
-      .map(([name, value]) => `${encode(name)}=${encode(value)}`)
-      .sort()
-      .join('&'),
+    canonicalQuery(request.url.searchParams),
     ...names.map((name) => `${name}:${headers[name]?.trim().replace(/\s+/g, ' ')}`),
     '',
     names.join(';'),

@@ -15,7 +15,7 @@ export interface Explanation {
  * as a person pastes them.
  */
 export function explain(text: string): Explanation | undefined {
-  const id = isFailureId(text) ? text : failureSaid(text);
+  const id = isFailureId(text) ? text : failureSaid(text.replaceAll('\\"', '"'));
   if (id !== undefined) {
     const { title, cause, fix, step }: Failure = AUTH_FAILURES[id];
     return { id, title, cause, fix: fill(fix, {}), step };

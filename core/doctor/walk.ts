@@ -5,6 +5,7 @@ import type { AuthRuntime, AwsIdentity } from '../auth/aws-identity.ts';
 import { fromVariables } from '../auth/aws-variables.ts';
 import { IdentityBroker } from '../auth/broker.ts';
 import { CredentialCache } from '../auth/cached.ts';
+import { failureSaid } from '../auth/failures/table.ts';
 import { factsOf, type GcpIdentity, googleHosts } from '../auth/gcp-identity.ts';
 import type { OpenJob } from '../cli/job.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
@@ -143,12 +144,13 @@ function ofCheck(
   grants: readonly Grant[],
   gcp: readonly (readonly [string, GcpIdentity])[],
 ): Finding {
+  const known = id ?? (verdict === 'fail' ? failureSaid(detail, step) : undefined);
   const missing = verdict === 'fail' && /HTTP 403|permission_denied|missing on/.test(`${code} ${detail}`);
   const fix = (missing ? bindingFor(grants, gcp) : undefined) ?? hint;
   const more = {
     about,
     ...(fix === undefined ? {} : { fix }),
-    ...(verdict === 'pass' ? {} : { id: id ?? code ?? 'check' }),
+    ...(verdict === 'pass' ? {} : { id: known ?? code ?? 'permission_denied' }),
   };
   return found(step, verdict, `${name}: ${detail}`, more);
 }

@@ -78,10 +78,7 @@ export function verifySignature(
       .split('/')
       .map((segment) => encode(decodeURIComponent(segment)))
       .join('/') || '/',
-    [...request.query]
-      .map(([name, value]) => `${encode(name)}=${encode(value)}`)
-      .sort()
-      .join('&'),
+    canonicalQuery(request.query),
     ...signed.map((name) => `${name}:${(request.headers[name] ?? '').trim().replace(/\s+/g, ' ')}`),
     '',
     signedText,
@@ -104,6 +101,14 @@ export function verifySignature(
     throw new SignatureRefused('ExpiredToken', 'The security token included in the request is expired');
   }
   return { principal, region, signedHeaders: signed };
+}
+
+/** Pairs in the order of their encoded names and values. */
+function canonicalQuery(query: URLSearchParams): string {
+  const pairs = [...query].map(([name, value]) => ({ name: encode(name), value: encode(value) }));
+  // A NUL sorts before anything that encoding leaves, so the shorter of two names comes first.
+  pairs.sort((a, b) => (`${a.name}\0${a.value}` < `${b.name}\0${b.value}` ? -1 : 1));
+  return pairs.map(({ name, value }) => `${name}=${value}`).join('&');
 }
 
 function checkAge(date: string, now: number): void {

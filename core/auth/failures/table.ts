@@ -34,11 +34,15 @@ export function authFailure(
   });
 }
 
-/** The failure of these steps that a text speaks of. The order of the table counts. */
-export function failureSaid(text: string, steps?: readonly Failure['step'][]): FailureId | undefined {
-  return ENTRIES.find(
-    ([, failure]) => (steps === undefined || steps.includes(failure.step)) && failure.said?.test(text) === true,
-  )?.[0];
+/**
+ * The failure that a text speaks of.
+ *
+ * @param steps only failures of these, and those of an earlier one first; within a step the order of the table counts.
+ */
+export function failureSaid(text: string, ...steps: readonly Failure['step'][]): FailureId | undefined {
+  const said = ENTRIES.filter(([, failure]) => failure.said?.test(text) === true);
+  if (steps.length === 0) return said[0]?.[0];
+  return steps.map((step) => said.find(([, failure]) => failure.step === step)?.[0]).find((id) => id !== undefined);
 }
 
 /** At which step of the chain an error belongs; undefined for one that says nothing of the chain. */
