@@ -2,12 +2,18 @@ import { Command, CommanderError, Option } from 'commander';
 import type { PluginDefinition } from '../api/plugin.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
+import { addAuthCommands } from './auth.ts';
 import { DOCTOR_EXIT_HELP, type DoctorFlags, doctorCommand } from './doctor.ts';
 import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
 import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
 import { planCommand } from './plan.ts';
 import { type RunFlags, runCommand } from './run.ts';
+
+/** Makes an action of a command that answers with an exit code. */
+export type Does = <Arguments extends unknown[]>(
+  work: (...given: Arguments) => Promise<number> | number,
+) => (...given: Arguments) => Promise<void>;
 
 /** Parses the arguments (without program name), carries the command out, and answers with the exit code. */
 export type Cli = (args: readonly string[], output: Output, version: string) => Promise<number>;
@@ -19,7 +25,7 @@ export const cli =
   async (args, output, version) => {
     let code: number = EXIT.complete;
     const program = program_(version, output);
-    const does =
+    const does: Does =
       <Arguments extends unknown[]>(work: (...given: Arguments) => Promise<number> | number) =>
       async (...given: Arguments): Promise<void> => {
         code = await work(...given);
@@ -48,6 +54,7 @@ export const cli =
           doctorCommand(file, flags, jobs, runtime, environment, output),
         ),
       );
+    addAuthCommands(program, does, jobs, runtime, output);
     program
       .command('validate')
       .description('check pipeline files; touches no network')

@@ -38,6 +38,11 @@ const awsAccountId = z.string().superRefine((text, context) => {
   }
 });
 
+/** Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html */
+const roleName = z
+  .string()
+  .regex(/^[\w+=,.@-]{1,64}$/, 'must be the name of a role, without path: 1 to 64 letters, digits and +=,.@-');
+
 const roleArn = z.string().superRefine((text, context) => {
   if (/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/.test(text)) return;
   const why = text.includes(':user/')
@@ -103,7 +108,7 @@ export const gcpIdentity = z
       .describe('Where the projected token is mounted. Required with `from: kubernetes-token`.'),
     aws: identityName().optional().describe('The AWS identity to start from. Default: the ambient one.'),
     expect: z
-      .strictObject({ awsAccountId: awsAccountId.optional(), roleName: z.string().min(1).optional() })
+      .strictObject({ awsAccountId: awsAccountId.optional(), roleName: roleName.optional() })
       .optional()
       .describe('Checked before anything is sent to Google.'),
     quotaProject: z
@@ -166,8 +171,7 @@ export const awsIdentity = z
       ),
     audience: z
       .string()
-      .min(1)
-      .max(255)
+      .regex(/^[\x21-\x7e]{1,255}$/, 'must be 1 to 255 printable characters without spaces')
       .optional()
       .describe('Of that ID token: what the trust policy compares with accounts.google.com:oaud.'),
     externalId: z

@@ -8,6 +8,7 @@ import type { S3Config } from './config.ts';
 export function s3Grants(config: S3Config): readonly Grant[] {
   const { bucket, prefix, identity, encryption, kmsKeyId, tags } = config;
   const place = `s3://${bucket}/${prefix}`;
+  const below = `${literal(prefix)}*`;
   const grants: Grant[] = [
     {
       cloud: 'aws',
@@ -19,7 +20,7 @@ export function s3Grants(config: S3Config): readonly Grant[] {
         // HEAD: comparing checksums reads metadata only.
         's3:GetObject',
       ],
-      resources: [`arn:aws:s3:::${bucket}/${prefix}*`],
+      resources: [`arn:aws:s3:::${bucket}/${below}`],
       reason: `write to ${place}, and read the checksums of what is there`,
     },
     {
@@ -27,7 +28,7 @@ export function s3Grants(config: S3Config): readonly Grant[] {
       identity,
       actions: ['s3:ListBucket'],
       resources: [`arn:aws:s3:::${bucket}`],
-      ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': `${prefix}*` } } }),
+      ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': below } } }),
       reason: `list ${place}`,
     },
   ];
@@ -48,3 +49,9 @@ export function s3Grants(config: S3Config): readonly Grant[] {
   }
   return grants;
 }
+
+/**
+ * A text that a policy takes as it is: a `*` of a prefix must not become a wildcard.
+ * Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
+ */
+const literal = (text: string): string => text.replace(/[*?$]/g, (character) => `$\{${character}}`);

@@ -1,0 +1,83 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BrokerError, systemErrorCode } from '../api/errors.ts';
+import { visible } from '../api/text.ts';
+import { lintSettings } from '../setup/lint.ts';
+import { setupOf } from '../setup/model.ts';
+import { setupScript } from '../setup/shell.ts';
+import { awsTerraform } from '../setup/terraform-aws.ts';
+import { googleTerraform } from '../setup/terraform-google.ts';
+import type { AwsPlace } from '../setup/trust.ts';
+import type { JobFactory } from './job.ts';
+import { EXIT, type Output } from './output.ts';
+
+export interface SetupFlags {
+  readonly format: 'terraform' | 'shell';
+  readonly place: AwsPlace;
+  readonly out?: string;
+  readonly check?: readonly string[];
+  readonly json?: boolean;
+}
+
+/** `isthmus auth setup`: what administrators of the two clouds run for one pipeline. */
+export async function setupCommand(
+  file: string | undefined,
+  flags: SetupFlags,
+  jobs: JobFactory,
+  output: Output,
+): Promise<number> {
+  if (flags.check !== undefined) return checkCommand(flags.check, flags.json === true, output);
+  if (file === undefined) {
+    throw new BrokerError('invalid_config', 'no pipeline is named', {
+      hint: 'isthmus auth setup pipeline.yaml, or isthmus auth setup --check FILE',
+    });
+  }
+  const setup = setupOf(await jobs.load(file));
+  const aws = awsTerraform(setup, flags.place);
+  const files: Readonly<Record<string, string>> = {
+    'google/main.tf': googleTerraform(setup),
+    ...(aws === undefined ? {} : { 'aws/main.tf': aws }),
+    'setup.sh': setupScript(setup, flags.place),
+  };
+  if (flags.out !== undefined) return write(flags.out, files, output);
+  const shown = Object.entries(files).filter(([name]) => name.endsWith('.sh') === (flags.format === 'shell'));
+  for (const [name, text] of shown) output.out(shown.length === 1 ? text.trimEnd() : `# --- ${name} ---\n${text}`);
+  return EXIT.complete;
+}
+
+/** Nothing that is there already is overwritten: the files are the user's once they are made. */
+async function write(folder: string, files: Readonly<Record<string, string>>, output: Output): Promise<number> {
+  for (const [name, text] of Object.entries(files)) {
+    const path = join(folder, name);
+    await mkdir(join(path, '..'), { recursive: true });
+    await writeFile(path, text, { flag: 'wx', mode: name.endsWith('.sh') ? 0o755 : 0o644 }).catch((error: unknown) => {
+      throw new BrokerError('invalid_config', `${path}: ${systemErrorCode(error) ?? 'it cannot be written'}`, {
+        hint: 'Choose an empty folder with --out.',
+      });
+    });
+    output.out(path);
+  }
+  return EXIT.complete;
+}
+
+/** `isthmus auth setup --check`: reads settings as they are and names what is too lax. */
+async function checkCommand(paths: readonly string[], json: boolean, output: Output): Promise<number> {
+  const all = [];
+  for (const path of paths) {
+    const text = await readFile(path, 'utf8').catch((error: unknown) => {
+      throw new BrokerError('invalid_config', `${path}: ${systemErrorCode(error) ?? 'it cannot be read'}`, {
+        hint: 'Name a file: the JSON of gcloud or aws, or Terraform.',
+      });
+    });
+    all.push(...lintSettings(text, path).map((finding) => ({ file: path, ...finding })));
+  }
+  if (json) output.out(JSON.stringify(all));
+  else {
+    for (const { file, place, severity, message, fix } of all) {
+      output.out(`${visible(file)}: ${severity}: ${place}: ${message}`);
+      output.out(`  fix: ${fix}`);
+    }
+    output.out(all.length === 0 ? `${paths.length} checked: nothing is too lax` : `${all.length} found`);
+  }
+  return all.some(({ severity }) => severity === 'error') ? EXIT.failed : EXIT.complete;
+}

@@ -1,0 +1,137 @@
+import { BrokerError } from '../api/errors.ts';
+import { formatDuration } from '../api/text.ts';
+import type { AuthRuntime } from '../auth/aws-identity.ts';
+import { stsPlace } from '../auth/aws-identity.ts';
+import { callerIdentity } from '../auth/aws-sts.ts';
+import type { IdentityBroker } from '../auth/broker.ts';
+import type { GcpIdentity } from '../auth/gcp-identity.ts';
+import { CLOUD_PLATFORM } from '../auth/google-sts.ts';
+import { jwtClaims } from '../auth/jwt.ts';
+import type { AuthStep } from '../auth/steps.ts';
+import type { Pipeline } from '../pipeline/load.ts';
+import { processRuntime } from '../runtime/process.ts';
+import type { JobFactory } from './job.ts';
+import { EXIT, type Output } from './output.ts';
+import { loggerFor } from './run.ts';
+
+export interface TokenFlags {
+  readonly identity?: string;
+  readonly scope?: readonly string[];
+  readonly audience?: string;
+  readonly printAccessToken?: boolean;
+  readonly printIdToken?: boolean;
+  readonly printCredentials?: boolean;
+  readonly json?: boolean;
+}
+
+/**
+ * `isthmus auth token`: who an identity is. Prints a token only where its flag asks for it, and then nothing else, so
+ * that it can stand in a command line.
+ */
+export async function tokenCommand(
+  file: string,
+  flags: TokenFlags,
+  jobs: JobFactory,
+  runtime: AuthRuntime,
+  output: Output,
+): Promise<number> {
+  const log = loggerFor({}, output);
+  using stopping = processRuntime(log);
+  const signal = AbortSignal.any([stopping.signal, stopping.stop]);
+  const steps: AuthStep[] = [];
+  await using open = await jobs.open(file, { log, now: Date.now, onAuth: (step) => steps.push(step) });
+  const { credentials: broker, pipeline } = open;
+  const [name, identity] = chosen(pipeline, flags.identity);
+  if (identity.kind === 'aws') return awsToken(name, flags, broker, runtime, signal, output);
+  if (flags.printCredentials === true)
+    throw wrongFlag(
+      '--print-credentials is for identities of kind aws',
+      'Use --print-access-token or --print-id-token.',
+    );
+  if (flags.printIdToken === true || flags.audience !== undefined) {
+    if (flags.audience === undefined)
+      throw wrongFlag('--print-id-token needs --audience', 'Name the audience of the token.');
+    const token = await broker.idToken(name, flags.audience, signal);
+    if (flags.printIdToken === true) output.out(token);
+    else show(name, steps, { claims: jwtClaims(token) ?? {} }, flags, output);
+    return EXIT.complete;
+  }
+  const request = broker.asked.get(name)?.[0];
+  const scopes = flags.scope ?? request?.scopes ?? [CLOUD_PLATFORM];
+  const token = await broker.gcp(name, { ...request, scopes })?.get({ signal });
+  if (flags.printAccessToken === true) output.out(token?.token ?? '');
+  else {
+    const left = formatDuration((token?.expiresAt ?? 0) - Date.now());
+    show(name, steps, { scopes, validFor: left }, flags, output);
+  }
+  return EXIT.complete;
+}
+
+function chosen(pipeline: Pipeline, name: string | undefined): [string, GcpIdentity | { readonly kind: 'aws' }] {
+  const known = Object.entries(pipeline.identities).filter(([, { kind }]) => kind !== 'anonymous');
+  const found =
+    name === undefined
+      ? (known.find(([, { kind }]) => kind === 'gcp') ?? known[0])
+      : known.find(([one]) => one === name);
+  if (found !== undefined) return found as [string, GcpIdentity | { readonly kind: 'aws' }];
+  throw wrongFlag(
+    name === undefined ? 'the pipeline has no identity' : `there is no identity "${name}" with a token`,
+    known.length === 0
+      ? 'Add one under identities.'
+      : `Choose with --identity: ${known.map(([one]) => one).join(', ')}.`,
+  );
+}
+
+async function awsToken(
+  name: string,
+  flags: TokenFlags,
+  broker: IdentityBroker,
+  runtime: AuthRuntime,
+  signal: AbortSignal,
+  output: Output,
+): Promise<number> {
+  if (flags.printAccessToken === true || flags.printIdToken === true)
+    throw wrongFlag(
+      `identity "${name}" is of kind aws`,
+      'Use --print-credentials, in the form of an AWS credential_process.',
+    );
+  const credentials = await broker.aws(name).get({ signal });
+  if (flags.printCredentials === true) {
+    const {
+      accessKeyId: AccessKeyId,
+      secretAccessKey: SecretAccessKey,
+      sessionToken: SessionToken,
+      expiration,
+    } = credentials;
+    // Source: https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sourcing-external.html
+    output.out(
+      JSON.stringify({ Version: 1, AccessKeyId, SecretAccessKey, SessionToken, Expiration: expiration?.toISOString() }),
+    );
+    return EXIT.complete;
+  }
+  const caller = await callerIdentity(credentials, await stsPlace(undefined, runtime, signal), {
+    signal,
+    clock: runtime.clock,
+  });
+  show(
+    name,
+    [],
+    { ...caller, ...(credentials.expiration && { expiration: credentials.expiration.toISOString() }) },
+    flags,
+    output,
+  );
+  return EXIT.complete;
+}
+
+function show(name: string, steps: readonly AuthStep[], facts: object, { json }: TokenFlags, output: Output): void {
+  if (json === true) {
+    output.out(JSON.stringify({ identity: name, steps, ...facts }));
+    return;
+  }
+  output.out(`identity ${name}`);
+  for (const { step, detail } of steps) output.out(`  ${step.padEnd(16)} ${detail}`);
+  for (const [key, value] of Object.entries(facts))
+    output.out(`  ${key.padEnd(16)} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
+}
+
+const wrongFlag = (message: string, hint: string): BrokerError => new BrokerError('invalid_config', message, { hint });

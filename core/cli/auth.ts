@@ -1,0 +1,56 @@
+import { type Command, Option } from 'commander';
+import type { AuthRuntime } from '../auth/aws-identity.ts';
+import { importCommand } from './auth-import.ts';
+import { type SetupFlags, setupCommand } from './auth-setup.ts';
+import { type TokenFlags, tokenCommand } from './auth-token.ts';
+import type { JobFactory } from './job.ts';
+import type { Does } from './main.ts';
+import type { Output } from './output.ts';
+
+/** `isthmus auth …`: set the identities of a pipeline up, look at them, and take them over from gcloud. */
+export function addAuthCommands(
+  program: Command,
+  does: Does,
+  jobs: JobFactory,
+  runtime: AuthRuntime,
+  output: Output,
+): void {
+  const auth = program.command('auth').description('set up and inspect the identities of a pipeline');
+  auth
+    .command('setup')
+    .description('print what administrators of both clouds run for a pipeline')
+    .argument('[pipeline]', 'the pipeline file')
+    .addOption(new Option('--format <format>', 'what is printed').choices(['terraform', 'shell']).default('terraform'))
+    .addOption(
+      new Option('--place <place>', 'where the pipeline runs on AWS')
+        .choices(['lambda', 'ecs', 'eks', 'ec2'])
+        .default('lambda'),
+    )
+    .option('--out <folder>', 'write all of it into a folder')
+    .option('--check <files...>', 'look for lax trust in settings: JSON of gcloud or aws, or Terraform')
+    .option('--json', 'one JSON document, with --check')
+    .action(does((file: string | undefined, flags: SetupFlags) => setupCommand(file, flags, jobs, output)));
+  auth
+    .command('token')
+    .description('print who an identity is, or with a --print flag its token')
+    .argument('<pipeline>', 'the pipeline file')
+    .option('--identity <name>', 'which identity; default: the first of kind gcp')
+    .option('--scope <scopes...>', 'OAuth scopes; default: what the source of the pipeline asks for')
+    .option('--audience <audience>', 'of an ID token')
+    .option('--print-access-token', 'print the access token and nothing else')
+    .option('--print-id-token', 'print the ID token and nothing else')
+    .option('--print-credentials', 'print AWS credentials as a credential_process does')
+    .option('--json', 'one JSON document; never a token')
+    .action(does((file: string, flags: TokenFlags) => tokenCommand(file, flags, jobs, runtime, output)));
+  auth
+    .command('import')
+    .description('turn a credential configuration of gcloud into an identity')
+    .argument('<file>', 'what gcloud iam workload-identity-pools create-cred-config wrote')
+    .option('--name <name>', 'of the identity', 'reader')
+    .option('--json', 'one JSON document')
+    .action(
+      does((file: string, flags: { readonly name: string; readonly json?: boolean }) =>
+        importCommand(file, flags, output),
+      ),
+    );
+}

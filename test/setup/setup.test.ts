@@ -1,0 +1,297 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { compose } from '../../config/composition.ts';
+import { plugins } from '../../config/plugins.ts';
+import { tokens } from '../../config/tokens.ts';
+import { parsePipelineText } from '../../core/pipeline/load.ts';
+import { list, map, render, text } from '../../core/setup/hcl.ts';
+import { setupOf } from '../../core/setup/model.ts';
+import { setupScript, trustDocument } from '../../core/setup/shell.ts';
+import { awsTerraform } from '../../core/setup/terraform-aws.ts';
+import { googleTerraform } from '../../core/setup/terraform-google.ts';
+import { temporaryFolder } from '../support.ts';
+
+const POOL = '//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/aws-prod/providers';
+const expected = { awsAccountId: '111122223333', roleName: 'exports' };
+const ROLE = 'arn:aws:iam::111122223333:role/lake-writer';
+const SA = 'exports-reader@acme.iam.gserviceaccount.com';
+
+/** One of each way of use. */
+const PIPELINES: Readonly<Record<string, { identities: Record<string, object>; prefix?: string; sink?: object }>> = {
+  direct: { identities: { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } } },
+  impersonated: {
+    identities: {
+      reader: {
+        kind: 'gcp',
+        audience: `${POOL}/isthmus`,
+        expect: expected,
+        serviceAccount: SA,
+        delegates: ['first@acme.iam.gserviceaccount.com'],
+      },
+    },
+    prefix: '2026/',
+    sink: { encryption: 'aws:kms', kmsKeyId: 'alias/lake', tags: { team: 'data' } },
+  },
+  'aws-token': {
+    identities: { reader: { kind: 'gcp', from: 'aws-token', audience: `${POOL}/aws-token`, expect: expected } },
+  },
+  kubernetes: {
+    identities: {
+      reader: {
+        kind: 'gcp',
+        from: 'kubernetes-token',
+        audience: `${POOL}/cluster`,
+        tokenFile: '/var/run/secrets/token',
+        serviceAccount: SA,
+      },
+    },
+  },
+  reverse: {
+    identities: {
+      reader: { kind: 'gcp', from: 'metadata' },
+      writer: { kind: 'aws', roleArn: ROLE, google: 'reader', audience: 'https://isthmus/aws/$(id)`id`' },
+    },
+  },
+  chained: {
+    identities: {
+      reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected },
+      writer: { kind: 'aws', roleArn: ROLE, externalId: 'ext-1', sessionTags: { team: 'data' } },
+    },
+    prefix: `it's "$(id)" \`id\` \${x} %{y} \\`,
+  },
+};
+
+function setupFor(name: string) {
+  const { identities, prefix = '', sink = {} } = PIPELINES[name] ?? { identities: {} };
+  const pipeline = {
+    name,
+    identities,
+    source: { use: 'gcs', with: { bucket: 'acme-exports', prefix, identity: 'reader' } },
+    sink: {
+      use: 's3',
+      with: {
+        bucket: 'acme-lake',
+        prefix: prefix && 'raw/',
+        region: 'eu-west-1',
+        ...sink,
+        ...(identities.writer && { identity: 'writer' }),
+      },
+    },
+  };
+  return setupOf(
+    parsePipelineText(
+      JSON.stringify(pipeline).replaceAll('${', () => '$${'),
+      'p.yaml',
+      { plugins, environment: {} },
+    ),
+  );
+}
+
+/** Terraform, or its free twin, where one is installed. */
+const terraform = ['terraform', 'tofu'].find((program) => spawnSync(program, ['version']).status === 0);
+
+async function written(folder: string, name: string): Promise<string[]> {
+  const setup = setupFor(name);
+  const files: [string, string | undefined][] = [
+    ['google', googleTerraform(setup)],
+    ['aws', awsTerraform(setup, 'lambda')],
+  ];
+  const folders: string[] = [];
+  for (const [side, source] of files) {
+    if (source === undefined) continue;
+    await mkdir(join(folder, side));
+    await writeFile(join(folder, side, 'main.tf'), source);
+    folders.push(join(folder, side));
+  }
+  return folders;
+}
+
+describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (name) => {
+  it.skipIf(terraform === undefined)(
+    'is formatted as `terraform fmt` does (skipped where terraform is not installed)',
+    async () => {
+      await using folder = await temporaryFolder();
+      await written(folder.path, name);
+      const { status, stdout, stderr } = spawnSync(terraform ?? '', ['fmt', '-check', '-diff', '-recursive', '.'], {
+        cwd: folder.path,
+        encoding: 'utf8',
+      });
+      expect(`${stdout}${stderr}`.replace(/There are some problems[\s\S]*/, '')).toBe('');
+      expect(status).toBe(0);
+    },
+  );
+
+  it('is what it was when it was last looked at', async () => {
+    const setup = setupFor(name);
+    const all = [googleTerraform(setup), awsTerraform(setup, 'lambda') ?? '', setupScript(setup, 'lambda')].join(
+      '\n#####\n\n',
+    );
+    await expect(all).toMatchFileSnapshot(`expected/${name}.txt`);
+  });
+
+  it('is broader in nothing: no wildcard principal, no action of a whole service, every provider pinned', () => {
+    const setup = setupFor(name);
+    const all = `${googleTerraform(setup)}${awsTerraform(setup, 'lambda')}${setupScript(setup, 'lambda')}`;
+    expect(all).not.toMatch(/workloadIdentityPools\/[^/"']+\/\*/);
+    expect(all).not.toMatch(/"[a-z0-9]+:\*"|FullAccess|roles\/(?:owner|editor|storage\.admin)/);
+    for (const block of googleTerraform(setup).split('resource "google_iam_workload_identity_pool_provider"').slice(1))
+      expect(block).toMatch(/attribute_condition\s+= "assertion\.(arn\.startsWith|sub ==)/);
+  });
+
+  it('runs as a script, calls nothing but gcloud and aws, and leaves what is quoted alone', async () => {
+    await using folder = await temporaryFolder();
+    const log = join(folder.path, 'log');
+    for (const program of ['gcloud', 'aws']) {
+      const path = join(folder.path, program);
+      // "describe" and "get" fail, so that everything is made.
+      await writeFile(
+        path,
+        `#!/bin/bash\nprintf '%s\\0' ${program} "$@" >>"${log}"; printf '\\n' >>"${log}"\ncase " $* " in *" describe "*|*" get-role "*) exit 1;; esac\n`,
+      );
+      await chmod(path, 0o755);
+    }
+    const script = setupScript(setupFor(name), 'lambda');
+    const known = {
+      CLUSTER_ISSUER: 'https://oidc.example',
+      KUBERNETES_NAMESPACE: 'default',
+      KUBERNETES_SERVICE_ACCOUNT: 'exports',
+      ATTACHED_SERVICE_ACCOUNT: SA,
+      GOOGLE_SERVICE_ACCOUNT_ID: '117000000000000000000',
+    };
+    const { status, stderr, stdout } = spawnSync('bash', ['--norc', '-c', script], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      encoding: 'utf8',
+      env: { PATH: `${folder.path}:/usr/bin:/bin`, ...known },
+    });
+    expect({ status, stderr, stdout }).toEqual({ status: 0, stderr: '', stdout: '' });
+    const calls = (await readFile(log, 'utf8')).split('\0\n').map((line) => line.split('\0'));
+    const argument = (flag: string): string[] => calls.flatMap((call) => call.filter((one) => one.startsWith(flag)));
+    if (name === 'chained') expect(argument('arn:aws')).toEqual([]);
+    for (const condition of argument('--attribute-condition=')) expect(condition).not.toMatch(/\{\{|\$\{/);
+    const trusts = calls.flatMap((call) =>
+      call.includes('create-role') ? [JSON.parse(call.at(-1) ?? '') as object] : [],
+    );
+    if (name === 'reverse')
+      expect(trusts).toEqual([
+        {
+          Version: '2012-10-17',
+          Statement: [
+            {
+              Effect: 'Allow',
+              Principal: { Federated: 'accounts.google.com' },
+              Action: ['sts:AssumeRoleWithWebIdentity'],
+              Condition: {
+                StringEquals: {
+                  'accounts.google.com:sub': known.GOOGLE_SERVICE_ACCOUNT_ID,
+                  'accounts.google.com:oaud': 'https://isthmus/aws/$(id)`id`',
+                },
+              },
+            },
+          ],
+        },
+      ]);
+    else expect(trusts).toEqual(setupFor(name).roles.map((role) => trustDocument(role, 'lambda')));
+  });
+});
+
+describe('what cannot be set up', () => {
+  const setup = (identities: object) =>
+    setupOf(
+      parsePipelineText(
+        JSON.stringify({
+          name: 'p',
+          identities,
+          source: { use: 'gcs', with: { bucket: 'acme-exports', identity: 'reader' } },
+          sink: { use: 's3', with: { bucket: 'acme-lake' } },
+        }),
+        'p.yaml',
+        { plugins, environment: {} },
+      ),
+    );
+  const reader = { kind: 'gcp', audience: `${POOL}/isthmus` };
+
+  it('says that the role to trust is not known', () => {
+    expect(() => setup({ reader })).toThrow(/does not say which AWS role Google is to trust/);
+  });
+
+  it('refuses one provider for two AWS accounts', () => {
+    const two = {
+      reader: { ...reader, expect: expected },
+      other: { ...reader, expect: { ...expected, awsAccountId: '444455556666' } },
+    };
+    expect(() => setup(two)).toThrow(/second AWS account/);
+  });
+
+  it('refuses one provider for two kinds of proof', () => {
+    const two = { reader: { ...reader, expect: expected }, other: { ...reader, from: 'aws-token', expect: expected } };
+    expect(() => setup(two)).toThrow(/another `from`/);
+  });
+});
+
+describe('isthmus auth setup', () => {
+  async function isthmus(...args: string[]) {
+    const lines: string[] = [];
+    const line = (shown: string): void => void lines.push(shown);
+    const code = await compose({}).get(tokens.cli)(args, { out: line, err: line, terminal: undefined }, '0');
+    return { code, text: lines.join('\n') };
+  }
+
+  it('writes into a folder, and overwrites nothing', async () => {
+    await using folder = await temporaryFolder();
+    const out = join(folder.path, 'setup');
+    const made = await isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out);
+    expect(made).toMatchObject({
+      code: 0,
+      text: expect.stringMatching(/google\/main\.tf\n.*aws\/main\.tf\n.*setup\.sh/),
+    });
+    execFileSync('bash', ['-n', join(out, 'setup.sh')]);
+    await expect(isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out)).rejects.toThrow(/EEXIST/);
+  });
+
+  it('finds nothing too lax in what it makes', async () => {
+    await using folder = await temporaryFolder();
+    const out = join(folder.path, 'setup');
+    await isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out);
+    const checked = await isthmus('auth', 'setup', '--check', join(out, 'google/main.tf'));
+    expect(checked).toEqual({ code: 0, text: '1 checked: nothing is too lax' });
+  });
+});
+
+describe('HCL', () => {
+  it('quotes whatever a text holds', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom('${', '%{', '$', '%', '{', '"', '\\', 'x', '\n')).map((parts) => parts.join('')),
+        (value) => {
+          const quoted = text(value);
+          // As HCL reads it: `$${` is a literal `${`, and a `${` that is left would begin a template.
+          const literal = quoted.replaceAll('$${', '<dollar>').replaceAll('%%{', '<percent>');
+          expect(literal).not.toMatch(/[$%]\{/);
+          expect(JSON.parse(literal.replaceAll('<dollar>', () => '${').replaceAll('<percent>', '%{'))).toBe(value);
+        },
+      ),
+    );
+  });
+
+  it('puts equals signs of adjoining lines in one column', () => {
+    expect(
+      render([
+        {
+          block: 'resource',
+          labels: ['a', 'b'],
+          body: [
+            ['x', '1'],
+            ['long', '2'],
+            ['many', list(['1', '2'])],
+            ['map', map({ a: '1', 'b.c': '2' })],
+          ],
+        },
+      ]),
+    ).toBe(
+      'resource "a" "b" {\n  x    = 1\n  long = 2\n\n  many = [\n    1,\n    2,\n  ]\n\n  map = {\n    "a"   = 1\n    "b.c" = 2\n  }\n}\n',
+    );
+  });
+});
