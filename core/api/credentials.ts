@@ -45,18 +45,3 @@ export interface CredentialBroker {
   /** Where the APIs of an identity live: `googleapis.com`, but for a sovereign cloud. */
   universeDomain(identity: string): string;
 }
-
-/**
- * A provider as the AWS SDK wants one. It holds nothing itself, so a client made with it is always given credentials
- * that are still good, and the SDK's own cache follows their `expiration`.
- */
-export const awsSdkCredentials =
-  (provider: CredentialProvider<AwsCredentials>) => async (): Promise<AwsCredentials> => {
-    const { accessKeyId, secretAccessKey, sessionToken, expiration } = await provider.get();
-    return {
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      ...(expiration === undefined ? {} : { expiration }),
-    };
-  };

@@ -5,17 +5,23 @@
  * @module isthmus
  */
 export { z } from 'zod';
+export {
+  type AuthorizedFetchOptions,
+  authorizedFetch,
+  awsSdkCredentials,
+  type GoogleAuthClientOptions,
+  googleAuthClient,
+} from './adapters.ts';
 export type { ByteRange, ByteStream, Content, ContentStream, MemoryBudget, MemoryLease } from './bytes.ts';
 export { type Check, checked } from './check.ts';
 export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
-export {
-  type AwsCredentials,
-  awsSdkCredentials,
-  type CredentialBroker,
-  type CredentialProvider,
-  type GcpAccessToken,
-  type GcpTokenRequest,
-  type StorageScope,
+export type {
+  AwsCredentials,
+  CredentialBroker,
+  CredentialProvider,
+  GcpAccessToken,
+  GcpTokenRequest,
+  StorageScope,
 } from './credentials.ts';
 export { ERROR_CODES, type ErrorCode, type NextStep } from './error-codes.ts';
 export {

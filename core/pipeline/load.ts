@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { JsonValue } from '../api/json.ts';
 import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
 import { explain, unknown } from './explain.ts';
+import { isAllowedUniverse, isCircle } from './identities.ts';
 import { IDENTITY_KINDS, identitySpec } from './identity-spec.ts';
 import type { Environment } from './interpolate.ts';
 import { type Parsed, parsePipeline } from './parse.ts';
@@ -73,8 +74,13 @@ class Validation {
     for (const [name, identity] of Object.entries(this.#identities)) {
       if ('aws' in identity) this.#identity(identity.aws, ['aws'], ['identities', name, 'aws']);
       if ('google' in identity) this.#identity(identity.google, ['gcp'], ['identities', name, 'google']);
-      this.#refuseCircle(name);
-      this.#refuseUniverse(name);
+      const place = ['identities', name] as const;
+      if (isCircle(this.#identities, name)) this.#problem(place, false, 'refers to itself in a circle');
+      const { universeDomain } = identity as { readonly universeDomain?: unknown };
+      if (typeof universeDomain === 'string' && !isAllowedUniverse(universeDomain, this.#options.environment)) {
+        const message = 'is not allowed here: whoever runs the process lists it in ISTHMUS_UNIVERSE_DOMAINS';
+        this.#problem([...place, 'universeDomain'], false, message);
+      }
     }
     if (spec === undefined) return undefined;
     return {
@@ -86,30 +92,6 @@ class Validation {
       state: state as Configured<StateDefinition> | undefined,
       warnings: this.#warnings,
     };
-  }
-
-  /** An identity that stands on itself would never be one. */
-  #refuseCircle(first: string): void {
-    const seen = new Set<unknown>();
-    let name: unknown = first;
-    while (typeof name === 'string' && Object.hasOwn(this.#identities, name)) {
-      if (seen.has(name)) {
-        if (name === first) this.#problem(['identities', first], false, 'refers to itself in a circle');
-        return;
-      }
-      seen.add(name);
-      const { aws, google } = this.#identities[name] as { readonly aws?: unknown; readonly google?: unknown };
-      name = google ?? aws;
-    }
-  }
-
-  /** Tokens go to hosts of this domain, so the operator of the process decides about it, not the file. */
-  #refuseUniverse(name: string): void {
-    const { universeDomain } = this.#identities[name] as { readonly universeDomain?: unknown };
-    const allowed = (this.#options.environment.ISTHMUS_UNIVERSE_DOMAINS ?? '').split(',').map((one) => one.trim());
-    if (typeof universeDomain !== 'string' || ['googleapis.com', ...allowed].includes(universeDomain)) return;
-    const message = 'is not allowed here: whoever runs the process lists it in ISTHMUS_UNIVERSE_DOMAINS';
-    this.#problem(['identities', name, 'universeDomain'], false, message);
   }
 
   /** So that one mistake in an identity does not make every mention of it another. */
