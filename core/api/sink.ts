@@ -41,5 +41,9 @@ export interface Sink extends Partial<AsyncDisposable> {
   write(item: Item, content: Content, options: WriteOptions): Promise<Written>;
   /** Deletes exactly this revision, or answers `conflict`. */
   delete?(object: StoredObject, options: { readonly signal: AbortSignal }): Promise<void>;
+  /**
+   * Proves access by doing, for `doctor`: each thing that a run does, as one finding. What is missing is told, not
+   * thrown, and nothing is left behind that a reader could see.
+   */
   check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
 }

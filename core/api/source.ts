@@ -37,7 +37,7 @@ export interface Source extends Partial<AsyncDisposable> {
    */
   open(item: Item, options: { readonly signal: AbortSignal; readonly range?: ByteRange }): Promise<ByteStream>;
   readonly ranges?: boolean;
-  /** Proves access without reading data. */
+  /** Proves access without reading data, for `doctor`: one finding for each thing that a run does; nothing is thrown. */
   check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
   /** Called once after a run whose data is durable: delete staging, move bookmarks. */
   finish?(options: {

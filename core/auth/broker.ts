@@ -61,7 +61,8 @@ export class IdentityBroker implements CredentialBroker {
     const identity = this.#identity(name);
     if (identity.kind === 'anonymous') return undefined;
     const chain = this.#chain(this.#gcp(name));
-    this.#asked.set(name, [...(this.#asked.get(name) ?? []), request]);
+    const asked = this.#asked.get(name) ?? [];
+    if (!asked.includes(request)) this.#asked.set(name, [...asked, request]);
     const wanted = {
       scopes: [...request.scopes].sort(),
       within: chain.identity.downscope ? request.within : undefined,
@@ -74,6 +75,20 @@ export class IdentityBroker implements CredentialBroker {
   /** What plugins asked of each identity of kind gcp so far; asking touches no network. */
   get asked(): ReadonlyMap<string, readonly GcpTokenRequest[]> {
     return this.#asked;
+  }
+
+  /**
+   * Begins to fetch what will be needed, all side by side: the steps of one identity do not wait for those of another.
+   * Nothing is waited for; what fails is told to whoever asks.
+   */
+  warm(): void {
+    const { identities } = this.#options;
+    const roles = Object.keys(identities).filter((name) => identities[name]?.kind === 'aws');
+    const providers = [
+      ...roles.map((name) => this.aws(name)),
+      ...[...this.#asked].flatMap(([name, requests]) => requests.map((request) => this.gcp(name, request))),
+    ];
+    for (const provider of providers) provider?.get().catch(() => undefined);
   }
 
   /** An OIDC ID token of an identity of kind gcp, made anew at each call. */

@@ -1,13 +1,15 @@
 import { type Command, Option } from 'commander';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
-import { importCommand } from './auth-import.ts';
-import { type SetupFlags, setupCommand } from './auth-setup.ts';
-import { type TokenFlags, tokenCommand } from './auth-token.ts';
+import type { SetupFlags } from './auth-setup.ts';
+import type { TokenFlags } from './auth-token.ts';
 import type { JobFactory } from './job.ts';
 import type { Does } from './main.ts';
 import type { Output } from './output.ts';
 
-/** `isthmus auth …`: set the identities of a pipeline up, look at them, and take them over from gcloud. */
+/**
+ * `isthmus auth …`: set the identities of a pipeline up, look at them, and take them over from gcloud. Each command is
+ * loaded when it is used.
+ */
 export function addAuthCommands(
   program: Command,
   does: Does,
@@ -29,7 +31,11 @@ export function addAuthCommands(
     .option('--out <folder>', 'write all of it into a folder')
     .option('--check <files...>', 'look for lax trust in settings: JSON of gcloud or aws, or Terraform')
     .option('--json', 'one JSON document, with --check')
-    .action(does((file: string | undefined, flags: SetupFlags) => setupCommand(file, flags, jobs, output)));
+    .action(
+      does(async (file: string | undefined, flags: SetupFlags) =>
+        (await import('./auth-setup.ts')).setupCommand(file, flags, jobs, output),
+      ),
+    );
   auth
     .command('token')
     .description('print who an identity is, or with a --print flag its token')
@@ -41,7 +47,11 @@ export function addAuthCommands(
     .option('--print-id-token', 'print the ID token and nothing else')
     .option('--print-credentials', 'print AWS credentials as a credential_process does')
     .option('--json', 'one JSON document; never a token')
-    .action(does((file: string, flags: TokenFlags) => tokenCommand(file, flags, jobs, runtime, output)));
+    .action(
+      does(async (file: string, flags: TokenFlags) =>
+        (await import('./auth-token.ts')).tokenCommand(file, flags, jobs, runtime, output),
+      ),
+    );
   auth
     .command('import')
     .description('turn a credential configuration of gcloud into an identity')
@@ -49,8 +59,8 @@ export function addAuthCommands(
     .option('--name <name>', 'of the identity', 'reader')
     .option('--json', 'one JSON document')
     .action(
-      does((file: string, flags: { readonly name: string; readonly json?: boolean }) =>
-        importCommand(file, flags, output),
+      does(async (file: string, flags: { readonly name: string; readonly json?: boolean }) =>
+        (await import('./auth-import.ts')).importCommand(file, flags, output),
       ),
     );
 }

@@ -1,7 +1,7 @@
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { STEPS } from '../auth/steps.ts';
 import { explain } from '../doctor/explain.ts';
-import { DOCTOR_EXIT, doctorExit, type Finding } from '../doctor/finding.ts';
+import { doctorExit, type Finding } from '../doctor/finding.ts';
 import { StepLog } from '../doctor/patient.ts';
 import { examine } from '../doctor/walk.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
@@ -15,8 +15,6 @@ export interface DoctorFlags {
   readonly offline?: boolean;
   readonly explain?: string;
 }
-
-export const DOCTOR_EXIT_HELP = `Exit codes: 0 nothing failed; ${STEPS.map((step) => `${DOCTOR_EXIT[step]} ${step}`).join(', ')}.`;
 
 /** `isthmus doctor`: walks the keyless chain and says, for each step, what is so and what to do. */
 export async function doctorCommand(

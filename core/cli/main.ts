@@ -1,9 +1,10 @@
 import { Command, CommanderError, Option } from 'commander';
 import type { PluginDefinition } from '../api/plugin.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
+import { DOCTOR_EXIT_HELP } from '../doctor/finding.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { addAuthCommands } from './auth.ts';
-import { DOCTOR_EXIT_HELP, type DoctorFlags, doctorCommand } from './doctor.ts';
+import type { DoctorFlags } from './doctor.ts';
 import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
 import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
@@ -50,8 +51,9 @@ export const cli =
       .option('--explain <code>', 'explain a code, or the words of an error of any library')
       .addHelpText('after', `\n${DOCTOR_EXIT_HELP}`)
       .action(
-        does((file: string | undefined, flags: DoctorFlags) =>
-          doctorCommand(file, flags, jobs, runtime, environment, output),
+        // Only who examines loads what examines.
+        does(async (file: string | undefined, flags: DoctorFlags) =>
+          (await import('./doctor.ts')).doctorCommand(file, flags, jobs, runtime, environment, output),
         ),
       );
     addAuthCommands(program, does, jobs, runtime, output);

@@ -35,8 +35,11 @@ export function summary(report: Report): string[] {
   }
   const more = failures.length - MOST_FAILURES + (report.failuresOmitted ?? 0);
   if (more > 0) lines.push(`  … and ${more} more; --json lists up to 1000, --log json all of them`);
-  if (report.error !== undefined)
-    lines.push(`  ${report.error.code}: ${report.error.message}`, `    ${report.error.hint}`);
+  if (report.error !== undefined) {
+    const { code, message, hint, id } = report.error;
+    lines.push(`  ${id ?? code}: ${message}`, `    ${hint}`);
+    if (id !== undefined) lines.push('    isthmus doctor PIPELINE walks the whole chain');
+  }
   return lines;
 }
 

@@ -14,6 +14,7 @@ export async function planCommand(file: string, flags: RunFlags, jobs: JobFactor
   using runtime = processRuntime(log);
   await using open = await jobs.open(file, { log, now: runtime.now });
   const { job } = open;
+  open.credentials.warm();
   const signal = AbortSignal.any([runtime.signal, runtime.stop]);
   const counts: Counts = { create: 0, update: 0, skip: 0, refuse: 0 };
   let bytes = 0;

@@ -20,6 +20,7 @@ export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory
   const log = loggerFor(flags, output);
   using runtime = processRuntime(log);
   await using open = await jobs.open(file, { log, now: runtime.now, onAuth: (step) => logAuth(log, step) });
+  open.credentials.warm();
   for (const warning of open.pipeline.warnings) log.warn('pipeline', { ...warning });
   const report = await withProgress(open.job, flags, runtime, output, (observer) =>
     run(open.job, { runtime, observer: merge(eventsTo(log), observer), resetState: flags.resetState === true }),

@@ -40,10 +40,10 @@ function report(thrown: unknown, output: Output, argv: readonly string[]): numbe
     else output.err(thrown.message);
     return EXIT.invalid;
   }
-  const { code, message, hint, next }: BrokerError = asBrokerError(thrown);
+  const { code, id, message, hint, next }: BrokerError = asBrokerError(thrown);
   if (json)
-    output.out(JSON.stringify({ outcome: next === 'wait' ? 'paused' : 'failed', error: { code, message, hint } }));
-  else output.err(`error: ${code}: ${message}\n  ${hint}`);
+    output.out(JSON.stringify({ outcome: next === 'wait' ? 'paused' : 'failed', error: { code, id, message, hint } }));
+  else output.err(`error: ${id ?? code}: ${message}\n  ${hint}`);
   if (argv.includes('--debug') && thrown instanceof Error && thrown.stack !== undefined) output.err(thrown.stack);
   if (next === 'wait') return EXIT.paused;
   return code === 'invalid_config' ? EXIT.invalid : EXIT.failed;

@@ -52,6 +52,8 @@ export const DOCTOR_EXIT: Readonly<Record<StepName, number>> = {
   sink: 20,
 };
 
+export const DOCTOR_EXIT_HELP = `Exit codes: 0 nothing failed; ${STEPS.map((step) => `${DOCTOR_EXIT[step]} ${step}`).join(', ')}.`;
+
 /** That of the first step that failed, in the order of the chain: what fails later follows from it. */
 export function doctorExit(findings: readonly Finding[]): number {
   const first = STEPS.find((step) => findings.some((finding) => finding.step === step && finding.verdict === 'fail'));

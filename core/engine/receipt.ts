@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../api/error-codes.ts';
+import type { BrokerError } from '../api/errors.ts';
 import type { Checksums } from '../api/item.ts';
 import type { Action } from './plan.ts';
 
@@ -21,8 +22,23 @@ export interface Receipt {
   readonly checksums?: Checksums;
   readonly version?: string;
   readonly notes?: readonly string[];
-  readonly failure?: { readonly code: ErrorCode; readonly message: string; readonly hint: string };
+  readonly failure?: ReceiptFailure;
 }
+
+export interface ReceiptFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+  readonly id?: string;
+}
+
+/** What a report shows of an error. */
+export const failureOf = ({ code, message, hint, id }: BrokerError): ReceiptFailure => ({
+  code,
+  message,
+  hint,
+  ...(id === undefined ? {} : { id }),
+});
 
 /** The receipt of an action that needs no transfer. */
 export function receiptOf(action: Action): Receipt {

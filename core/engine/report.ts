@@ -11,6 +11,8 @@ export interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly hint: string;
+  /** Of exactly this failure, for `isthmus doctor --explain`. */
+  readonly id?: string;
 }
 
 /** What a person, a Lambda caller and Step Functions read. */

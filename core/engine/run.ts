@@ -10,7 +10,7 @@ import type { Compare } from './compare.ts';
 import { Crc32cPool } from './crc32c.ts';
 import { FairMemoryBudget } from './memory.ts';
 import { type Action, plan } from './plan.ts';
-import type { Receipt } from './receipt.ts';
+import { failureOf, type Receipt } from './receipt.ts';
 import { type Report, type RunOutcome, Tally } from './report.ts';
 import { transfer } from './transfer.ts';
 import { type Mark, Watermark } from './watermark.ts';
@@ -104,7 +104,7 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     if (mustStop(runtime)) ended = new BrokerError('stopped', 'the run was stopped before its end');
     // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
     else if (isEmpty(tally) && job.compare !== 'always')
-      await Promise.all(job.sinks.map((sink) => sink.check?.({ signal: runtime.signal })));
+      await Promise.all(job.sinks.map((sink) => isThere(sink, runtime.signal)));
   } catch (thrown) {
     ended = runtime.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
   }
@@ -130,7 +130,7 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     durationMs: before + runtime.now() - started,
     failures: tally.failures,
     ...(tally.failuresOmitted > 0 ? { failuresOmitted: tally.failuresOmitted } : {}),
-    ...(ended === undefined ? {} : { error: { code: ended.code, message: ended.message, hint: ended.hint } }),
+    ...(ended === undefined ? {} : { error: failureOf(ended) }),
   };
 }
 
@@ -169,4 +169,9 @@ async function finish(
   signal: AbortSignal,
 ): Promise<void> {
   for (const source of job.sources) await source.finish?.({ outcome, run, signal });
+}
+
+/** Lists as little of a sink as there is. @throws what the sink says when it cannot be listed. */
+async function isThere(sink: Sink, signal: AbortSignal): Promise<void> {
+  for await (const _ of sink.list?.({ signal }) ?? []) return;
 }

@@ -8,7 +8,7 @@ import type { Source } from '../api/source.ts';
 import { contentOf } from './content.ts';
 import type { Crc32cPool } from './crc32c.ts';
 import type { Action } from './plan.ts';
-import { type Receipt, receiptOf } from './receipt.ts';
+import { failureOf, type Receipt, receiptOf } from './receipt.ts';
 
 export interface TransferOptions {
   readonly sources: readonly Source[];
@@ -49,7 +49,7 @@ export async function transfer(action: Action, options: TransferOptions): Promis
   } catch (thrown) {
     const error = options.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
     if (error.next === 'run' || error.next === 'wait') throw error;
-    const failure = { code: error.code, message: error.message, hint: error.hint };
+    const failure = failureOf(error);
     return { ...base, ...closing(), outcome: 'failed', failure };
   }
 }

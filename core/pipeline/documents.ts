@@ -50,8 +50,11 @@ export interface OptionDoc {
 }
 
 /** The options of a plugin, read from its schema. */
-export function optionDocs(plugin: PluginDefinition): OptionDoc[] {
-  const schema = z.toJSONSchema(plugin.config, { io: 'input' }) as {
+export const optionDocs = (plugin: PluginDefinition): OptionDoc[] => schemaDocs(plugin.config);
+
+/** The keys of a mapping, read from its schema. */
+export function schemaDocs(mapping: z.ZodType): OptionDoc[] {
+  const schema = z.toJSONSchema(mapping, { io: 'input' }) as {
     properties?: Record<string, Schema>;
     required?: string[];
   };
@@ -65,6 +68,9 @@ export function optionDocs(plugin: PluginDefinition): OptionDoc[] {
 }
 
 function typeOf(option: Schema): string {
+  if (option.const !== undefined) return String(option.const);
+  // One, or a list of the same.
+  if (Array.isArray(option.anyOf)) return `${typeOf(option.anyOf[0] as Schema)}, or a list`;
   if (Array.isArray(option.enum)) return option.enum.join(' \\| ');
   if (option.format !== undefined) return String(option.format).replace('byte-size', 'size');
   if (option.identity === true) return 'identity';

@@ -258,3 +258,19 @@ it('two pipelines of a process share what they both need, and not the sessions n
   expect(cloud.googleSts.requests).toHaveLength(1);
   expect(await one?.aws('writer').get()).not.toBe(await two?.aws('writer').get());
 });
+
+it('identities are fetched side by side: Google is asked while AWS still answers', async () => {
+  await using cloud = await localCloud();
+  cloud.awsSts.assumable.set('lake-writer', undefined);
+  cloud.awsSts.faults.add('POST /', { kind: 'delay', ms: 100 });
+  let overlapped = false;
+  cloud.googleSts.onExchange = () => {
+    overlapped = cloud.awsSts.requests.some(({ status }) => status === 0);
+  };
+  const made = broker(cloud, { reader, writer: { kind: 'aws', roleArn: ROLE } });
+  const token = made.gcp('reader', request);
+  made.warm();
+  await Promise.all([token?.get(), made.aws('writer').get()]);
+  expect(overlapped).toBe(true);
+  expect(cloud.googleSts.requests).toHaveLength(1);
+});
