@@ -141,9 +141,10 @@ async function call(
   const headers = { host: url.host, 'content-type': 'application/x-www-form-urlencoded' };
   const send = (): Promise<Answer> => {
     const scope = { region, service: 'sts', now: options.clock.now() };
-    const signed =
+    const signed: Readonly<Record<string, string>> =
       credentials === undefined ? headers : signRequest({ method: 'POST', url, headers, body }, credentials, scope);
-    return post(url.href, { headers: signed, body }, options);
+    const secrets = [signed.authorization, credentials?.sessionToken, parameters.WebIdentityToken];
+    return post(url.href, { headers: signed, body, secrets: secrets.filter((one) => one !== undefined) }, options);
   };
   let answer = await send();
   if (answer.status !== 200 && answer.clockMoved && credentials !== undefined) answer = await send();

@@ -10,7 +10,14 @@ import { attachedEmail, attachedIdToken, attachedToken } from './google-metadata
 import { CLOUD_PLATFORM, downscope, exchangeToken } from './google-sts.ts';
 import { generateAccessToken, generateIdToken, type Impersonation } from './iam-credentials.ts';
 import { principalSet, providerName, roleSession } from './principal.ts';
-import { AWS_REQUEST_TYPE, awsSubjectToken, JWT_TYPE, kubernetesToken, type SubjectToken } from './subject-token.ts';
+import {
+  AWS_REQUEST_TYPE,
+  awsSubjectToken,
+  JWT_TYPE,
+  kubernetesToken,
+  type SubjectToken,
+  secretsOf,
+} from './subject-token.ts';
 
 export type GcpIdentity = Extract<IdentitySpec, { kind: 'gcp' }>;
 
@@ -165,7 +172,8 @@ async function proof(chain: GcpChain, audience: string, options: StepOptions): P
   }
   const token = awsSubjectToken(audience, credentials, place.region, runtime.clock.now());
   observe({ step: 'subject-token', detail: `GetCallerIdentity signed for ${audience}` });
-  return { subject: { type: AWS_REQUEST_TYPE, token }, arn: caller?.arn };
+  const secrets = secretsOf(token, credentials);
+  return { subject: { type: AWS_REQUEST_TYPE, token, secrets }, arn: caller?.arn };
 }
 
 async function impersonated(

@@ -47,7 +47,8 @@ export async function exchangeToken(base: string, exchange: Exchange, options: C
   }).toString();
   // Before the request: a process that is frozen while it waits must not believe that the token lives longer.
   const askedAt = options.clock.local();
-  const answer = await post(`${base}/v1/token`, { headers: FORM, body }, options);
+  const { token, secrets = [token] } = exchange.subject;
+  const answer = await post(`${base}/v1/token`, { headers: FORM, body, secrets }, options);
   if (answer.status !== 200) throw exchangeError(answer, exchange.facts);
   const parsed = exchangeAnswer.safeParse(jsonOf(answer));
   if (!parsed.success) throw unusable(answer);
@@ -102,7 +103,7 @@ export async function downscope(
     subject_token: token.token,
     options: JSON.stringify({ accessBoundary: { accessBoundaryRules: within.map(boundaryRule) } }),
   }).toString();
-  const answer = await post(`${base}/v1/token`, { headers: FORM, body }, options);
+  const answer = await post(`${base}/v1/token`, { headers: FORM, body, secrets: [token.token] }, options);
   if (answer.status !== 200) {
     const refused = exchangeError(answer, {});
     if (refused.next === 'retry' || refused.id === 'STS_NOT_GOOGLE') throw refused;

@@ -23,13 +23,20 @@ export interface CallOptions {
   readonly deadlineMs?: number;
 }
 
+export interface Message {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** What of it nobody may see: an answer that repeats any of it, as servers do in errors, is blotted out. */
+  readonly secrets: readonly string[];
+}
+
 /**
  * Posts to a token service. No redirect is followed, an answer has a limit in time and size, and neither request nor
  * answer is ever part of an error. The clock learns from every answer.
  */
 export async function post(
   url: string,
-  message: { readonly headers: Readonly<Record<string, string>>; readonly body: string },
+  message: Message,
   { signal, clock, deadlineMs = DEADLINE_MS }: CallOptions,
 ): Promise<Answer> {
   const { host } = new URL(url);
@@ -45,10 +52,27 @@ export async function post(
     });
     const clockMoved = clock.learn(response.headers.get('date'), sentAt);
     const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
-    return { status: response.status, text: await limitedText(response.body ?? [], host), retryAfterMs, clockMoved };
+    const { status } = response;
+    const text = await limitedText(response.body ?? [], host);
+    return { status, text: status === 200 ? text : withoutEcho(text, message.secrets), retryAfterMs, clockMoved };
   } catch (error) {
     throw callFailure(error, host, signal, deadline, deadlineMs);
   }
+}
+
+/** So long a part of a secret would be of use to somebody; shorter ones are words and numbers. */
+const ECHO = /[A-Za-z0-9+/=_~.%-]{16,}/g;
+
+/** Blots out whatever of the secrets stands in a text, also percent-encoded. */
+export function withoutEcho(text: string, secrets: readonly string[]): string {
+  const known = secrets.flatMap((secret) => [
+    secret,
+    encodeURIComponent(secret),
+    encodeURIComponent(encodeURIComponent(secret)),
+  ]);
+  return text.replace(ECHO, (run) =>
+    known.some((secret) => secret.includes(run) || (secret.length >= 16 && run.includes(secret))) ? '[hidden]' : run,
+  );
 }
 
 export interface LinkLocalAnswer {

@@ -70,7 +70,7 @@ async function ask(
 ): Promise<Answer> {
   const url = `${base}/v1/projects/-/serviceAccounts/${encodeURIComponent(who.serviceAccount)}:${method}`;
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
-  const answer = await post(url, { headers, body: JSON.stringify(body) }, options);
+  const answer = await post(url, { headers, body: JSON.stringify(body), secrets: [token] }, options);
   if (answer.status !== 200) throw refused(answer, who);
   return answer;
 }

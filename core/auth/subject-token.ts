@@ -12,6 +12,8 @@ export interface SubjectToken {
   /** As RFC 8693 names kinds of tokens. */
   readonly type: string;
   readonly token: string;
+  /** The parts of it that nobody may see. Default: all of it. */
+  readonly secrets?: readonly string[];
 }
 
 export const AWS_REQUEST_TYPE = 'urn:ietf:params:aws:token-type:aws4_request';
@@ -85,6 +87,12 @@ export function checkSubjectToken(token: string, credentials: AwsCredentials, re
 function equal(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
 }
+
+/** The parts of a signed request that nobody may see; the rest are names, and errors speak of them. */
+export const secretsOf = (token: string, { sessionToken }: AwsCredentials): readonly string[] => [
+  /Signature%3D([0-9a-f]{64})/.exec(token)?.[1] ?? token,
+  ...(sessionToken === undefined ? [] : [sessionToken]),
+];
 
 /** The beginning of a hash: enough to find the same token in two places, of no use for anything else. */
 export const fingerprint = (token: string): string =>

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { patternBody } from '../cloud/body.ts';
 import { LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from '../cloud/local-cloud.ts';
 import { seed } from '../demo/seed.ts';
+import { searchForLeaks } from '../leaks.ts';
 import { temporaryFolder } from '../support.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -31,7 +32,11 @@ function start(cloud: LocalCloud | undefined, args: readonly string[], env: Reco
   child.stderr.on('data', (chunk) => {
     err += String(chunk);
   });
-  const ended = once(child, 'close').then(([code]): Ran => ({ code: code as number | null, out, err }));
+  const ended = once(child, 'close').then(([code]): Ran => {
+    searchForLeaks(`isthmus ${args.join(' ')}: output`, out);
+    searchForLeaks(`isthmus ${args.join(' ')}: errors and log`, err);
+    return { code: code as number | null, out, err };
+  });
   return { child, ended };
 }
 

@@ -4,13 +4,17 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compose } from '../../config/composition.ts';
 import { tokens } from '../../config/tokens.ts';
+import type { AuthStep } from '../../core/auth/steps.ts';
+import type { Receipt } from '../../core/engine/receipt.ts';
 import type { Report } from '../../core/engine/report.ts';
 import { run } from '../../core/engine/run.ts';
+import { jsonLogger } from '../../core/runtime/logger.ts';
 import { patternBody } from '../cloud/body.ts';
 import type { GcsBucket } from '../cloud/gcs-objects.ts';
 import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from '../cloud/local-cloud.ts';
 import type { S3Bucket } from '../cloud/s3-objects.ts';
-import { SILENT, temporaryFolder, testRuntime } from '../support.ts';
+import { searchForLeaks, searchValue } from '../leaks.ts';
+import { temporaryFolder, testRuntime } from '../support.ts';
 import { proxy } from './tcp-proxy.ts';
 
 interface World extends AsyncDisposable {
@@ -43,8 +47,15 @@ async function world(): Promise<World> {
       };
       await writeFile(file, JSON.stringify(spec));
       const environment = { ...cloud.environment, ISTHMUS_ENDPOINTS: JSON.stringify({ ...cloud.endpoints, s3 }) };
-      await using open = await compose(environment).get(tokens.jobs).open(file, { log: SILENT, now: Date.now });
-      return run(open.job, { runtime: testRuntime() });
+      const lines: string[] = [];
+      const log = jsonLogger((line) => lines.push(line), Date.now, 'debug');
+      const onAuth = ({ step, detail }: AuthStep): void => log.debug('auth', { step, detail });
+      await using open = await compose(environment).get(tokens.jobs).open(file, { log, now: Date.now, onAuth });
+      const receipt = ({ failure, ...rest }: Receipt): void => log.info('item', { key: rest.key, ...failure });
+      const report = await run(open.job, { runtime: testRuntime({ log }), observer: { receipt } });
+      searchForLeaks('log of a run', lines.join('\n'));
+      searchValue('report', report);
+      return report;
     },
     async [Symbol.asyncDispose]() {
       await folder[Symbol.asyncDispose]();
