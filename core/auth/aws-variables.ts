@@ -1,6 +1,7 @@
 import type { AwsCredentials } from '../api/credentials.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
+import { waitFor } from './wait.ts';
 
 /** SSO and credential processes may take a while; the SDK has no limit of its own for them. */
 const DEADLINE_MS = 20_000;
@@ -20,22 +21,11 @@ export function fromVariables(environment: Environment): AwsCredentials | undefi
 }
 
 /** Stops waiting; the SDK cannot be stopped, but each of its requests ends by itself. */
-export async function withDeadline<T>(work: Promise<T>, signal: AbortSignal, ms = DEADLINE_MS): Promise<T> {
-  const deadline = AbortSignal.timeout(ms);
-  const either = AbortSignal.any([signal, deadline]);
-  const { promise: ended, reject } = Promise.withResolvers<never>();
-  const leave = (): void =>
-    reject(
-      deadline.aborted
-        ? new BrokerError('timeout', `AWS credentials: nothing within ${ms / 1000} s`)
-        : new BrokerError('stopped', 'the run was stopped'),
-    );
-  if (either.aborted) leave();
-  else either.addEventListener('abort', leave, { once: true });
-  try {
-    return await Promise.race([work, ended]);
-  } finally {
-    either.removeEventListener('abort', leave);
-    work.catch(() => undefined); // what it says later is nobody's concern
-  }
+export function withDeadline<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  return waitFor(work, AbortSignal.any([signal, deadline]), () =>
+    deadline.aborted
+      ? new BrokerError('timeout', `AWS credentials: nothing within ${DEADLINE_MS / 1000} s`)
+      : new BrokerError('stopped', 'the run was stopped'),
+  );
 }

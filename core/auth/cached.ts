@@ -1,4 +1,5 @@
-import { asBrokerError, BrokerError } from '../api/errors.ts';
+import { asBrokerError, type BrokerError } from '../api/errors.ts';
+import { waitFor } from './wait.ts';
 
 export interface Expiring<T> {
   readonly value: T;
@@ -100,19 +101,5 @@ export class CredentialCache {
     const made = new CachedCredential<T>(this.#now);
     this.#entries.set(key, made as CachedCredential<unknown>);
     return made;
-  }
-}
-
-/** Stops waiting when the signal fires; what is waited for goes on for the other callers. */
-async function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const leave = (): void => reject(new BrokerError('stopped', 'the run was stopped'));
-  if (signal.aborted) leave();
-  else signal.addEventListener('abort', leave, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', leave);
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { LintFinding } from './lint-provider.ts';
+import { findingAt, type LintFinding } from './lint-provider.ts';
 
 /** An IAM policy as `gcloud … get-iam-policy --format=json` prints it. */
 export const policySchema = z.object({
@@ -40,18 +40,7 @@ export function lintStatement(
   const google = statement.Principal?.Federated?.some((one) => /(^|\/)accounts\.google\.com$/.test(one)) === true;
   if (!google || statement.Effect !== 'Allow') return [];
   const keys = Object.values(statement.Condition).flatMap((variables) => Object.keys(variables));
-  const found = (
-    rule: LintFinding['rule'],
-    severity: LintFinding['severity'],
-    message: string,
-    fix: string,
-  ): LintFinding => ({
-    rule,
-    severity,
-    place: `statement ${index + 1}`,
-    message,
-    fix,
-  });
+  const found = findingAt(`statement ${index + 1}`);
   const findings: LintFinding[] = [];
   if (!keys.includes('accounts.google.com:sub'))
     findings.push(

@@ -31,21 +31,21 @@ export const providerSchema = z.object({
 });
 export type ProviderSettings = z.output<typeof providerSchema>;
 
-export function lintProvider(provider: ProviderSettings): readonly LintFinding[] {
-  const { name, attributeCondition: condition = '', attributeMapping: mapping, aws, state, disabled } = provider;
-  const place = name.replace(/^.*workloadIdentityPools\//, '');
-  const found = (
-    rule: LintFinding['rule'],
-    severity: LintFinding['severity'],
-    message: string,
-    fix: string,
-  ): LintFinding => ({
+/** Makes findings about one place. */
+export const findingAt =
+  (place: string) =>
+  (rule: LintFinding['rule'], severity: LintFinding['severity'], message: string, fix: string): LintFinding => ({
     rule,
     severity,
     place,
     message,
     fix,
   });
+
+export function lintProvider(provider: ProviderSettings): readonly LintFinding[] {
+  const { name, attributeCondition: condition = '', attributeMapping: mapping, aws, state, disabled } = provider;
+  const place = name.replace(/^.*workloadIdentityPools\//, '');
+  const found = findingAt(place);
   const pin = `--attribute-condition="assertion.arn.startsWith('arn:aws:sts::${aws?.accountId ?? 'ACCOUNT'}:assumed-role/ROLE/')"`;
   const findings: LintFinding[] = [];
   if (state === 'DELETED' || disabled === true)
