@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { compose } from '../../config/composition.ts';
 import { tokens } from '../../config/tokens.ts';
+import { assumeRole } from '../../core/auth/aws-sts.ts';
+import { ServerClock } from '../../core/auth/clock.ts';
 import { run } from '../../core/engine/run.ts';
 import { FileState } from '../../core/state/file.ts';
 import { gcs } from '../../plugins/gcs/index.ts';
@@ -45,6 +47,26 @@ sinkSuite(
 stateSuite('file state', async () => {
   const folder = await temporaryFolder();
   return { store: new FileState(folder.path), [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+});
+
+it('AWS STS: a role is assumed at MinIO, and its session writes an object', async () => {
+  const { accessKeyId } = credentials;
+  const bucket = await newS3Bucket();
+  const place = { region: 'us-east-1', endpoint: s3Url };
+  const role = { roleArn: 'arn:aws:iam::111122223333:role/any', sessionName: 'compat', durationSeconds: 900 };
+  const options = { clock: new ServerClock(Date.now) };
+  const session = await assumeRole(credentials, role, place, options);
+  expect(session.accessKeyId).not.toBe(accessKeyId);
+  expect((session.expiration?.getTime() ?? 0) - Date.now()).toBeGreaterThan(800_000);
+  const config = s3.config.parse({ bucket: bucket.name, region: 'us-east-1', endpoint: s3Url });
+  const sink = s3.create(config, pluginContext({ credentials: session }));
+  expect(await sink.check?.({ signal: new AbortController().signal })).toMatchObject([
+    { name: 'list', verdict: 'pass' },
+    { name: 'write', verdict: 'pass' },
+  ]);
+  expect(await bucket.uploads()).toBe(0);
+  const wrong = { ...credentials, secretAccessKey: 'wrong-wrong' };
+  await expect(assumeRole(wrong, role, place, options)).rejects.toMatchObject({ code: 'unauthenticated' });
 });
 
 it('the whole pipeline, fake-gcs-server to MinIO, and once more: everything unchanged', async () => {
