@@ -98,6 +98,14 @@ export function sinkSuite(name: string, make: () => Promise<SinkFixture>, except
         assert.equal(written.checksums?.crc32c, crc32c(Buffer.from('hello')));
         assert.ok(written.location.endsWith('a.txt'));
       }),
+      'passes its own check, which leaves nothing that a reader could see': withFixture(async ({ sink }) => {
+        const checks = (await sink.check?.({ signal: never })) ?? [];
+        assert.deepEqual(
+          checks.filter(({ verdict }) => verdict !== 'pass'),
+          [],
+        );
+        for await (const stored of sink.list?.({ signal: never }) ?? []) assert.fail(`${stored.key} was left`);
+      }),
       'stores an empty object': withFixture(async ({ sink, read }) => {
         await put(sink, bytes('empty', Buffer.alloc(0)), 'absent');
         assert.equal((await read('empty'))?.length, 0);

@@ -64,6 +64,13 @@ export function sourceSuite(
           sorted,
         );
       }),
+      'passes its own check, which tells each thing that a run does': withFixture(async ({ source }) => {
+        const checks = (await source.check?.({ signal: never })) ?? [];
+        assert.deepEqual(
+          checks.filter(({ verdict }) => verdict !== 'pass'),
+          [],
+        );
+      }),
       'goes on after any key': withFixture(async ({ source }) => {
         for (const [index, key] of sorted.entries()) {
           assert.deepEqual(
