@@ -22,6 +22,8 @@ export function backoffMs(policy: RetryPolicy, attempt: number, retryAfterMs = 0
 export interface RetryOptions {
   readonly policy: RetryPolicy;
   readonly signal: AbortSignal;
+  /** Trying again stops where the server asks for a longer pause than `maxDelayMs`. Default: the pause is cut short. */
+  readonly patient?: boolean;
   /** Called before each pause. */
   readonly onRetry?: (error: BrokerError, attempt: number, delayMs: number) => void;
 }
@@ -39,7 +41,8 @@ export async function retry<T>(attempt: (number: number) => Promise<T>, options:
     } catch (thrown) {
       const error = asBrokerError(thrown);
       const limit = TWICE.has(error.code) ? Math.min(2, options.policy.attempts) : options.policy.attempts;
-      if (error.next !== 'retry' || number >= limit || options.signal.aborted) throw error;
+      const tooLong = options.patient === true && (error.retryAfterMs ?? 0) > options.policy.maxDelayMs;
+      if (error.next !== 'retry' || number >= limit || tooLong || options.signal.aborted) throw error;
       const delayMs = backoffMs(options.policy, number, error.retryAfterMs);
       options.onRetry?.(error, number, delayMs);
       await pause(delayMs, options.signal);

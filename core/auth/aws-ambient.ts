@@ -3,7 +3,7 @@ import { BrokerError } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { type AwsOrigin, environmentOrigin, originOf } from './aws-origin.ts';
-import { probeSources } from './aws-sources.ts';
+import { probeSources, SET_UP } from './aws-sources.ts';
 import { fromVariables, withDeadline } from './aws-variables.ts';
 import { authFailure } from './failures/table.ts';
 
@@ -53,14 +53,12 @@ function complete(credentials: AmbientCredentials): AmbientCredentials {
  */
 async function chainFailure(error: unknown, environment: Environment, signal: AbortSignal): Promise<BrokerError> {
   if (error instanceof BrokerError) return error;
-  const { name = 'Error', message = '' } = error instanceof Error ? error : {};
+  const { name = 'Error' } = error instanceof Error ? error : {};
   const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
-  const what = `no AWS credentials: ${safeText(`${name}: ${message}`)}`;
-  if (($metadata?.httpStatusCode ?? 0) >= 500) return new BrokerError('unavailable', what);
+  const status = $metadata?.httpStatusCode ?? 0;
+  if (status >= 500) return new BrokerError('unavailable', `AWS credentials: HTTP ${status} ${safeText(name)}`);
   const facts = { profile: environment.AWS_PROFILE };
-  const failed = (await probeSources(environment, signal)).find(
-    ({ outcome, source }) => outcome === 'failed' && source !== 'EC2 metadata',
-  );
+  const failed = (await probeSources(environment, signal, SET_UP)).find(({ outcome }) => outcome === 'failed');
   if (failed !== undefined) {
     return authFailure(failed.id ?? 'AWS_NO_CREDENTIALS', `no AWS credentials: ${failed.source}: ${failed.why}`, facts);
   }

@@ -14,6 +14,8 @@ export interface SourceFinding {
   /** For people; holds no secret. */
   readonly why: string;
   readonly id?: FailureId;
+  /** The chain of the SDK ends here: it asks no source after one that fails in this way. */
+  readonly ends?: true;
 }
 
 type Probe = (environment: Environment, signal: AbortSignal) => Promise<SourceFinding>;
@@ -24,12 +26,16 @@ type Probe = (environment: Environment, signal: AbortSignal) => Promise<SourceFi
  *
  * Nothing that is had is kept. @param environment must be that of the process: the SDK reads it too.
  */
-export async function probeSources(environment: Environment, signal: AbortSignal): Promise<readonly SourceFinding[]> {
+export async function probeSources(
+  environment: Environment,
+  signal: AbortSignal,
+  probes: readonly Probe[] = PROBES,
+): Promise<readonly SourceFinding[]> {
   const findings: SourceFinding[] = [];
-  for (const probe of PROBES) {
+  for (const probe of probes) {
     const finding = await probe(environment, signal);
     findings.push(finding);
-    if (finding.outcome === 'gave') break;
+    if (finding.outcome === 'gave' || finding.ends) break;
   }
   return findings;
 }
@@ -84,7 +90,8 @@ const containerProbe: Probe = async (environment, signal) => {
   if (finding.outcome !== 'failed') return finding;
   const silent = /ECONNREFUSED|EHOSTUNREACH|ETIMEDOUT|TimeoutError/.test(finding.why);
   const agent = /169\.254\.170\.23|fd00:ec2::23/.test(uri ?? '') || environment.AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE;
-  return { ...finding, id: silent && agent ? 'AWS_POD_IDENTITY_HOST' : 'AWS_CONTAINER_REFUSED' };
+  // Where a container endpoint is named, the SDK never asks EC2 metadata.
+  return { ...finding, id: silent && agent ? 'AWS_POD_IDENTITY_HOST' : 'AWS_CONTAINER_REFUSED', ends: true };
 };
 
 /** Only whether IMDSv2 answers; credentials are not fetched. */
@@ -114,7 +121,9 @@ const instanceProbe: Probe = async (environment, signal) => {
   }
 };
 
-const PROBES: readonly Probe[] = [environmentProbe, profileProbe, webIdentityProbe, containerProbe, instanceProbe];
+/** All but EC2 metadata, whose silence tells nothing on a machine that is no instance. */
+export const SET_UP: readonly Probe[] = [environmentProbe, profileProbe, webIdentityProbe, containerProbe];
+const PROBES: readonly Probe[] = [...SET_UP, instanceProbe];
 
 const SILENT = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -129,8 +138,34 @@ async function asked(
   } catch (error) {
     if (error instanceof BrokerError && error.code === 'stopped') throw error;
     const { name = 'Error', message = '' } = error instanceof Error ? error : {};
-    const text = `${name}: ${message}`;
-    const id = failureSaid(text, 'aws-source');
-    return { source, outcome: 'failed', why: safeText(message), ...(id === undefined ? {} : { id }) };
+    const id = failureSaid(`${name}: ${message}`, 'aws-source');
+    const ends = (error as { readonly tryNextLink?: unknown }).tryNextLink === true ? {} : { ends: true as const };
+    return { source, outcome: 'failed', why: shown(name, message), ...(id === undefined ? {} : { id }), ...ends };
   }
+}
+
+/** The SDK's own sentences. What else an error says may hold a command line with a password, or what it printed. */
+const SENTENCES: readonly RegExp[] = [
+  /The SSO session (?:token )?associated with [\w= -]{1,80} (?:has expired|is invalid|was not found or is invalid)/,
+  /Token is expired/,
+  /Value not present for '\w+' in SSO Token/,
+  /Session token not found or invalid/,
+  /Could not resolve credentials using profile: \[[\w .@-]{1,64}\]/,
+  /Profile '?[\w.@-]{1,64}'? (?:could not be found in shared credentials file|was not found|did not contain credential_process|is not configured with SSO credentials)/,
+  /credential_process did not return Version 1|credential_process returned (?:invalid|expired) credentials|credential_process returned invalid JSON/,
+  /Sso session '[\w.@-]{1,64}' could not be found/,
+  /Server responded with status: \d{3}/,
+  /(?:connect )?E[A-Z]{4,12}(?: [\d.:[\]a-f]{2,45})?/,
+  /Web identity configuration not specified/,
+  /not a valid container metadata service hostname/,
+  /Not authorized to perform sts:AssumeRoleWithWebIdentity/,
+  /no such file or directory/,
+];
+
+function shown(name: string, message: string): string {
+  const sentence = SENTENCES.map((one) => one.exec(message)?.[0]).find((one) => one !== undefined);
+  if (sentence !== undefined) return sentence;
+  if (/^Command failed/.test(message))
+    return 'the credential_process ended with an error; what it printed is not shown here';
+  return `${safeText(name)}; the rest of the message may hold secrets and is not shown`;
 }

@@ -98,13 +98,13 @@ export async function webIdentityToken(
   credentials: AwsCredentials,
   audience: string,
   place: StsPlace,
+  facts: Facts,
   options: CallOptions,
 ): Promise<string> {
   // AWS refuses a token that would outlive the session that asks for it.
   const leftMs = (credentials.expiration?.getTime() ?? Number.POSITIVE_INFINITY) - options.clock.local();
   const seconds = Math.max(60, Math.min(300, Math.floor(leftMs / 1000)));
   const parameters = { 'Audience.member.1': audience, SigningAlgorithm: 'RS256', DurationSeconds: String(seconds) };
-  const facts = { audience: audience.replace(/^https:/, '') };
   return needed(await call('GetWebIdentityToken', parameters, credentials, place, options, facts), 'WebIdentityToken');
 }
 
@@ -116,8 +116,8 @@ const roleParameters = ({ roleArn, sessionName, durationSeconds }: RoleRequest):
 
 function sessionOf(element: Element, { clock }: CallOptions): AwsCredentials {
   const expiration = Date.parse(needed(element, 'Expiration'));
-  if (Number.isNaN(expiration))
-    throw new BrokerError('bad_response', 'AWS STS answered with an Expiration that is none');
+  if (!(expiration > clock.now()))
+    throw new BrokerError('bad_response', 'AWS STS answered with a session that has ended');
   return {
     accessKeyId: needed(element, 'AccessKeyId'),
     secretAccessKey: needed(element, 'SecretAccessKey'),
@@ -163,7 +163,8 @@ const BY_DEFAULT: Readonly<Record<string, FailureId>> = {
 function refusal(action: string, answer: Answer, element: Element, facts: Facts): BrokerError {
   const { status, retryAfterMs } = answer;
   const code = element('Code');
-  const what = `AWS STS ${action}: HTTP ${status} ${code}: ${safeText(element('Message'))}`;
+  const request = element('RequestId');
+  const what = `AWS STS ${action}: HTTP ${status} ${code}: ${safeText(element('Message'))}${request === '' ? '' : ` (request ${safeText(request)})`}`;
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
   if (status === 429 || /Throttl|RequestLimitExceeded/.test(code)) return new BrokerError('throttled', what, options);
   if (status >= 500 || /IDPCommunicationError/.test(code)) return new BrokerError('unavailable', what, options);

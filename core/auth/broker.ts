@@ -19,7 +19,9 @@ import {
   sessionNameOf,
 } from './aws-identity.ts';
 import type { CredentialCache, Expiring, Fetch, GetOptions } from './cached.ts';
-import { AWS_MIN_TTL_MS, type GcpChain, type GcpIdentity, googleIdToken, googleToken } from './gcp-identity.ts';
+import type { GcpIdentity } from './federated.ts';
+import { googleIdToken, googleToken } from './gcp-identity.ts';
+import { AWS_MIN_TTL_MS, type GcpChain } from './proof.ts';
 import type { AuthObserver } from './steps.ts';
 
 const TOKEN_RETRY: RetryPolicy = { attempts: 4, baseDelayMs: 200, maxDelayMs: 5000 };
@@ -172,4 +174,4 @@ export class IdentityBroker implements CredentialBroker {
 }
 
 const patiently = <T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> =>
-  retry(attempt, { policy: TOKEN_RETRY, signal });
+  retry(attempt, { policy: TOKEN_RETRY, signal, patient: true });

@@ -1,4 +1,4 @@
-import { asBrokerError, type BrokerError } from '../api/errors.ts';
+import { asBrokerError, BrokerError } from '../api/errors.ts';
 import { waitFor } from './wait.ts';
 
 export interface Expiring<T> {
@@ -37,12 +37,14 @@ const LONGEST_PAUSE_MS = 60_000;
  */
 export class CachedCredential<T> {
   readonly #now: () => number;
+  readonly #random: () => number;
   #held: { readonly current: Expiring<T>; readonly softAt: number } | undefined;
   #pending: Promise<Expiring<T>> | undefined;
   #failed: { readonly error: BrokerError; readonly count: number; readonly until: number } | undefined;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, random = Math.random) {
     this.#now = now;
+    this.#random = random;
   }
 
   /** @param fetch is called when the value has to be fetched; that of whoever comes first counts. */
@@ -54,7 +56,8 @@ export class CachedCredential<T> {
       if (now >= held.softAt && now >= (this.#failed?.until ?? 0)) this.#renew(fetch).catch(() => undefined);
       return held.current.value;
     }
-    if (!fresh && this.#pending === undefined && this.#failed !== undefined && now < this.#failed.until) {
+    // Also for `fresh`: it means another value, not more requests than the service bears.
+    if (this.#pending === undefined && this.#failed !== undefined && now < this.#failed.until) {
       throw this.#failed.error;
     }
     return (await waitFor(this.#renew(fetch), signal)).value;
@@ -64,7 +67,10 @@ export class CachedCredential<T> {
     this.#pending ??= fetch(AbortSignal.timeout(FETCH_DEADLINE_MS))
       .then((current) => {
         const life = current.expiresAt - this.#now();
-        this.#held = { current, softAt: current.expiresAt - Math.min(SOFT_LIMIT_MS, life * SOFT_SHARE) };
+        if (!(life > 0)) throw new BrokerError('bad_response', 'a credential was handed out that has ended already');
+        // A little earlier here and there, so that processes which began together do not renew together.
+        const soft = Math.min(SOFT_LIMIT_MS, life * SOFT_SHARE) * (1 + this.#random() / 4);
+        this.#held = { current, softAt: current.expiresAt - soft };
         this.#failed = undefined;
         return current;
       })

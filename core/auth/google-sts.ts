@@ -24,8 +24,8 @@ export interface Exchange {
   readonly subject: SubjectToken;
   readonly audience: string;
   readonly scopes: readonly string[];
-  /** For the instructions of a refusal. */
-  readonly facts: Facts;
+  /** The user's own names, for the instructions of a refusal; asked for only then. */
+  readonly facts: () => Promise<Facts>;
 }
 
 /**
@@ -49,7 +49,7 @@ export async function exchangeToken(base: string, exchange: Exchange, options: C
   const askedAt = options.clock.local();
   const { token, secrets = [token] } = exchange.subject;
   const answer = await post(`${base}/v1/token`, { headers: FORM, body, secrets }, options);
-  if (answer.status !== 200) throw exchangeError(answer, exchange.facts);
+  if (answer.status !== 200) throw exchangeError(answer, await exchange.facts());
   const parsed = exchangeAnswer.safeParse(jsonOf(answer));
   if (!parsed.success) throw unusable(answer);
   return { token: parsed.data.access_token, expiresAt: askedAt + parsed.data.expires_in * 1000 };
@@ -80,7 +80,8 @@ function exchangeError(answer: Answer, facts: Facts): BrokerError {
   if (status === 429) return authFailure('STS_THROTTLED', what, facts, options);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
   if (said === undefined) return authFailure('STS_NOT_GOOGLE', what, facts);
-  return authFailure(failureSaid(said, 'google-sts') ?? 'STS_REFUSED', what, facts, options);
+  const sent = facts.arn === undefined ? '' : ` (sent as ${facts.arn}, google.subject ${facts.subject ?? 'unknown'})`;
+  return authFailure(failureSaid(said, 'google-sts') ?? 'STS_REFUSED', what + sent, facts, options);
 }
 
 /**

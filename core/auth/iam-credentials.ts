@@ -12,8 +12,12 @@ export interface Impersonation {
   readonly serviceAccount: string;
   /** Each may impersonate the next, the last one `serviceAccount`. E-mail addresses. */
   readonly delegates: readonly string[];
-  readonly facts: Facts;
+  /** The user's own names, for the instructions of a refusal; asked for only then. */
+  readonly facts: () => Promise<Facts>;
 }
+
+/** Twelve hours are the most that Google gives; the rest is for clocks. */
+const LONGEST_LIFE_MS = 13 * 3_600_000;
 
 const accessAnswer = z.object({ accessToken: z.string().min(1), expireTime: z.iso.datetime({ offset: true }) });
 
@@ -31,8 +35,10 @@ export async function generateAccessToken(
   const body = { scope: who.scopes, lifetime: `${who.lifetimeMs / 1000}s`, ...delegatesOf(who) };
   const answer = await ask(base, who, 'generateAccessToken', token, body, options);
   const parsed = accessAnswer.safeParse(jsonOf(answer));
-  if (!parsed.success) {
-    throw authFailure('IMP_NO_TOKEN', 'iamcredentials: HTTP 200 without a valid accessToken and expireTime', who.facts);
+  const lifeMs = Date.parse(parsed.data?.expireTime ?? '') - options.clock.now();
+  if (!parsed.success || !(lifeMs > 0 && lifeMs < LONGEST_LIFE_MS)) {
+    const what = 'iamcredentials: HTTP 200 without a valid accessToken and expireTime';
+    throw authFailure('IMP_NO_TOKEN', what, await who.facts());
   }
   return { token: parsed.data.accessToken, expiresAt: options.clock.toLocal(Date.parse(parsed.data.expireTime)) };
 }
@@ -53,7 +59,9 @@ export async function generateIdToken(
   const body = { audience: who.audience, includeEmail: true, ...delegatesOf(who) };
   const answer = await ask(base, who, 'generateIdToken', token, body, options);
   const parsed = idAnswer.safeParse(jsonOf(answer));
-  if (!parsed.success) throw authFailure('IMP_NO_TOKEN', 'iamcredentials: HTTP 200 without an ID token', who.facts);
+  if (!parsed.success) {
+    throw authFailure('IMP_NO_TOKEN', 'iamcredentials: HTTP 200 without an ID token', await who.facts());
+  }
   return parsed.data.token;
 }
 
@@ -71,17 +79,17 @@ async function ask(
   const url = `${base}/v1/projects/-/serviceAccounts/${encodeURIComponent(who.serviceAccount)}:${method}`;
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
   const answer = await post(url, { headers, body: JSON.stringify(body), secrets: [token] }, options);
-  if (answer.status !== 200) throw refused(answer, who);
+  if (answer.status !== 200) throw await refused(answer, who);
   return answer;
 }
 
 const errorAnswer = z.object({ error: z.object({ message: z.string().default(''), status: z.string().default('') }) });
 
-function refused(answer: Answer, { serviceAccount, facts }: Impersonation): BrokerError {
+async function refused(answer: Answer, { serviceAccount, facts }: Impersonation): Promise<BrokerError> {
   const { status, retryAfterMs } = answer;
   const said = errorAnswer.safeParse(jsonOf(answer)).data?.error;
   const what = `impersonate ${serviceAccount}: HTTP ${status} ${said?.status ?? ''}: ${safeText(said?.message ?? 'an answer that is not JSON')}`;
   if (status === 429) return passing('throttled', what, retryAfterMs);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
-  return authFailure(failureSaid(said?.message ?? '', 'impersonation') ?? 'IMP_REFUSED', what, facts);
+  return authFailure(failureSaid(said?.message ?? '', 'impersonation') ?? 'IMP_REFUSED', what, await facts());
 }

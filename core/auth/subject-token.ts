@@ -58,8 +58,13 @@ export interface SelfCheck {
   readonly fingerprint: string;
 }
 
-/** Reads a subject token as its receiver would and signs it once more, offline: does it say what it should? */
-export function checkSubjectToken(token: string, credentials: AwsCredentials, region: string): SelfCheck {
+/** Reads a subject token as its receiver will and signs what it says once more, offline: does it say what it should? */
+export function checkSubjectToken(
+  token: string,
+  audience: string,
+  credentials: AwsCredentials,
+  region: string,
+): SelfCheck {
   const request = JSON.parse(decodeURIComponent(token)) as { headers: { key: string; value: string }[]; url: string };
   const headers = new Map(request.headers.map(({ key, value }) => [key.toLowerCase(), value]));
   const authorization = headers.get('authorization') ?? '';
@@ -70,7 +75,7 @@ export function checkSubjectToken(token: string, credentials: AwsCredentials, re
     {
       method: 'POST',
       url: new URL(request.url),
-      headers: { host: headers.get('host') ?? '', [TARGET_HEADER]: headers.get(TARGET_HEADER) ?? '' },
+      headers: { host: new URL(request.url).host, [TARGET_HEADER]: audience },
       body: '',
     },
     credentials,
@@ -78,7 +83,7 @@ export function checkSubjectToken(token: string, credentials: AwsCredentials, re
   );
   return {
     signedHeaders,
-    targetSigned: signedHeaders.includes(TARGET_HEADER),
+    targetSigned: signedHeaders.includes(TARGET_HEADER) && headers.get(TARGET_HEADER) === audience,
     signatureHolds: equal(again.authorization ?? '', authorization),
     fingerprint: fingerprint(token),
   };

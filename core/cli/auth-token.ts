@@ -4,7 +4,7 @@ import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { stsPlace } from '../auth/aws-identity.ts';
 import { callerIdentity } from '../auth/aws-sts.ts';
 import type { IdentityBroker } from '../auth/broker.ts';
-import type { GcpIdentity } from '../auth/gcp-identity.ts';
+import type { GcpIdentity } from '../auth/federated.ts';
 import { CLOUD_PLATFORM } from '../auth/google-sts.ts';
 import { jwtClaims } from '../auth/jwt.ts';
 import type { AuthStep } from '../auth/steps.ts';

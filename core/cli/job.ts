@@ -18,6 +18,7 @@ export interface OpenJob extends AsyncDisposable {
   readonly job: Job;
   readonly pipeline: Pipeline;
   readonly credentials: IdentityBroker;
+  readonly endpoints: Endpoints;
 }
 
 export interface JobOptions {
@@ -97,6 +98,7 @@ function make(pipeline: Pipeline, context: Context): OpenJob {
       job,
       pipeline,
       credentials: context.credentials,
+      endpoints: context.endpoints,
       [Symbol.asyncDispose]: async () => {
         await Promise.allSettled(
           closing.map((endpoint: Partial<AsyncDisposable>) => endpoint[Symbol.asyncDispose]?.()),

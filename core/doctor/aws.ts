@@ -8,7 +8,7 @@ import { type CallerIdentity, callerIdentity } from '../auth/aws-sts.ts';
 import { fromVariables } from '../auth/aws-variables.ts';
 import { type Failure, fill } from '../auth/failures/failure.ts';
 import { AUTH_FAILURES, authFailure, stepOf } from '../auth/failures/table.ts';
-import type { GcpIdentity } from '../auth/gcp-identity.ts';
+import type { GcpIdentity } from '../auth/federated.ts';
 import type { StepName } from '../auth/steps.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { type Finding, failed, found } from './finding.ts';
@@ -43,7 +43,24 @@ export async function sourceFindings(
       ...failed('aws-source', authFailure('AWS_REGION_MISSING', 'no AWS region is known')),
       verdict: 'warn',
     });
-  return [...findings, ...keyFindings(environment)];
+  return [...findings, ...untried(place?.name), ...keyFindings(environment)];
+}
+
+/** Nobody has shown yet that Google accepts the hosts of other partitions. */
+function untried(region = ''): Finding[] {
+  if (!/^(?:cn|us-gov|us-iso)/.test(region)) return [];
+  const detail = `region ${safeText(region)} is of a partition that was never tried with Google`;
+  const fix = 'Use from: kubernetes-token, or run in a region of the standard partition.';
+  return [found('aws-source', 'warn', detail, { fix })];
+}
+
+/** The role of the node, taken inside a container that nobody gave a role of its own. */
+export function nodeRole(environment: Environment, origin: string, require: unknown): Finding[] {
+  const container = ['KUBERNETES_SERVICE_HOST', 'ECS_CONTAINER_METADATA_URI_V4', 'ECS_CONTAINER_METADATA_URI'];
+  if (origin !== 'instance-role' || require !== undefined || !container.some((name) => environment[name])) return [];
+  const { fix }: Failure = AUTH_FAILURES.AWS_NODE_ROLE;
+  const detail = 'this is a container, and the role is that of the node under it: every container there has it';
+  return [found('aws-source', 'warn', detail, { id: 'AWS_NODE_ROLE', fix })];
 }
 
 /** A source that is set up and fails is a failure, unless a later one gave credentials all the same. */
@@ -75,8 +92,8 @@ function keyFindings(environment: Environment): Finding[] {
   ];
 }
 
-/** Who AWS knows an identity as. */
-export interface Known {
+/** Whom AWS knows an identity as, met in person. */
+export interface Met {
   readonly credentials: AwsCredentials;
   readonly caller: CallerIdentity;
   readonly region: string;
@@ -87,7 +104,7 @@ export async function awsIdentity(
   name: string | undefined,
   identity: AwsIdentity,
   { broker, runtime, signal, steps }: Patient,
-): Promise<{ readonly findings: readonly Finding[]; readonly known: Known | undefined }> {
+): Promise<{ readonly findings: readonly Finding[]; readonly met: Met | undefined }> {
   const about = name ?? 'the process';
   const first: StepName = identity.google !== undefined ? 'google-identity' : 'aws-source';
   try {
@@ -96,7 +113,7 @@ export async function awsIdentity(
     const seen = steps(about);
     const caller = await callerIdentity(credentials, place, { signal, clock: runtime.clock });
     const who = found('aws-identity', 'pass', `${caller.arn}, user id ${caller.userId}`, { about });
-    return { findings: [...seen, who], known: { credentials, caller, region: place.region } };
+    return { findings: [...seen, who], met: { credentials, caller, region: place.region } };
   } catch (thrown) {
     const error = asBrokerError(thrown);
     if (error.code === 'stopped') throw error;
@@ -106,7 +123,7 @@ export async function awsIdentity(
         ? 'google-to-aws'
         : 'aws-identity'
       : first;
-    return { findings: [...seen, failed(stepOf(error) ?? reached, error, about)], known: undefined };
+    return { findings: [...seen, failed(stepOf(error) ?? reached, error, about)], met: undefined };
   }
 }
 

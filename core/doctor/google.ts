@@ -1,43 +1,39 @@
 import { readFile } from 'node:fs/promises';
 import type { GcpTokenRequest } from '../api/credentials.ts';
 import { asBrokerError } from '../api/errors.ts';
-import type { CallerIdentity } from '../auth/aws-sts.ts';
 import { stepOf } from '../auth/failures/table.ts';
-import type { GcpIdentity } from '../auth/gcp-identity.ts';
+import { federatedName, type GcpIdentity, type Known } from '../auth/federated.ts';
 import { CLOUD_PLATFORM } from '../auth/google-sts.ts';
 import { jwtClaims } from '../auth/jwt.ts';
-import { LONGEST_SUBJECT, principal, principalSet, providerName, roleSession } from '../auth/principal.ts';
+import { LONGEST_SUBJECT, principal, providerName } from '../auth/principal.ts';
 import { STEPS, type StepName } from '../auth/steps.ts';
 import { awsSubjectToken, checkSubjectToken } from '../auth/subject-token.ts';
-import type { Known } from './aws.ts';
+import type { Met } from './aws.ts';
 import { type Finding, failed, found } from './finding.ts';
 import type { Patient } from './patient.ts';
 
 /** Step 4: as whom Google will know us, worked out from the mapping that `auth setup` makes. */
-export async function predictedIdentity(
-  name: string,
-  identity: GcpIdentity,
-  caller: CallerIdentity | undefined,
-): Promise<readonly Finding[]> {
+export function predictedIdentity(name: string, identity: GcpIdentity, known: Known): readonly Finding[] {
+  const { subject, member } = federatedName(identity, known);
   const provider = identity.audience === undefined ? undefined : providerName(identity.audience);
-  if (provider === undefined) return [];
-  const predicted: string[] = [];
+  const predicted = new Set<string>();
   const findings: Finding[] = [];
-  const subject = await predictedSubject(identity, caller);
-  if (subject !== undefined) {
+  if (subject !== undefined && provider !== undefined) {
     const bytes = Buffer.byteLength(subject);
-    predicted.push(`${principal(provider, subject)} (google.subject has ${bytes} of ${LONGEST_SUBJECT} bytes)`);
+    predicted.add(`${principal(provider, subject)} (google.subject has ${bytes} of ${LONGEST_SUBJECT} bytes)`);
     if (bytes > LONGEST_SUBJECT) findings.push(tooLong(name, 'google.subject', bytes));
   }
   if (identity.from === 'aws-signature') {
-    const role = (caller && roleSession(caller.arn)?.role) ?? identity.expect?.roleName;
-    if (role !== undefined) predicted.push(principalSet(provider, 'aws_role', role));
-    const bytes = Buffer.byteLength(caller?.arn ?? '');
+    if (member !== undefined) predicted.add(member);
+    const bytes = Buffer.byteLength(known.caller?.arn ?? '');
     if (bytes > LONGEST_SUBJECT)
       findings.push(tooLong(name, "assertion.arn, Google's default for google.subject,", bytes));
   }
-  if (predicted.length === 0) return findings;
-  return [found('google-sts', 'pass', `Google will see ${predicted.join(', also ')}`, { about: name }), ...findings];
+  if (predicted.size === 0) return findings;
+  return [
+    found('google-sts', 'pass', `Google will see ${[...predicted].join(', also ')}`, { about: name }),
+    ...findings,
+  ];
 }
 
 const tooLong = (about: string, what: string, bytes: number): Finding =>
@@ -47,31 +43,34 @@ const tooLong = (about: string, what: string, bytes: number): Finding =>
     id: 'STS_SUBJECT_TOO_LONG',
   });
 
-async function predictedSubject(
-  identity: GcpIdentity,
-  caller: CallerIdentity | undefined,
-): Promise<string | undefined> {
-  if (identity.from === 'kubernetes-token') {
-    const token = await readFile(identity.tokenFile ?? '', 'utf8').catch(() => '');
-    return jwtClaims(token)?.sub;
+/** Step 5 for a token of Kubernetes: whom and what it is for, and how long it is good. */
+export async function podToken(name: string, { from, tokenFile, audience }: GcpIdentity, now: number) {
+  if (from !== 'kubernetes-token') return { sub: undefined, findings: [] };
+  const { sub, aud, exp } = jwtClaims(await readFile(tokenFile ?? '', 'utf8').catch(() => '')) ?? {};
+  const audiences = [aud].flat().filter((one) => one !== undefined);
+  const findings: Finding[] = [];
+  if (audiences.length > 0 && !audiences.some((one) => one === audience || one === `https:${audience}`)) {
+    const detail = `the token is for ${audiences.join(', ')}; the provider takes https:${audience} unless it lists others`;
+    const fix = `Set audience: "https:${audience}" in the projected volume, or --allowed-audiences of the provider.`;
+    findings.push(found('subject-token', 'warn', detail, { about: name, fix, id: 'STS_TOKEN_FORMAT' }));
   }
-  if (caller === undefined) return undefined;
-  const session = roleSession(caller.arn);
-  if (identity.from === 'aws-token')
-    return session === undefined ? caller.arn : `arn:aws:iam::${session.account}:role/${session.role}`;
-  return caller.userId;
+  if (exp !== undefined && exp * 1000 > now)
+    findings.push(
+      found('subject-token', 'pass', `the token ends at ${new Date(exp * 1000).toISOString()}`, { about: name }),
+    );
+  return { sub, findings };
 }
 
 /** Step 5: the proof, made as a run makes it, read as its receiver will and checked offline. */
 export function selfCheck(
   name: string,
   { audience, from }: GcpIdentity,
-  { credentials, region }: Pick<Known, 'credentials' | 'region'>,
+  { credentials, region }: Pick<Met, 'credentials' | 'region'>,
   now: number,
 ): readonly Finding[] {
   if (from !== 'aws-signature' || audience === undefined) return [];
   const token = awsSubjectToken(audience, credentials, region, now);
-  const { targetSigned, signatureHolds, fingerprint } = checkSubjectToken(token, credentials, region);
+  const { targetSigned, signatureHolds, fingerprint } = checkSubjectToken(token, audience, credentials, region);
   const about = name;
   if (targetSigned && signatureHolds) {
     const detail = `signed in ${region} with the target provider among the signed headers, verified offline (${fingerprint})`;

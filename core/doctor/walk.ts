@@ -1,17 +1,16 @@
-import type { Check } from '../api/check.ts';
-import { asBrokerError } from '../api/errors.ts';
-import type { Grant } from '../api/plugin.ts';
 import type { AuthRuntime, AwsIdentity } from '../auth/aws-identity.ts';
+import { awsStsHost } from '../auth/aws-sts.ts';
 import { fromVariables } from '../auth/aws-variables.ts';
 import { IdentityBroker } from '../auth/broker.ts';
 import { CredentialCache } from '../auth/cached.ts';
-import { failureSaid } from '../auth/failures/table.ts';
-import { factsOf, type GcpIdentity, googleHosts } from '../auth/gcp-identity.ts';
+import type { GcpIdentity, Known } from '../auth/federated.ts';
+import { googleHosts } from '../auth/gcp-identity.ts';
 import type { OpenJob } from '../cli/job.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
-import { awsIdentity, expectationFinding, type Known, offlineSource, sourceFindings } from './aws.ts';
+import { awsIdentity, expectationFinding, type Met, nodeRole, offlineSource, sourceFindings } from './aws.ts';
+import { endpointFindings } from './endpoints.ts';
 import { type Finding, found } from './finding.ts';
-import { chainFindings, predictedIdentity, selfCheck } from './google.ts';
+import { chainFindings, podToken, predictedIdentity, selfCheck } from './google.ts';
 import type { Patient, StepLog } from './patient.ts';
 import { runtimeFindings } from './runtime.ts';
 
@@ -38,11 +37,13 @@ export async function examine(examination: Examination): Promise<readonly Findin
   const identities = Object.entries(open?.pipeline.identities ?? {});
   const gcp = identities.filter((entry): entry is [string, GcpIdentity] => entry[1].kind === 'gcp');
   const aws = identities.filter((entry): entry is [string, AwsIdentity] => entry[1].kind === 'aws');
-  const hosts = [...new Set(gcp.flatMap(([, identity]) => hostsOf(identity, runtime)))];
-
-  add(await runtimeFindings(environment, hosts, runtime.clock, offline ? undefined : signal));
-  if (open !== undefined) add(configFindings(open));
   const ambient = needsAmbient(open, gcp, aws);
+  const google = gcp.flatMap(([, identity]) => hostsOf(identity, runtime));
+  const storage = gcp.map(([, { universeDomain }]) => open?.endpoints.gcs(universeDomain) ?? '');
+  const hosts = new Set([...google, ...storage, ...(ambient ? awsHosts(environment, runtime) : [])]);
+
+  add(await runtimeFindings(environment, [...hosts], runtime.clock, offline ? undefined : signal));
+  if (open !== undefined) add(configFindings(open));
   if (offline) {
     if (ambient) add(offlineSource(environment));
     for (const [name, identity] of gcp) add(await offlineFindings(name, identity, examination));
@@ -53,18 +54,30 @@ export async function examine(examination: Examination): Promise<readonly Findin
   if (ambient) add(await sourceFindings(environment, runtime.region, signal));
   const broker = open?.credentials ?? processBroker(runtime, log);
   const patient: Patient = { broker, runtime, signal, steps: log.take };
-  const known = new Map<string | undefined, Known | undefined>();
+  const known = new Map<string | undefined, Met | undefined>();
   const meet = async (name: string | undefined, identity: AwsIdentity): Promise<void> => {
-    const met = await awsIdentity(name, identity, patient);
-    add(met.findings);
-    known.set(name, met.known);
+    const { findings, met } = await awsIdentity(name, identity, patient);
+    add(findings);
+    if (met !== undefined && 'origin' in met.credentials)
+      add(nodeRole(environment, String(met.credentials.origin), identity.require ?? requiredBy(aws)));
+    known.set(name, met);
   };
   if (ambient) await meet(undefined, { kind: 'aws' });
   for (const [name, identity] of aws) await meet(name, identity);
-  for (const [name, identity] of gcp) add(await gcpFindings(name, identity, known.get(identity.aws), patient));
-  if (open !== undefined) add(await endpointFindings(open, gcp, signal, all));
+  const names = new Map<string, Known>();
+  for (const [name, identity] of gcp) {
+    const met = known.get(identity.aws);
+    const pod = await podToken(name, identity, runtime.clock.now());
+    names.set(name, { caller: met?.caller, sub: pod.sub });
+    add([...pod.findings, ...(await gcpFindings(name, identity, met, names.get(name) ?? {}, patient))]);
+  }
+  if (open !== undefined) add(await endpointFindings(open, { gcp, names, signal, before: all }));
   return all;
 }
+
+/** A pipeline that says anywhere which source it wants has thought of it. */
+const requiredBy = (aws: readonly (readonly [string, AwsIdentity])[]): unknown =>
+  aws.find(([, { require }]) => require !== undefined)?.[1].require;
 
 /** What can be told of an identity without sending anything: who it will be, and that its proof holds. */
 async function offlineFindings(
@@ -75,94 +88,32 @@ async function offlineFindings(
   const credentials = identity.aws === undefined ? fromVariables(environment) : undefined;
   const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
   const proof = credentials && region ? selfCheck(name, identity, { credentials, region }, runtime.clock.now()) : [];
-  return [...(await predictedIdentity(name, identity, undefined)), ...proof];
+  const pod = await podToken(name, identity, runtime.clock.now());
+  return [...predictedIdentity(name, identity, { sub: pod.sub }), ...pod.findings, ...proof];
 }
 
 async function gcpFindings(
   name: string,
   identity: GcpIdentity,
-  known: Known | undefined,
+  met: Met | undefined,
+  known: Known,
   patient: Patient,
 ): Promise<readonly Finding[]> {
   const fromAws = identity.from === 'aws-signature' || identity.from === 'aws-token';
-  if (fromAws && known === undefined)
+  if (fromAws && met === undefined)
     return [found('google-sts', 'skip', 'not reached: there is no AWS identity', { about: name })];
   const findings: Finding[] = [];
-  if (known !== undefined && fromAws) findings.push(expectationFinding(name, identity, known.caller));
-  findings.push(...(await predictedIdentity(name, identity, known?.caller)));
+  if (met !== undefined && fromAws) findings.push(expectationFinding(name, identity, met.caller));
+  findings.push(...predictedIdentity(name, identity, known));
   if (findings.some(({ verdict }) => verdict === 'fail')) {
     return [...findings, found('google-sts', 'skip', 'not reached: nothing was sent to Google', { about: name })];
   }
-  if (known !== undefined) findings.push(...selfCheck(name, identity, known, patient.runtime.clock.now()));
+  if (met !== undefined) findings.push(...selfCheck(name, identity, met, patient.runtime.clock.now()));
   const selfChecked = findings.some(({ step }) => step === 'subject-token');
   const chain = await chainFindings(name, identity, patient);
   const repeated = ({ step, verdict }: Finding): boolean =>
     verdict === 'pass' && (step === 'aws-identity' || (step === 'subject-token' && selfChecked));
   return [...findings, ...chain.filter((finding) => !repeated(finding))];
-}
-
-/** Steps 8 to 10: each source and sink by its own check, with the binding that is missing where one is. */
-async function endpointFindings(
-  { job, pipeline }: OpenJob,
-  gcp: readonly (readonly [string, GcpIdentity])[],
-  signal: AbortSignal,
-  before: readonly Finding[],
-): Promise<readonly Finding[]> {
-  const broken = new Set(before.filter(({ verdict }) => verdict === 'fail').map(({ about }) => about));
-  const findings: Finding[] = [];
-  for (const kind of ['source', 'sink'] as const) {
-    const configured = kind === 'source' ? pipeline.sources : pipeline.sinks;
-    for (const [index, endpoint] of (kind === 'source' ? job.sources : job.sinks).entries()) {
-      const about = endpoint.location;
-      const { plugin, config } = configured[index] ?? {};
-      const grants = plugin?.grants?.(config ?? {}) ?? [];
-      const identity = grants[0]?.identity;
-      if (identity !== undefined && broken.has(identity)) {
-        findings.push(found(kind, 'skip', `not reached: identity ${identity} does not work`, { about }));
-      } else if (endpoint.check === undefined) {
-        findings.push(found(kind, 'skip', `plugin ${plugin?.name ?? ''} has no check`, { about }));
-      } else {
-        for (const check of await endpoint.check({ signal }).catch(thrownAsCheck))
-          findings.push(ofCheck(kind, check, about, grants, gcp));
-      }
-    }
-  }
-  return findings;
-}
-
-/** A check that threw instead of telling. */
-function thrownAsCheck(thrown: unknown): readonly Check[] {
-  const { code, message, hint } = asBrokerError(thrown);
-  if (code === 'stopped') throw thrown;
-  return [{ name: 'check', verdict: 'fail', detail: message, hint, code }];
-}
-
-function ofCheck(
-  step: 'source' | 'sink',
-  { name, verdict, detail, hint, code, id }: Check,
-  about: string,
-  grants: readonly Grant[],
-  gcp: readonly (readonly [string, GcpIdentity])[],
-): Finding {
-  const known = id ?? (verdict === 'fail' ? failureSaid(detail, step) : undefined);
-  const missing = verdict === 'fail' && /HTTP 403|permission_denied|missing on/.test(`${code} ${detail}`);
-  const fix = (missing ? bindingFor(grants, gcp) : undefined) ?? hint;
-  const more = {
-    about,
-    ...(fix === undefined ? {} : { fix }),
-    ...(verdict === 'pass' ? {} : { id: known ?? code ?? 'permission_denied' }),
-  };
-  return found(step, verdict, `${name}: ${detail}`, more);
-}
-
-/** The very line that grants what is missing. */
-function bindingFor(grants: readonly Grant[], gcp: readonly (readonly [string, GcpIdentity])[]): string | undefined {
-  const grant = grants.find((one) => one.cloud === 'gcp');
-  const identity = gcp.find(([name]) => name === grant?.identity)?.[1];
-  if (grant === undefined || identity === undefined) return undefined;
-  const { serviceAccount } = identity;
-  const member = serviceAccount === undefined ? factsOf(identity).member : `serviceAccount:${serviceAccount}`;
-  return `gcloud storage buckets add-iam-policy-binding gs://${grant.on.bucket} --role=${grant.role} --member="${member ?? 'PRINCIPAL'}"`;
 }
 
 function configFindings({ pipeline }: OpenJob): readonly Finding[] {
@@ -179,6 +130,13 @@ function hostsOf(identity: GcpIdentity, runtime: AuthRuntime): string[] {
     ...(identity.from === 'metadata' ? [] : [sts]),
     ...(identity.serviceAccount === undefined ? [] : [iamCredentials]),
   ];
+}
+
+/** Where the pipeline's own requests to AWS go, as far as the region is known without asking. */
+function awsHosts(environment: Environment, { endpoints }: AuthRuntime): string[] {
+  const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
+  if (endpoints.awsSts !== undefined) return [endpoints.awsSts];
+  return region ? [`https://${awsStsHost(region)}`, `https://s3.${region}.amazonaws.com`] : [];
 }
 
 /** Whether anything at all starts from the AWS identity of the process. */

@@ -1,7 +1,7 @@
 import { BrokerError } from '../api/errors.ts';
 import type { Grant } from '../api/plugin.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
-import type { GcpIdentity } from '../auth/gcp-identity.ts';
+import type { GcpIdentity } from '../auth/federated.ts';
 import { type ProviderName, principal, principalSet, providerName } from '../auth/principal.ts';
 import type { Pipeline } from '../pipeline/load.ts';
 

@@ -17,7 +17,7 @@ const request = { scopes: SCOPES };
 const exchange = (cloud: LocalCloud, subjectToken: string, audience = LOCAL_AUDIENCE) =>
   exchangeToken(
     cloud.googleSts.url,
-    { subject: { type: AWS_REQUEST_TYPE, token: subjectToken }, audience, scopes: SCOPES, facts: {} },
+    { subject: { type: AWS_REQUEST_TYPE, token: subjectToken }, audience, scopes: SCOPES, facts: async () => ({}) },
     options,
   );
 
@@ -113,7 +113,7 @@ describe('the chain', () => {
   it('makes one exchange for many callers, and none while the token is good', async () => {
     await using cloud = await localCloud();
     const provider = context(cloud).gcp('reader', request);
-    const tokens = await Promise.all(Array.from({ length: 50 }, () => provider?.get()));
+    const tokens = await Promise.all(Array.from({ length: 1000 }, () => provider?.get()));
     await provider?.get();
     expect(new Set(tokens.map((token) => token?.token)).size).toBe(1);
     expect(cloud.googleSts.requests).toHaveLength(1);

@@ -9,7 +9,10 @@ function numbered(life = LIFE) {
   let now = 1_000_000;
   let fetched = 0;
   let fault: BrokerError | undefined;
-  const cached = new CachedCredential<number>(() => now);
+  const cached = new CachedCredential<number>(
+    () => now,
+    () => 0,
+  );
   const fetch = async (): Promise<Expiring<number>> => {
     fetched++;
     if (fault !== undefined) throw fault;
@@ -110,6 +113,20 @@ describe('a cached credential', () => {
     pass(500_000);
     expect(await get({ minTtlMs: 600_000 })).toBe(2);
     expect(await get({ fresh: true })).toBe(3);
+  });
+
+  it('that has ended when it arrives is refused', async () => {
+    const { get } = numbered(0);
+    await expect(get()).rejects.toMatchObject({ code: 'bad_response' });
+  });
+
+  it('asked for fresh is not fetched more often than the service bears', async () => {
+    const { get, fail, fetched } = numbered();
+    await get();
+    fail(down(30_000));
+    await expect(get({ fresh: true })).rejects.toThrow('down');
+    await expect(get({ fresh: true })).rejects.toThrow('down');
+    expect(fetched()).toBe(2);
   });
 
   it('lets a waiting caller leave without ending the request of the others', async () => {

@@ -45,6 +45,17 @@ describe("AWS's published vectors", () => {
     expect(signed.authorization).toMatch(new RegExp(`Signature=${signature}$`));
   });
 
+  it('post-sts-header-before: with a session token', () => {
+    const sessionToken =
+      'AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==';
+    const signed = signRequest(
+      { method: 'POST', url: new URL(url), headers: host, body: '' },
+      { ...EXAMPLE, sessionToken },
+      { region: 'us-east-1', service: 'service', now: MOMENT },
+    );
+    expect(signed.authorization).toMatch(/Signature=85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead$/);
+  });
+
   it('the example of the documentation, IAM ListUsers', () => {
     const signed = signRequest(
       {
@@ -136,7 +147,7 @@ describe('a subject token', () => {
           subject: { type: AWS_REQUEST_TYPE, token: encodeURIComponent(JSON.stringify(token)) },
           audience: LOCAL_AUDIENCE,
           scopes: ['s'],
-          facts: {},
+          facts: async () => ({}),
         },
         options,
       );
@@ -158,13 +169,15 @@ describe('a subject token', () => {
   it('is checked by us, offline, before it goes out', async () => {
     await using cloud = await localCloud();
     const good = awsSubjectToken(LOCAL_AUDIENCE, cloud.session, 'eu-west-1', Date.now());
-    expect(checkSubjectToken(good, cloud.session, 'eu-west-1')).toMatchObject({
+    expect(checkSubjectToken(good, LOCAL_AUDIENCE, cloud.session, 'eu-west-1')).toMatchObject({
       targetSigned: true,
       signatureHolds: true,
       signedHeaders: ['host', 'x-amz-date', 'x-amz-security-token', 'x-goog-cloud-target-resource'],
       fingerprint: expect.stringMatching(/^sha256:[0-9a-f]{12}$/),
     });
     const altered = encodeURIComponent(decodeURIComponent(good).replace('providers/isthmus', 'providers/others'));
-    expect(checkSubjectToken(altered, cloud.session, 'eu-west-1').signatureHolds).toBe(false);
+    expect(checkSubjectToken(altered, LOCAL_AUDIENCE, cloud.session, 'eu-west-1').targetSigned).toBe(false);
+    const other = { ...cloud.session, secretAccessKey: 'other' };
+    expect(checkSubjectToken(good, LOCAL_AUDIENCE, other, 'eu-west-1').signatureHolds).toBe(false);
   });
 });

@@ -135,6 +135,9 @@ describe('each way to fail is recognised, with its step, a fix and an exit code'
     expect(finding?.step).toBe(AUTH_FAILURES[id].step);
     expect(finding?.fix).toMatch(/\w{3}/);
     expect(finding?.fix, 'a name was left out of the fix').not.toMatch(/\{\w+\}(?!\/)|undefined/);
+    expect(finding?.fix, 'a name that is known was left out').not.toMatch(
+      /\b(?:MEMBER|PRINCIPAL|AWS_ACCOUNT|POOL|POOL_NUMBER|SERVICE_ACCOUNT|AUDIENCE|ROLE_ARN|TOKEN_AUDIENCE)\b/,
+    );
     expect(code).toBe(exitCode);
     if (finding?.verdict === 'fail') expect(Object.values(DOCTOR_EXIT)).toContain(code);
     searchForLeaks(`doctor ${id}`, text);

@@ -157,6 +157,13 @@ export const BROKEN: readonly Broken[] = [
     }),
   },
   {
+    id: 'AWS_NODE_ROLE',
+    arrange: async (scene) => ({
+      variables: { ...(await place('EC2')(scene)), KUBERNETES_SERVICE_HOST: '10.0.0.1' },
+      identities: { reader: { ...READER, expect: undefined }, writer: { kind: 'aws' } },
+    }),
+  },
+  {
     id: 'AWS_ENDING',
     arrange: ({ cloud }) => ({
       variables: { ...cloud.environment, AWS_CREDENTIAL_EXPIRATION: new Date(Date.now() + 30_000).toISOString() },
@@ -197,7 +204,11 @@ export const BROKEN: readonly Broken[] = [
       const message = `User: ${cloud.session.arn} is not authorized to perform: sts:GetWebIdentityToken because no identity-based policy allows the sts:GetWebIdentityToken action`;
       const body = `<ErrorResponse><Error><Code>AccessDenied</Code><Message>${message}</Message></Error></ErrorResponse>`;
       let asked = 0;
-      cloud.awsSts.faults.add(() => ++asked > 2, { kind: 'answer', status: 403, body }, Number.POSITIVE_INFINITY);
+      cloud.awsSts.faults.add(
+        ({ method }) => method === 'POST' && ++asked > 2,
+        { kind: 'answer', status: 403, body },
+        Number.POSITIVE_INFINITY,
+      );
       return other({ from: 'aws-token' });
     },
   },

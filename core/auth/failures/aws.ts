@@ -144,6 +144,14 @@ export const AWS_FAILURES = {
       '`require` names another kind of source: on ECS and EKS the role of the node is reachable too, and is not yours.',
     fix: 'Attach the task role or the pod role, or correct `require` on the identity. Nothing was done with the credentials.',
   },
+  AWS_NODE_ROLE: {
+    step: 'aws-source',
+    code: 'wrong_identity',
+    title: 'A container runs with the role of its node',
+    cause:
+      'Neither a task role nor a pod role is attached, so EC2 metadata of the node answers. Every container there has that role.',
+    fix: 'Attach a task role (taskRoleArn) or Pod Identity, and set require: task-role or pod-role on the identity.',
+  },
   AWS_ENDING: {
     step: 'aws-source',
     code: 'no_credentials',

@@ -32,13 +32,25 @@ export interface Facts {
   readonly tokenAudience?: string | undefined;
   readonly subject?: string | undefined;
   readonly project?: string | undefined;
+  /** `update-aws` or `update-oidc`, by the kind of provider. */
+  readonly updateProvider?: string | undefined;
+  /** The attribute mapping and condition that the provider should have. */
+  readonly mapping?: string | undefined;
+  readonly condition?: string | undefined;
 }
+
+/** What holds for most, where nothing is known. */
+const USUAL: Facts = {
+  updateProvider: 'update-aws',
+  mapping: "google.subject=assertion.userid,attribute.aws_role=assertion.arn.extract('assumed-role/{role}/')",
+  condition: "assertion.arn.startsWith('arn:aws:sts::AWS_ACCOUNT:assumed-role/ROLE/')",
+};
 
 /** Fills in what is known; what is not stays as a name in capitals that a person replaces. `{{x}}` is a literal `{x}`. */
 export function fill(text: string, facts: Facts): string {
   return text.replace(/\{\{(\w+)\}\}|\{(\w+)\}/g, (_, literal: string | undefined, name: string) => {
     if (literal !== undefined) return `{${literal}}`;
-    const value = facts[name as keyof Facts];
+    const value = facts[name as keyof Facts] ?? USUAL[name as keyof Facts];
     return value ?? name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
   });
 }

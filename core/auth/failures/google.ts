@@ -2,8 +2,7 @@ import type { Failure } from './failure.ts';
 
 const DESCRIBE =
   'gcloud iam workload-identity-pools providers describe {provider} --workload-identity-pool={pool} --location=global --project={poolNumber}';
-const MAPPING = "google.subject=assertion.userid,attribute.aws_role=assertion.arn.extract('assumed-role/{{role}}/')";
-const UPDATE = DESCRIBE.replace(' describe ', ' update-aws ');
+const UPDATE = DESCRIBE.replace(' describe ', ' {updateProvider} ');
 
 /** What Google's token service says. The order counts: the first whose words fit. */
 export const STS_FAILURES = {
@@ -28,7 +27,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The attribute condition of the provider rejects this identity',
     cause: 'The condition names another account or role than this process runs as ({arn}).',
-    fix: `Let the condition accept it: ${UPDATE} --attribute-condition="assertion.arn.startsWith('arn:aws:sts::{awsAccount}:assumed-role/{role}/')"`,
+    fix: `Let the condition accept it: ${UPDATE} --attribute-condition="{condition}"`,
     said: /rejected by the attribute condition/i,
   },
   STS_SUBJECT_NOT_STRING: {
@@ -36,7 +35,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The mapping of google.subject yields no text',
     cause: 'The expression gives a bool or a list.',
-    fix: `${UPDATE} --attribute-mapping="${MAPPING}"`,
+    fix: `${UPDATE} --attribute-mapping="{mapping}"`,
     said: /mapped attribute '?google\.subject'? must be of type STRING/i,
   },
   STS_SUBJECT_TOO_LONG: {
@@ -44,7 +43,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The mapped google.subject is longer than 127 bytes',
     cause: 'The provider maps assertion.arn, and role and session names are long.',
-    fix: `Map the user id, which never exceeds 86 bytes: ${UPDATE} --attribute-mapping="${MAPPING}"`,
+    fix: `Map the user id, which never exceeds 86 bytes: ${UPDATE} --attribute-mapping="{mapping}"`,
     said: /exceeds the 127 bytes limit/i,
   },
   STS_CLOCK: {

@@ -65,7 +65,7 @@ export const USE_FAILURES = {
     title: 'The metadata server gives this workload no identity',
     cause:
       'On GKE: the Kubernetes service account is not bound to a Google one. On Compute Engine: the machine has none attached.',
-    fix: 'On GKE: kubectl annotate serviceaccount KSA iam.gke.io/gcp-service-account={serviceAccount}; on Compute Engine attach a service account.',
+    fix: 'On GKE: kubectl annotate serviceaccount KSA iam.gke.io/gcp-service-account=EMAIL; on Compute Engine attach a service account.',
     said: /metadata server.*(?:HTTP 400|HTTP 404)|Unsuccessful response status code/i,
   },
   WEB_AUDIENCE: {

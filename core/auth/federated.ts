@@ -1,0 +1,70 @@
+import type { IdentitySpec } from '../pipeline/spec.ts';
+import type { CallerIdentity } from './aws-sts.ts';
+import type { Facts } from './failures/failure.ts';
+import { principal, principalSet, providerName, roleSession } from './principal.ts';
+
+export type GcpIdentity = Extract<IdentitySpec, { kind: 'gcp' }>;
+
+/** What is known of whoever stands behind a federated identity. */
+export interface Known {
+  /** As AWS knows us. */
+  readonly caller?: CallerIdentity | undefined;
+  /** The claim `sub` of a token that is shown to Google. */
+  readonly sub?: string | undefined;
+}
+
+/** As whom Google knows a federated identity, by the mapping that `auth setup` makes. */
+export interface FederatedName {
+  /** `google.subject` */
+  readonly subject: string | undefined;
+  /** As IAM policies name it. */
+  readonly member: string | undefined;
+  readonly role: string | undefined;
+  readonly account: string | undefined;
+}
+
+export function federatedName({ audience, from, expect }: GcpIdentity, { caller, sub }: Known): FederatedName {
+  const provider = audience === undefined ? undefined : providerName(audience);
+  const session = caller === undefined ? undefined : roleSession(caller.arn);
+  const role = session?.role ?? expect?.roleName;
+  const account = session?.account ?? caller?.account ?? expect?.awsAccountId;
+  const subject =
+    from === 'aws-signature'
+      ? caller?.userId
+      : (sub ?? (from === 'aws-token' ? roleArn(caller, account, role) : undefined));
+  const one = provider === undefined || subject === undefined ? undefined : principal(provider, subject);
+  const ofRole = provider === undefined || role === undefined ? undefined : principalSet(provider, 'aws_role', role);
+  return { subject, role, account, member: from === 'aws-signature' ? ofRole : one };
+}
+
+/** What AWS puts into `sub` of its tokens: the role, not the session. A path of the role cannot be told from here. */
+function roleArn(caller: CallerIdentity | undefined, account: string | undefined, role: string | undefined) {
+  if (caller !== undefined && roleSession(caller.arn) === undefined) return caller.arn;
+  const partition = caller?.arn.split(':')[1] ?? 'aws';
+  return account === undefined || role === undefined ? undefined : `arn:${partition}:iam::${account}:role/${role}`;
+}
+
+/** The user's own names, for the instructions of a refusal. */
+export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
+  const { audience, serviceAccount, quotaProject, from } = identity;
+  const { subject, member, role, account } = federatedName(identity, known);
+  const name = audience === undefined ? undefined : providerName(audience);
+  const signed = from === 'aws-signature';
+  const session = `arn:aws:sts::${account ?? 'AWS_ACCOUNT'}:assumed-role/${role ?? 'ROLE'}/`;
+  return {
+    audience,
+    pool: name?.pool,
+    provider: name?.provider,
+    poolNumber: name?.projectNumber,
+    serviceAccount,
+    role,
+    awsAccount: account,
+    arn: known.caller?.arn ?? known.sub,
+    subject,
+    member,
+    project: quotaProject ?? /@([a-z0-9-]+)\.iam\.gserviceaccount\.com$/.exec(serviceAccount ?? '')?.[1],
+    updateProvider: signed ? 'update-aws' : 'update-oidc',
+    mapping: signed ? undefined : 'google.subject=assertion.sub',
+    condition: signed ? `assertion.arn.startsWith('${session}')` : `assertion.sub == '${subject ?? 'SUBJECT'}'`,
+  };
+}

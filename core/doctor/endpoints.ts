@@ -1,0 +1,83 @@
+import type { Check } from '../api/check.ts';
+import { asBrokerError } from '../api/errors.ts';
+import type { Grant } from '../api/plugin.ts';
+import { failureSaid } from '../auth/failures/table.ts';
+import { factsOf, type GcpIdentity, type Known } from '../auth/federated.ts';
+import type { OpenJob } from '../cli/job.ts';
+import { type Finding, found } from './finding.ts';
+
+interface EndpointOptions {
+  readonly gcp: readonly (readonly [string, GcpIdentity])[];
+  /** Whom Google knows each identity as. */
+  readonly names: ReadonlyMap<string, Known>;
+  readonly signal: AbortSignal;
+  readonly before: readonly Finding[];
+}
+
+/** Steps 8 to 10: each source and sink by its own check, with the binding that is missing where one is. */
+export async function endpointFindings(
+  { job, pipeline }: OpenJob,
+  { gcp, names, signal, before }: EndpointOptions,
+): Promise<readonly Finding[]> {
+  const broken = new Set(before.filter(({ verdict }) => verdict === 'fail').map(({ about }) => about));
+  const findings: Finding[] = [];
+  for (const kind of ['source', 'sink'] as const) {
+    const configured = kind === 'source' ? pipeline.sources : pipeline.sinks;
+    for (const [index, endpoint] of (kind === 'source' ? job.sources : job.sinks).entries()) {
+      const about = endpoint.location;
+      const { plugin, config } = configured[index] ?? {};
+      const grants = plugin?.grants?.(config ?? {}) ?? [];
+      const identity = grants[0]?.identity;
+      if (identity !== undefined && broken.has(identity)) {
+        findings.push(found(kind, 'skip', `not reached: identity ${identity} does not work`, { about }));
+      } else if (endpoint.check === undefined) {
+        findings.push(found(kind, 'skip', `plugin ${plugin?.name ?? ''} has no check`, { about }));
+      } else {
+        for (const check of await endpoint.check({ signal }).catch(thrownAsCheck))
+          findings.push(ofCheck(kind, check, about, bindingFor(grants, gcp, names)));
+      }
+    }
+  }
+  return findings;
+}
+
+/** A check that threw instead of telling. */
+function thrownAsCheck(thrown: unknown): readonly Check[] {
+  const { code, message, hint } = asBrokerError(thrown);
+  if (code === 'stopped') throw thrown;
+  return [{ name: 'check', verdict: 'fail', detail: message, hint, code }];
+}
+
+function ofCheck(
+  step: 'source' | 'sink',
+  { name, verdict, detail, hint, code, id }: Check,
+  about: string,
+  binding: string | undefined,
+): Finding {
+  const known = id ?? (verdict === 'fail' ? failureSaid(detail, step) : undefined);
+  const missing = verdict === 'fail' && /HTTP 403|permission_denied|missing on/.test(`${code} ${detail}`);
+  const fix = (missing ? binding : undefined) ?? hint;
+  const more = {
+    about,
+    ...(fix === undefined ? {} : { fix }),
+    ...(verdict === 'pass' ? {} : { id: known ?? code ?? 'permission_denied' }),
+  };
+  return found(step, verdict, `${name}: ${detail}`, more);
+}
+
+/** The very line that grants what is missing. */
+function bindingFor(
+  grants: readonly Grant[],
+  gcp: readonly (readonly [string, GcpIdentity])[],
+  names: ReadonlyMap<string, Known>,
+): string | undefined {
+  const grant = grants.find((one) => one.cloud === 'gcp');
+  const identity = gcp.find(([name]) => name === grant?.identity)?.[1];
+  if (grant === undefined || identity === undefined) return undefined;
+  const { serviceAccount } = identity;
+  const member =
+    serviceAccount === undefined
+      ? factsOf(identity, names.get(grant?.identity ?? '')).member
+      : `serviceAccount:${serviceAccount}`;
+  return `gcloud storage buckets add-iam-policy-binding gs://${grant.on.bucket} --role=${grant.role} --member="${member ?? 'PRINCIPAL'}"`;
+}
