@@ -25,9 +25,9 @@ export type Grant =
       readonly cloud: 'gcp';
       /** The name of the identity. */
       readonly identity: string;
-      /** A role on one bucket; a prefix limits it to the objects below. */
+      /** A role on one bucket (a prefix limits it to the objects below), or on a project. */
       readonly role: string;
-      readonly on: StorageScope;
+      readonly on: StorageScope | { readonly project: string };
       /** Why, for people: the end of "so that the identity can". */
       readonly reason: string;
     }

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import { lintSettings } from '../setup/lint.ts';
-import { setupOf } from '../setup/model.ts';
-import { setupScript } from '../setup/shell.ts';
-import { awsTerraform } from '../setup/terraform-aws.ts';
+import { type Setup, setupOf } from '../setup/model.ts';
+import { awsScript, googleScript } from '../setup/shell.ts';
+import { accountsOf, awsTerraform } from '../setup/terraform-aws.ts';
 import { googleTerraform } from '../setup/terraform-google.ts';
 import type { AwsPlace } from '../setup/trust.ts';
 import type { JobFactory } from './job.ts';
@@ -14,6 +14,7 @@ import { EXIT, type Output } from './output.ts';
 export interface SetupFlags {
   readonly format: 'terraform' | 'shell';
   readonly place: AwsPlace;
+  readonly roleId?: string;
   readonly out?: string;
   readonly check?: readonly string[];
   readonly json?: boolean;
@@ -32,17 +33,30 @@ export async function setupCommand(
       hint: 'isthmus auth setup pipeline.yaml, or isthmus auth setup --check FILE',
     });
   }
-  const setup = setupOf(await jobs.load(file));
-  const aws = awsTerraform(setup, flags.place);
-  const files: Readonly<Record<string, string>> = {
-    'google/main.tf': googleTerraform(setup),
-    ...(aws === undefined ? {} : { 'aws/main.tf': aws }),
-    'setup.sh': setupScript(setup, flags.place),
-  };
+  const setup = setupOf(await jobs.load(file), { roleId: flags.roleId });
+  const files = flags.out === undefined ? filesOf(setup, flags.place, flags.format) : filesOf(setup, flags.place);
   if (flags.out !== undefined) return write(flags.out, files, output);
-  const shown = Object.entries(files).filter(([name]) => name.endsWith('.sh') === (flags.format === 'shell'));
+  const shown = Object.entries(files);
   for (const [name, text] of shown) output.out(shown.length === 1 ? text.trimEnd() : `# --- ${name} ---\n${text}`);
+  if (shown.length === 0) output.err('nothing has to be set up for this pipeline');
   return EXIT.complete;
+}
+
+/** By path; one module and one script for each administrator. */
+function filesOf(setup: Setup, place: AwsPlace, format?: SetupFlags['format']): Readonly<Record<string, string>> {
+  const accounts = accountsOf(setup);
+  const folder = (account: string): string =>
+    accounts.length === 1 ? 'aws' : `aws-${account.replace(/\D/g, '') || 'own'}`;
+  const terraform: (readonly [string, string | undefined])[] = [
+    ['google/main.tf', googleTerraform(setup)],
+    ...accounts.map((account) => [`${folder(account)}/main.tf`, awsTerraform(setup, account, place)] as const),
+  ];
+  const shell: (readonly [string, string | undefined])[] = [
+    ['google.sh', googleScript(setup)],
+    ...accounts.map((account) => [`${folder(account)}.sh`, awsScript(setup, account, place)] as const),
+  ];
+  const all = [...(format === 'shell' ? [] : terraform), ...(format === 'terraform' ? [] : shell)];
+  return Object.fromEntries(all.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));
 }
 
 /** Nothing that is there already is overwritten: the files are the user's once they are made. */

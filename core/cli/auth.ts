@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import type { SetupFlags } from './auth-setup.ts';
 import type { TokenFlags } from './auth-token.ts';
@@ -25,8 +25,13 @@ export function addAuthCommands(
     .addOption(new Option('--format <format>', 'what is printed').choices(['terraform', 'shell']).default('terraform'))
     .addOption(
       new Option('--place <place>', 'where the pipeline runs on AWS')
-        .choices(['lambda', 'ecs', 'eks', 'ec2'])
+        .choices(['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2'])
         .default('lambda'),
+    )
+    .addOption(
+      new Option('--role-id <id>', 'pin the role by its unique id too: aws iam get-role --query Role.RoleId').argParser(
+        roleId,
+      ),
     )
     .option('--out <folder>', 'write all of it into a folder')
     .option('--check <files...>', 'look for lax trust in settings: JSON of gcloud or aws, or Terraform')
@@ -63,4 +68,9 @@ export function addAuthCommands(
         (await import('./auth-import.ts')).importCommand(file, flags, output),
       ),
     );
+}
+
+function roleId(text: string): string {
+  if (/^AROA[A-Z0-9]{12,28}$/.test(text)) return text;
+  throw new InvalidArgumentError('It begins with AROA.');
 }

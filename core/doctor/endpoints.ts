@@ -71,13 +71,11 @@ function bindingFor(
   gcp: readonly (readonly [string, GcpIdentity])[],
   names: ReadonlyMap<string, Known>,
 ): string | undefined {
-  const grant = grants.find((one) => one.cloud === 'gcp');
-  const identity = gcp.find(([name]) => name === grant?.identity)?.[1];
-  if (grant === undefined || identity === undefined) return undefined;
+  const grant = grants.find((one) => one.cloud === 'gcp' && 'bucket' in one.on);
+  const [name = '', identity] = gcp.find(([one]) => one === grant?.identity) ?? [];
+  if (grant?.cloud !== 'gcp' || !('bucket' in grant.on) || identity === undefined) return undefined;
   const { serviceAccount } = identity;
   const member =
-    serviceAccount === undefined
-      ? factsOf(identity, names.get(grant?.identity ?? '')).member
-      : `serviceAccount:${serviceAccount}`;
+    serviceAccount === undefined ? factsOf(identity, names.get(name)).member : `serviceAccount:${serviceAccount}`;
   return `gcloud storage buckets add-iam-policy-binding gs://${grant.on.bucket} --role=${grant.role} --member="${member ?? 'PRINCIPAL'}"`;
 }

@@ -1,5 +1,13 @@
-import { type Impersonation, type ProviderSetup, type RoleSetup, referred, type Setup, UNKNOWN } from './model.ts';
-import { type AwsPlace, attributeCondition, attributeMapping, PLACES, prefixCondition, roleArn } from './trust.ts';
+import {
+  type Impersonation,
+  type ProviderSetup,
+  type RoleSetup,
+  referred,
+  type Setup,
+  unknownsIn,
+  WHERE,
+} from './model.ts';
+import { type AwsPlace, attributeCondition, attributeMapping, prefixCondition, trustOf } from './trust.ts';
 
 /** A text as one word of a shell, whatever it holds; in the quotes that leave it readable. */
 const word = (value: string): string =>
@@ -11,65 +19,72 @@ const variable = (name: string): string => `$\{${name}}`;
 const known = (value: string): string =>
   value.includes('{{') ? `"${referred(value.replace(/[\\"`$]/g, '\\$&'), variable)}"` : word(value);
 
-/** What two administrators run, with `gcloud` and `aws`, instead of Terraform. May be run again. */
-export function setupScript(setup: Setup, place: AwsPlace): string {
-  const { providers, impersonations, buckets, roles } = setup;
+/** For a here-document in which variables are filled in: nothing else of the text is. */
+const heredoc = (value: string): string => referred(value.replace(/[\\`$]/g, '\\$&'), variable);
+
+/** A script that asks for what it does not know before it does anything. */
+function script(pipeline: string, who: string, unknowns: readonly string[], parts: readonly string[]): string {
+  const needed = unknowns.map((name) => `: "$\{${name}:?${WHERE[name] ?? 'is needed'}}"`);
+  const head = `#!/usr/bin/env bash
+# Made by \`isthmus auth setup\` for pipeline ${pipeline}, for an administrator of ${who}.
+# Read it before you run it; it may be run again.
+set -euo pipefail`;
+  return `${[head, ...(needed.length === 0 ? [] : [needed.join('\n')]), ...parts].join('\n\n')}\n`;
+}
+
+/** What an administrator of Google Cloud runs, instead of Terraform. */
+export function googleScript({ pipeline, providers, impersonations, bindings }: Setup): string | undefined {
   const pools = [...new Map(providers.map((one) => [`${one.projectNumber}/${one.pool}`, one])).values()];
   const accounts = [...new Set(impersonations.map(({ serviceAccount }) => serviceAccount))];
   const parts = [
-    `#!/usr/bin/env bash
-# Made by \`isthmus auth setup\` for pipeline ${setup.pipeline}. Read it before you run it; it may be run again.
-set -euo pipefail`,
-    needed(setup),
-    providers.some(({ kind }) => kind === 'aws-token')
-      ? `# Once for the AWS account: roles may ask for identity tokens.\n${OUTBOUND}`
-      : '',
-    '# Google Cloud: whom to trust.',
     ...pools.map(poolLines),
     ...providers.map(providerLines),
-    ...accounts.map((email) => serviceAccountLines(email)),
+    ...accounts.map(serviceAccountLines),
     ...impersonations.map(impersonationLines),
-    buckets.length === 0 ? '' : '# Google Cloud: what they may read.',
-    ...buckets.map((binding) => {
+    ...bindings.map((binding) => {
+      const { on, role, member, reason } = binding;
       const condition = prefixCondition(binding);
-      const file =
+      const limit =
         condition === undefined
           ? '--condition=None'
           : `--condition-from-file=<(cat <<'CONDITION'\n${JSON.stringify(condition, null, 2)}\nCONDITION\n)`;
-      return `gcloud storage buckets add-iam-policy-binding gs://${binding.bucket} --role=${binding.role} \\\n  --member=${known(binding.member)} ${file}`;
+      const place =
+        'bucket' in on
+          ? `storage buckets add-iam-policy-binding gs://${on.bucket}`
+          : `projects add-iam-policy-binding ${on.project}`;
+      return `# So that the pipeline can ${reason.replaceAll('\n', ' ')}.\ngcloud ${place} --role=${role} \\\n  --member=${known(member)} ${limit}`;
     }),
-    roles.length === 0 ? '' : '# AWS: the roles, and what they may do.',
-    ...roles.map((role) => roleLines(setup.pipeline, role, place)),
   ];
-  return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
+  if (parts.length === 0) return undefined;
+  const issuers = providers.flatMap(({ kind }) =>
+    kind === 'kubernetes' ? ['CLUSTER_ISSUER'] : kind === 'aws-token' ? ['AWS_TOKEN_ISSUER'] : [],
+  );
+  const members = JSON.stringify([providers.map(attributeCondition), impersonations, bindings]);
+  return script(pipeline, 'Google Cloud', [...new Set([...issuers, ...unknownsIn(members)])], parts);
 }
 
-const OUTBOUND = `aws iam get-outbound-web-identity-federation-info >/dev/null 2>&1 || aws iam enable-outbound-web-identity-federation
-AWS_TOKEN_ISSUER=$(aws iam get-outbound-web-identity-federation-info --query IssuerIdentifier --output text)`;
-
-/** Variables that have to be given, each with where it is found. */
-function needed({ providers, impersonations, buckets, roles }: Setup): string {
-  const members = [...impersonations, ...buckets].map(({ member }) => member).join();
-  const ask = (name: string, what: string): string => `: "$\{${name}:?${what}}"`;
-  const lines = [
-    ...(providers.some(({ kind }) => kind === 'kubernetes')
+/** What an administrator of one AWS account runs, instead of Terraform. */
+export function awsScript(setup: Setup, account: string, place: AwsPlace): string {
+  const roles = setup.roles.filter((role) => role.account === account);
+  const outbound = roles.some(({ grants }) =>
+    grants.some(({ actions }) => actions.includes('sts:GetWebIdentityToken')),
+  );
+  const parts = [
+    ...(/^\d+$/.test(account)
       ? [
-          ask(
-            'CLUSTER_ISSUER',
-            'aws eks describe-cluster --name CLUSTER --query cluster.identity.oidc.issuer --output text',
-          ),
-          ask('KUBERNETES_NAMESPACE', 'the namespace of the pod'),
-          ask('KUBERNETES_SERVICE_ACCOUNT', 'the Kubernetes service account of the pod'),
+          `test "$(aws sts get-caller-identity --query Account --output text)" = ${account} || { echo 'sign in to account ${account}' >&2; exit 1; }`,
         ]
       : []),
-    ...(members.includes(UNKNOWN.attachedAccount)
-      ? [ask('ATTACHED_SERVICE_ACCOUNT', 'the e-mail address of the service account that the workload runs as')]
+    ...(outbound
+      ? [
+          `# Once for the account: roles may ask for identity tokens. The Google side needs what this prints as AWS_TOKEN_ISSUER.
+aws iam get-outbound-web-identity-federation-info 2>/dev/null || aws iam enable-outbound-web-identity-federation`,
+        ]
       : []),
-    ...(roles.some(({ trust }) => trust.by === 'google')
-      ? [ask('GOOGLE_SERVICE_ACCOUNT_ID', "gcloud iam service-accounts describe EMAIL --format='value(uniqueId)'")]
-      : []),
+    ...roles.map((role) => roleLines(setup.pipeline, role, place)),
   ];
-  return lines.join('\n');
+  const unknowns = unknownsIn(JSON.stringify(roles.map((role) => [trustOf(role, place), role.grants])));
+  return script(setup.pipeline, /^\d+$/.test(account) ? `AWS account ${account}` : 'AWS', unknowns, parts);
 }
 
 function poolLines({ projectNumber, pool }: ProviderSetup): string {
@@ -88,13 +103,13 @@ function providerLines(setup: ProviderSetup): string {
     kind === 'aws'
       ? `--account-id=${setup.roles[0]?.account}`
       : `--issuer-uri="${issuer}" --allowed-audiences=${word(`https:${audience}`)}`;
-  const options = `${trusted} \\
-  --attribute-mapping=${word(mapping.join(','))} \\
-  --attribute-condition=${known(attributeCondition(setup, UNKNOWN.kubernetesSubject))}`;
   const form = kind === 'aws' ? 'aws' : 'oidc';
-  return `if gcloud iam workload-identity-pools providers describe ${name} >/dev/null 2>&1; then verb=update; else verb=create; fi
+  return `# The condition is what keeps every other identity of the issuer out.
+if gcloud iam workload-identity-pools providers describe ${name} >/dev/null 2>&1; then verb=update; else verb=create; fi
 gcloud iam workload-identity-pools providers "$verb-${form}" ${name} \\
-  ${options}`;
+  ${trusted} \\
+  --attribute-mapping=${word(mapping.join(','))} \\
+  --attribute-condition=${known(attributeCondition(setup))}`;
 }
 
 function serviceAccountLines(email: string): string {
@@ -107,21 +122,19 @@ const impersonationLines = ({ serviceAccount, role, member }: Impersonation): st
   `gcloud iam service-accounts add-iam-policy-binding ${serviceAccount} --role=${role} \\\n  --member=${known(member)} --condition=None`;
 
 function roleLines(pipeline: string, setup: RoleSetup, place: AwsPlace): string {
-  const { role } = setup;
+  const { role, arn } = setup;
   const policy = policyDocument(setup);
+  const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(arn)?.[1] ?? '/';
+  const at = path === '/' ? '' : ` --path ${path}`;
   return [
-    `# ${roleArn(setup)}`,
-    `aws iam get-role --role-name ${role} >/dev/null 2>&1 ||\n  aws iam create-role --role-name ${role} --assume-role-policy-document "$(cat <<TRUST\n${heredoc(json(trustDocument(setup, place)))}\nTRUST\n)"`,
+    `aws iam get-role --role-name ${role} >/dev/null 2>&1 ||\n  aws iam create-role --role-name ${role}${at} --assume-role-policy-document "$(cat <<TRUST\n${heredoc(json(trustDocument(setup, place)))}\nTRUST\n)"`,
     ...(policy === undefined
       ? []
       : [
-          `aws iam put-role-policy --role-name ${role} --policy-name isthmus-${pipeline} --policy-document "$(cat <<'POLICY'\n${json(policy)}\nPOLICY\n)"`,
+          `aws iam put-role-policy --role-name ${role} --policy-name isthmus-${pipeline} --policy-document "$(cat <<POLICY\n${heredoc(json(policy))}\nPOLICY\n)"`,
         ]),
   ].join('\n');
 }
-
-/** For a here-document in which variables are filled in: nothing else of the text is. */
-const heredoc = (value: string): string => referred(value.replace(/[\\`$]/g, '\\$&'), variable);
 
 const json = (document: object): string => JSON.stringify(document, null, 2);
 
@@ -138,33 +151,9 @@ export function policyDocument({ grants }: RoleSetup): object | undefined {
 }
 
 /** Who may become the role. */
-export function trustDocument({ trust }: RoleSetup, place: AwsPlace): object {
-  const statement = (
-    principal: object,
-    actions: readonly string[],
-    equals: Readonly<Record<string, string>>,
-  ): object => ({
-    Version: '2012-10-17',
-    Statement: [
-      {
-        Effect: 'Allow',
-        Principal: principal,
-        Action: actions,
-        ...(Object.keys(equals).length === 0 ? {} : { Condition: { StringEquals: equals } }),
-      },
-    ],
-  });
-  if (trust.by === 'place') return statement({ Service: PLACES[place].service }, PLACES[place].actions, {});
-  if (trust.by === 'google') {
-    return statement({ Federated: 'accounts.google.com' }, ['sts:AssumeRoleWithWebIdentity'], {
-      'accounts.google.com:sub': UNKNOWN.googleAccountId,
-      'accounts.google.com:oaud': trust.audience,
-    });
-  }
-  const actions = ['sts:AssumeRole', ...(trust.tags ? ['sts:TagSession'] : [])];
-  return statement(
-    { AWS: trust.arn },
-    actions,
-    trust.externalId === undefined ? {} : { 'sts:ExternalId': trust.externalId },
-  );
+export function trustDocument(setup: RoleSetup, place: AwsPlace): object {
+  const { principal, actions, equals } = trustOf(setup, place);
+  const condition = Object.keys(equals).length === 0 ? {} : { Condition: { StringEquals: equals } };
+  const statement = { Effect: 'Allow', Principal: { [principal.type]: principal.id }, Action: actions, ...condition };
+  return { Version: '2012-10-17', Statement: [statement] };
 }

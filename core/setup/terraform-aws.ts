@@ -1,53 +1,33 @@
-import { type Block, type Entry, list, render, text } from './hcl.ts';
+import { type Block, list, render, text } from './hcl.ts';
 import type { AwsGrant, RoleSetup, Setup } from './model.ts';
-import { label } from './terraform-google.ts';
-import { type AwsPlace, PLACES } from './trust.ts';
+import { head, known, label, rendered, variable, variablesFor } from './terraform-google.ts';
+import { type AwsPlace, trustOf } from './trust.ts';
 
-const HEAD = `# AWS: the role of the workload, and what it may do.
-# Made by \`isthmus auth setup\`; yours from here on.
+/** The accounts of AWS in which something is to be done, each set up by itself. */
+export const accountsOf = ({ roles }: Setup): readonly string[] => [...new Set(roles.map(({ account }) => account))];
 
-terraform {
-  required_version = ">= 1.5"
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "VERSION"
-    }
-  }
-}
-`;
-
-/** The Terraform of the AWS side; undefined when nothing is to be done there. */
-export function awsTerraform(setup: Setup, place: AwsPlace): string | undefined {
-  const { roles, providers } = setup;
-  if (roles.length === 0) return undefined;
-  const outbound = providers.some(({ kind }) => kind === 'aws-token');
-  const blocks: Block[] = [
-    ...(roles.some(({ trust }) => trust.by === 'google')
-      ? [
-          {
-            block: 'variable',
-            labels: ['google_service_account_id'],
-            body: [
-              ['type', 'string'],
-              ['description', text("gcloud iam service-accounts describe EMAIL --format='value(uniqueId)'")],
-            ] as Entry[],
-          },
-        ]
-      : []),
-    {
-      block: 'variable',
-      labels: ['create_roles'],
-      body: [
-        ['type', 'bool'],
-        ['description', text('False when the roles exist already: then only their policies are added.')],
-        ['default', 'true'],
-      ],
-    },
+/** The Terraform of one AWS account: the roles there, who may become them and what they may do. */
+export function awsTerraform(setup: Setup, account: string, place: AwsPlace): string {
+  const roles = setup.roles.filter((role) => role.account === account);
+  // The account that asks for tokens is the one that has to allow it.
+  const outbound = roles.some(({ grants }) =>
+    grants.some(({ actions }) => actions.includes('sts:GetWebIdentityToken')),
+  );
+  const blocks = [
     ...(outbound ? outboundFederation() : []),
-    ...roles.flatMap((role) => roleBlocks(setup.pipeline, role, place)),
+    ...roles.flatMap((role) => roleBlocks(setup.pipeline, role, roles, place)),
   ];
-  return `${HEAD.replace('VERSION', outbound ? '>= 6.25' : '>= 5.0')}\n${render(blocks)}`;
+  const body = render(blocks);
+  const create = variable(
+    'create_roles',
+    'False when the roles exist already: then only their policies are added.',
+    'true',
+  );
+  const where = /^\d+$/.test(account) ? `AWS account ${account}` : 'AWS';
+  const title = `${where}: the role of the workload, and what it may do.`;
+  return [head(title, 'aws', outbound ? '>= 6.25' : '>= 5.0'), ...rendered([create, ...variablesFor(body)]), body].join(
+    '\n',
+  );
 }
 
 /** The switch for the whole account. Destroying the resource would switch it off for everybody, so it is kept. */
@@ -67,8 +47,12 @@ function outboundFederation(): Block[] {
   ];
 }
 
-function roleBlocks(pipeline: string, setup: RoleSetup, place: AwsPlace): Block[] {
+function roleBlocks(pipeline: string, setup: RoleSetup, beside: readonly RoleSetup[], place: AwsPlace): Block[] {
   const name = label(setup.role);
+  const { trust } = setup;
+  const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(setup.arn)?.[1] ?? '/';
+  // AWS refuses a trust policy that names a role which does not exist yet.
+  const before = beside.find(({ arn }) => trust.by === 'role' && arn === trust.arn);
   const policy: Block[] =
     setup.grants.length === 0
       ? []
@@ -86,53 +70,37 @@ function roleBlocks(pipeline: string, setup: RoleSetup, place: AwsPlace): Block[
           },
         ];
   return [
-    { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trust(setup, place)] },
+    { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trusts(setup, place)] },
     {
       block: 'resource',
       labels: ['aws_iam_role', name],
       body: [
         ['count', 'var.create_roles ? 1 : 0'],
         ['name', text(setup.role)],
+        ...(path === '/' ? [] : [['path', text(path)] as const]),
         ['assume_role_policy', `data.aws_iam_policy_document.${name}_trust.json`],
+        ...(before === undefined ? [] : [['depends_on', `[aws_iam_role.${label(before.role)}]`] as const]),
       ],
     },
     ...policy,
   ];
 }
 
-function trust({ trust: who }: RoleSetup, place: AwsPlace): Block {
-  const principals = (type: string, identifier: string): Block => ({
-    block: 'principals',
-    body: [
-      ['type', text(type)],
-      ['identifiers', `[${text(identifier)}]`],
-    ],
-  });
-  const equals = (variable: string, value: string): Block => condition('StringEquals', variable, [value]);
-  if (who.by === 'place') {
-    const { service, actions } = PLACES[place];
-    return { block: 'statement', body: [['actions', list(actions.map(text))], principals('Service', service)] };
-  }
-  if (who.by === 'role') {
-    const actions = ['sts:AssumeRole', ...(who.tags ? ['sts:TagSession'] : [])];
-    return {
-      block: 'statement',
-      body: [
-        ['actions', list(actions.map(text))],
-        principals('AWS', who.arn),
-        ...(who.externalId === undefined ? [] : [equals('sts:ExternalId', text(who.externalId))]),
-      ],
-    };
-  }
+function trusts(setup: RoleSetup, place: AwsPlace): Block {
+  const { principal, actions, equals, comment } = trustOf(setup, place);
   return {
     block: 'statement',
-    comment:
-      'AWS knows Google by itself: no IAM OIDC provider. `oaud` is the audience of the token, `aud` its azp: not compared.',
+    ...(comment === undefined ? {} : { comment }),
     body: [
-      ['actions', list([text('sts:AssumeRoleWithWebIdentity')])],
-      principals('Federated', 'accounts.google.com'),
-      equals('accounts.google.com:sub', 'var.google_service_account_id'),
-      equals('accounts.google.com:oaud', text(who.audience)),
+      ['actions', list(actions.map(text))],
+      {
+        block: 'principals',
+        body: [
+          ['type', text(principal.type)],
+          ['identifiers', `[${known(principal.id)}]`],
+        ],
+      },
+      ...Object.entries(equals).map(([variable_, value]) => condition('StringEquals', variable_, [known(value)])),
     ],
   };
 }
@@ -143,21 +111,21 @@ function statement({ actions, resources, condition: conditions = {}, reason }: A
     comment: `To ${reason}.`,
     body: [
       ['actions', list(actions.map(text))],
-      ['resources', list(resources.map(text))],
+      ['resources', list(resources.map(known))],
       ...Object.entries(conditions).flatMap(([test, variables]) =>
-        Object.entries(variables).map(([variable, value]) =>
-          condition(test, variable, (typeof value === 'string' ? [value] : value).map(text)),
+        Object.entries(variables).map(([name, value]) =>
+          condition(test, name, (typeof value === 'string' ? [value] : value).map(text)),
         ),
       ),
     ],
   };
 }
 
-const condition = (test: string, variable: string, values: readonly string[]): Block => ({
+const condition = (test: string, name: string, values: readonly string[]): Block => ({
   block: 'condition',
   body: [
     ['test', text(test)],
-    ['variable', text(variable)],
+    ['variable', known(name)],
     ['values', `[${values.join(', ')}]`],
   ],
 });

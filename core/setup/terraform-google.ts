@@ -1,16 +1,17 @@
 import { type Block, type Entry, list, map, render, text } from './hcl.ts';
-import { type Impersonation, type ProviderSetup, referred, type Setup, UNKNOWN } from './model.ts';
+import { type Binding, type Impersonation, type ProviderSetup, referred, type Setup, WHERE } from './model.ts';
 import { attributeCondition, attributeMapping, prefixCondition } from './trust.ts';
 
-const HEAD = `# Google Cloud: whom to trust, and what they may read.
+/** The head of a module for one provider. */
+export const head = (title: string, provider: string, version: string): string => `# ${title}
 # Made by \`isthmus auth setup\`; yours from here on.
 
 terraform {
   required_version = ">= 1.5"
   required_providers {
-    google = {
-      source  = "hashicorp/google"
-      version = ">= 5.0"
+    ${provider} = {
+      source  = "hashicorp/${provider}"
+      version = "${version}"
     }
   }
 }
@@ -19,90 +20,78 @@ terraform {
 /** A name for a resource: what Terraform allows of a text. */
 export const label = (value: string): string => value.replace(/[^a-zA-Z0-9_]+/g, '_').replace(/^(?=\d)/, '_');
 
-/** What only the administrator knows, as a reference. */
-const known = (value: string): string => referred(text(value), (name) => `$\{var.${name.toLowerCase()}}`);
+/** A text in which what only the administrator knows is a reference to a variable. */
+export const known = (value: string): string => referred(text(value), (name) => `$\{var.${name.toLowerCase()}}`);
 
-/** The Terraform of the Google side: APIs, pools, providers, service accounts and bindings. */
-export function googleTerraform(setup: Setup): string {
-  const { providers, impersonations, buckets } = setup;
-  const pools = [...new Map(providers.map((one) => [`${one.projectNumber}/${one.pool}`, one])).values()];
-  const accounts = [...new Set(impersonations.map(({ serviceAccount }) => serviceAccount))];
-  const blocks: Block[] = [
-    ...variables(setup, accounts),
-    ...pools.flatMap(pool),
-    ...providers.map(provider),
-    ...accounts.map(serviceAccount),
-    ...impersonations.map(impersonation),
-    ...buckets.map((binding, index): Block => {
-      const condition = prefixCondition(binding);
-      return {
-        block: 'resource',
-        labels: ['google_storage_bucket_iam_member', `bucket_${index + 1}`],
-        comment: `So that the pipeline can ${binding.reason}.${condition === undefined ? '' : '\nA condition needs a bucket with uniform bucket-level access.'}`,
-        body: [
-          ['bucket', text(binding.bucket)],
-          ['role', text(binding.role)],
-          ['member', known(binding.member)],
-          ...(condition === undefined
-            ? []
-            : [
-                {
-                  block: 'condition',
-                  body: [
-                    ['title', text(condition.title)],
-                    ['expression', text(condition.expression)],
-                  ],
-                } as Block,
-              ]),
-        ],
-      };
-    }),
-  ];
-  return `${HEAD}\n${render(blocks)}`;
-}
+/** Variables for all that the blocks do not know. */
+export const variablesFor = (blocks: string): Block[] =>
+  [...new Set([...blocks.matchAll(/\bvar\.([a-z_]+)/g)].map((found) => found[1] ?? ''))]
+    .filter((name) => WHERE[name.toUpperCase()] !== undefined)
+    .map((name) => variable(name, WHERE[name.toUpperCase()] ?? ''));
 
-function variable(name: string, description: string, fallback?: string): Block {
+export function variable(name: string, description: string, fallback?: string): Block {
   const value: Entry[] = fallback === undefined ? [] : [['default', fallback]];
   const type = fallback === 'true' ? 'bool' : 'string';
   return { block: 'variable', labels: [name], body: [['type', type], ['description', text(description)], ...value] };
 }
 
-function variables({ providers, impersonations, buckets }: Setup, accounts: readonly string[]): Block[] {
-  const members = [...impersonations, ...buckets].map(({ member }) => member).join();
-  return [
-    ...(accounts.length === 0
-      ? []
-      : [variable('create_service_accounts', 'False when the service accounts exist already.', 'true')]),
-    ...(providers.some(({ kind }) => kind === 'kubernetes')
-      ? [
-          variable(
-            'cluster_issuer',
-            'aws eks describe-cluster --name CLUSTER --query cluster.identity.oidc.issuer --output text',
-          ),
-          variable('kubernetes_namespace', 'The namespace of the pod.'),
-          variable('kubernetes_service_account', 'The Kubernetes service account of the pod.'),
-        ]
-      : []),
-    ...(providers.some(({ kind }) => kind === 'aws-token')
-      ? [
-          variable(
-            'aws_token_issuer',
-            'Output aws_token_issuer of aws.tf, or: aws iam get-outbound-web-identity-federation-info',
-          ),
-        ]
-      : []),
-    ...(members.includes(UNKNOWN.attachedAccount)
-      ? [variable('attached_service_account', 'The e-mail address of the service account that the workload runs as.')]
-      : []),
+/** The Terraform of the Google side: APIs, pools, providers, service accounts and bindings. */
+export function googleTerraform({ providers, impersonations, bindings }: Setup): string | undefined {
+  const pools = [...new Map(providers.map((one) => [`${one.projectNumber}/${one.pool}`, one])).values()];
+  const accounts = [...new Set(impersonations.map(({ serviceAccount }) => serviceAccount))];
+  const stands = new Standing(providers, accounts);
+  const blocks: Block[] = [
+    ...pools.flatMap(pool),
+    ...providers.map(provider),
+    ...accounts.map(serviceAccount),
+    ...impersonations.map((one, index) => impersonation(one, index, stands)),
+    ...bindings.map((one, index) => binding(one, index, stands)),
   ];
+  if (blocks.length === 0) return undefined;
+  const create =
+    accounts.length === 0
+      ? []
+      : [variable('create_service_accounts', 'False when the service accounts exist already.', 'true')];
+  const body = render(blocks);
+  const title = 'Google Cloud: whom to trust, and what they may read.';
+  return [head(title, 'google', '>= 5.0'), ...rendered([...create, ...variablesFor(body)]), body].join('\n');
 }
 
-function pool({ projectNumber, pool }: ProviderSetup): Block[] {
+/** Nothing for no blocks. */
+export const rendered = (blocks: readonly Block[]): string[] => (blocks.length === 0 ? [] : [render(blocks)]);
+
+/** What a member stands on: IAM refuses a binding for somebody who does not exist yet. */
+class Standing {
+  readonly #providers: readonly ProviderSetup[];
+  readonly #accounts: readonly string[];
+
+  constructor(providers: readonly ProviderSetup[], accounts: readonly string[]) {
+    this.#providers = providers;
+    this.#accounts = accounts;
+  }
+
+  on(member: string, ...more: readonly string[]): Entry[] {
+    const account = this.#accounts.find((email) => member === `serviceAccount:${email}`);
+    const providers = this.#providers.filter(({ pool }) => member.includes(`/workloadIdentityPools/${pool}/`));
+    const resources = [
+      ...more,
+      ...(account === undefined ? [] : [`google_service_account.${label(account)}`]),
+      ...providers.map((one) => `google_iam_workload_identity_pool_provider.${providerLabel(one)}`),
+    ];
+    return resources.length === 0 ? [] : [['depends_on', list([...new Set(resources)])]];
+  }
+}
+
+const providerLabel = ({ pool, provider: name }: ProviderSetup): string => label(`${pool}_${name}`);
+// Deleted pools and providers keep their name for 30 days.
+const KEPT: Block = { block: 'lifecycle', body: [['prevent_destroy', 'true']] };
+
+function pool({ projectNumber, pool: id }: ProviderSetup): Block[] {
   const services = ['iam.googleapis.com', 'sts.googleapis.com', 'iamcredentials.googleapis.com'];
   return [
     {
       block: 'resource',
-      labels: ['google_project_service', label(pool)],
+      labels: ['google_project_service', label(id)],
       body: [
         ['for_each', `toset(${list(services.map(text))})`],
         ['project', text(projectNumber)],
@@ -112,22 +101,21 @@ function pool({ projectNumber, pool }: ProviderSetup): Block[] {
     },
     {
       block: 'resource',
-      labels: ['google_iam_workload_identity_pool', label(pool)],
+      labels: ['google_iam_workload_identity_pool', label(id)],
       body: [
         ['project', text(projectNumber)],
-        ['workload_identity_pool_id', text(pool)],
-        ['depends_on', `[google_project_service.${label(pool)}]`],
-        // Deleted pools keep their name for 30 days.
-        { block: 'lifecycle', body: [['prevent_destroy', 'true']] },
+        ['workload_identity_pool_id', text(id)],
+        ['depends_on', `[google_project_service.${label(id)}]`],
+        KEPT,
       ],
     },
   ];
 }
 
 function provider(setup: ProviderSetup): Block {
-  const condition = attributeCondition(setup, UNKNOWN.kubernetesSubject);
   const mapping = Object.fromEntries(Object.entries(attributeMapping(setup)).map(([key, value]) => [key, text(value)]));
   const issuer = setup.kind === 'kubernetes' ? 'var.cluster_issuer' : 'var.aws_token_issuer';
+  const audiences = list([text(`https:${setup.audience}`)]);
   const trusted: Block =
     setup.kind === 'aws'
       ? { block: 'aws', body: [['account_id', text(setup.roles[0]?.account ?? '')]] }
@@ -135,20 +123,21 @@ function provider(setup: ProviderSetup): Block {
           block: 'oidc',
           body: [
             ['issuer_uri', issuer],
-            ['allowed_audiences', list([text(`https:${setup.audience}`)])],
+            ['allowed_audiences', audiences],
           ],
         };
   return {
     block: 'resource',
-    labels: ['google_iam_workload_identity_pool_provider', label(`${setup.pool}_${setup.provider}`)],
+    labels: ['google_iam_workload_identity_pool_provider', providerLabel(setup)],
     comment: 'The condition is what keeps every other identity of the issuer out.',
     body: [
       ['project', text(setup.projectNumber)],
       ['workload_identity_pool_id', `google_iam_workload_identity_pool.${label(setup.pool)}.workload_identity_pool_id`],
       ['workload_identity_pool_provider_id', text(setup.provider)],
-      ['attribute_condition', known(condition)],
+      ['attribute_condition', known(attributeCondition(setup))],
       ['attribute_mapping', map(mapping)],
       trusted,
+      KEPT,
     ],
   };
 }
@@ -167,7 +156,7 @@ function serviceAccount(email: string): Block {
   };
 }
 
-function impersonation({ serviceAccount: email, role, member }: Impersonation, index: number): Block {
+function impersonation({ serviceAccount: email, role, member }: Impersonation, index: number, stands: Standing): Block {
   const project = /@([^.]+)\./.exec(email)?.[1] ?? '-';
   return {
     block: 'resource',
@@ -176,7 +165,31 @@ function impersonation({ serviceAccount: email, role, member }: Impersonation, i
       ['service_account_id', text(`projects/${project}/serviceAccounts/${email}`)],
       ['role', text(role)],
       ['member', known(member)],
-      ['depends_on', `[google_service_account.${label(email)}]`],
+      ...stands.on(member, `google_service_account.${label(email)}`),
     ],
+  };
+}
+
+function binding(one: Binding, index: number, stands: Standing): Block {
+  const { on, role, member, reason } = one;
+  const condition = prefixCondition(one);
+  const conditional: Block[] =
+    condition === undefined
+      ? []
+      : [
+          {
+            block: 'condition',
+            body: [
+              ['title', text(condition.title)],
+              ['expression', text(condition.expression)],
+            ],
+          },
+        ];
+  const place: Entry = 'bucket' in on ? ['bucket', text(on.bucket)] : ['project', text(on.project)];
+  return {
+    block: 'resource',
+    labels: ['bucket' in on ? 'google_storage_bucket_iam_member' : 'google_project_iam_member', `grant_${index + 1}`],
+    comment: `So that the pipeline can ${reason}.${condition === undefined ? '' : '\nA condition needs a bucket with uniform bucket-level access.'}`,
+    body: [place, ['role', text(role)], ['member', known(member)], ...stands.on(member), ...conditional],
   };
 }

@@ -1,4 +1,4 @@
-import type { AwsRole, BucketBinding, ProviderSetup } from './model.ts';
+import { type Binding, type ProviderSetup, type RoleSetup, UNKNOWN } from './model.ts';
 
 /** What identifies a workload, and what may be granted to. Source: https://cloud.google.com/iam/docs/workload-identity-federation#mapping */
 export function attributeMapping({ kind }: ProviderSetup): Readonly<Record<string, string>> {
@@ -14,39 +14,76 @@ export function attributeMapping({ kind }: ProviderSetup): Readonly<Record<strin
 }
 
 /** Pins the provider to its roles. The slash at the end keeps out a role whose name only begins the same. */
-export function attributeCondition({ kind, roles }: ProviderSetup, kubernetesSubject: string): string {
-  if (kind === 'kubernetes') return `assertion.sub == '${kubernetesSubject}'`;
-  if (kind === 'aws-token')
-    return roles.map(({ account, role }) => `assertion.sub == '${roleArn({ account, role })}'`).join(' || ');
-  return roles
-    .map(({ account, role }) => `assertion.arn.startsWith('arn:aws:sts::${account}:assumed-role/${role}/')`)
+export function attributeCondition({ kind, roles, roleId }: ProviderSetup): string {
+  if (kind === 'kubernetes') return `assertion.sub == '${UNKNOWN.kubernetesSubject}'`;
+  if (kind === 'aws-token') return roles.map(({ arn }) => `assertion.sub == '${arn}'`).join(' || ');
+  const named = roles
+    .map(
+      ({ account, role, arn }) =>
+        `assertion.arn.startsWith('arn:${arn.split(':')[1]}:sts::${account}:assumed-role/${role}/')`,
+    )
     .join(' || ');
+  return roleId === undefined ? named : `${named} && assertion.userid.startsWith('${roleId}:')`;
 }
 
-export const roleArn = ({ account, role }: AwsRole): string => `arn:aws:iam::${account}:role/${role}`;
-
 /**
- * Limits a binding to a prefix; undefined for a whole bucket. Listing is checked against the bucket, so names below
+ * Limits a binding to a prefix; undefined for what has none. Listing is checked against the bucket, so names below
  * other prefixes can be seen, but not read: IAM has no narrower form (`downscope` on the identity has).
  *
  * Source: https://cloud.google.com/iam/docs/conditions-attribute-reference#resource-name
  */
-export function prefixCondition({ bucket, prefix }: BucketBinding): { title: string; expression: string } | undefined {
-  if (prefix === '') return undefined;
-  const name = JSON.stringify(`projects/_/buckets/${bucket}`);
-  const objects = JSON.stringify(`projects/_/buckets/${bucket}/objects/${prefix}`);
-  return {
-    title: 'isthmus-prefix',
-    expression: `resource.name == ${name} || resource.name.startsWith(${objects})`,
-  };
+export function prefixCondition({ on }: Binding): { title: string; expression: string } | undefined {
+  if (!('bucket' in on) || on.prefix === '') return undefined;
+  const name = JSON.stringify(`projects/_/buckets/${on.bucket}`);
+  const objects = JSON.stringify(`projects/_/buckets/${on.bucket}/objects/${on.prefix}`);
+  return { title: 'isthmus-prefix', expression: `resource.name == ${name} || resource.name.startsWith(${objects})` };
 }
 
-/** Who starts workloads in a place, and becomes their role. */
-export const PLACES = {
-  lambda: { service: 'lambda.amazonaws.com', actions: ['sts:AssumeRole'] },
-  ecs: { service: 'ecs-tasks.amazonaws.com', actions: ['sts:AssumeRole'] },
-  eks: { service: 'pods.eks.amazonaws.com', actions: ['sts:AssumeRole', 'sts:TagSession'] },
-  ec2: { service: 'ec2.amazonaws.com', actions: ['sts:AssumeRole'] },
+/** One statement of a trust policy. */
+export interface TrustStatement {
+  readonly principal: { readonly type: 'Service' | 'AWS' | 'Federated'; readonly id: string };
+  readonly actions: readonly string[];
+  readonly equals: Readonly<Record<string, string>>;
+  readonly comment?: string;
+}
+
+/** Where a workload runs on AWS, and who makes it its role there. */
+export const AWS_PLACES = ['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2'] as const;
+export type AwsPlace = (typeof AWS_PLACES)[number];
+
+const SERVICES = {
+  lambda: ['lambda.amazonaws.com', ['sts:AssumeRole']],
+  ecs: ['ecs-tasks.amazonaws.com', ['sts:AssumeRole']],
+  eks: ['pods.eks.amazonaws.com', ['sts:AssumeRole', 'sts:TagSession']],
+  ec2: ['ec2.amazonaws.com', ['sts:AssumeRole']],
 } as const;
 
-export type AwsPlace = keyof typeof PLACES;
+/** Who may become a role. */
+export function trustOf({ trust }: RoleSetup, place: AwsPlace): TrustStatement {
+  if (trust.by === 'google') {
+    return {
+      principal: { type: 'Federated', id: 'accounts.google.com' },
+      actions: ['sts:AssumeRoleWithWebIdentity'],
+      equals: { 'accounts.google.com:sub': UNKNOWN.googleAccountId, 'accounts.google.com:oaud': trust.audience },
+      comment:
+        'AWS knows Google by itself: no IAM OIDC provider. `oaud` is the audience of the token, `aud` its azp: not compared.',
+    };
+  }
+  if (trust.by === 'role') {
+    const actions = ['sts:AssumeRole', ...(trust.tags ? ['sts:TagSession'] : [])];
+    const equals: Record<string, string> = trust.externalId === undefined ? {} : { 'sts:ExternalId': trust.externalId };
+    return { principal: { type: 'AWS', id: trust.arn }, actions, equals };
+  }
+  if (place === 'eks-irsa') {
+    return {
+      principal: { type: 'Federated', id: UNKNOWN.clusterProviderArn },
+      actions: ['sts:AssumeRoleWithWebIdentity'],
+      equals: {
+        [`${UNKNOWN.clusterIssuer}:sub`]: UNKNOWN.kubernetesSubject,
+        [`${UNKNOWN.clusterIssuer}:aud`]: 'sts.amazonaws.com',
+      },
+    };
+  }
+  const [id, actions] = SERVICES[place];
+  return { principal: { type: 'Service', id }, actions, equals: {} };
+}

@@ -81,7 +81,7 @@ export const gcs = defineSource({
   summary: 'Objects of a Google Cloud Storage bucket, read as they are stored and pinned to their generation.',
   config: gcsConfig,
   identities: ['gcp', 'anonymous'],
-  grants: ({ identity, bucket, prefix, object }) => [
+  grants: ({ identity, bucket, prefix, object, userProject }) => [
     {
       cloud: 'gcp',
       identity,
@@ -89,6 +89,17 @@ export const gcs = defineSource({
       on: { bucket, prefix: object ?? prefix },
       reason: `list and read gs://${bucket}/${object ?? prefix}`,
     },
+    ...(userProject === undefined
+      ? []
+      : [
+          {
+            cloud: 'gcp' as const,
+            identity,
+            role: 'roles/serviceusage.serviceUsageConsumer',
+            on: { project: userProject },
+            reason: `let ${userProject} pay for reading`,
+          },
+        ]),
   ],
   create: (config, context) => new GcsSource(config, context),
 });

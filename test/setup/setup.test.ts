@@ -9,8 +9,8 @@ import { tokens } from '../../config/tokens.ts';
 import { parsePipelineText } from '../../core/pipeline/load.ts';
 import { list, map, render, text } from '../../core/setup/hcl.ts';
 import { setupOf } from '../../core/setup/model.ts';
-import { setupScript, trustDocument } from '../../core/setup/shell.ts';
-import { awsTerraform } from '../../core/setup/terraform-aws.ts';
+import { awsScript, googleScript, trustDocument } from '../../core/setup/shell.ts';
+import { accountsOf, awsTerraform } from '../../core/setup/terraform-aws.ts';
 import { googleTerraform } from '../../core/setup/terraform-google.ts';
 import { temporaryFolder } from '../support.ts';
 
@@ -90,6 +90,20 @@ function setupFor(name: string) {
   );
 }
 
+/** EKS is where a pod's own token is. */
+const place = (name: string) => (name === 'kubernetes' ? 'eks-irsa' : 'lambda');
+
+/** All that is made for a pipeline, by what an administrator runs. */
+function made(name: string): { terraform: string[]; shell: string[] } {
+  const setup = setupFor(name);
+  const accounts = accountsOf(setup);
+  const some = (texts: readonly (string | undefined)[]): string[] => texts.filter((one) => one !== undefined);
+  return {
+    terraform: some([googleTerraform(setup), ...accounts.map((account) => awsTerraform(setup, account, place(name)))]),
+    shell: some([googleScript(setup), ...accounts.map((account) => awsScript(setup, account, place(name)))]),
+  };
+}
+
 /** Terraform, or its free twin, where one is installed. */
 const terraform = ['terraform', 'tofu'].find((program) => spawnSync(program, ['version']).status === 0);
 
@@ -101,7 +115,10 @@ async function written(folder: string, name: string): Promise<string[]> {
   const setup = setupFor(name);
   const files: [string, string | undefined][] = [
     ['google', googleTerraform(setup)],
-    ['aws', awsTerraform(setup, 'lambda')],
+    ...accountsOf(setup).map((account): [string, string] => [
+      `aws-${account.replace(/\W/g, '')}`,
+      awsTerraform(setup, account, place(name)),
+    ]),
   ];
   const folders: string[] = [];
   for (const [side, source] of files) {
@@ -145,19 +162,15 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
   );
 
   it('is what it was when it was last looked at', async () => {
-    const setup = setupFor(name);
-    const all = [googleTerraform(setup), awsTerraform(setup, 'lambda') ?? '', setupScript(setup, 'lambda')].join(
-      '\n#####\n\n',
-    );
+    const all = Object.values(made(name)).flat().join('\n#####\n\n');
     await expect(all).toMatchFileSnapshot(`expected/${name}.txt`);
   });
 
   it('is broader in nothing: no wildcard principal, no action of a whole service, every provider pinned', () => {
-    const setup = setupFor(name);
-    const all = `${googleTerraform(setup)}${awsTerraform(setup, 'lambda')}${setupScript(setup, 'lambda')}`;
+    const all = Object.values(made(name)).flat().join('\n');
     expect(all).not.toMatch(/workloadIdentityPools\/[^/"']+\/\*/);
     expect(all).not.toMatch(/"[a-z0-9]+:\*"|FullAccess|roles\/(?:owner|editor|storage\.admin)/);
-    for (const block of googleTerraform(setup).split('resource "google_iam_workload_identity_pool_provider"').slice(1))
+    for (const block of all.split('resource "google_iam_workload_identity_pool_provider"').slice(1))
       expect(block).toMatch(/attribute_condition\s+= "assertion\.(arn\.startsWith|sub ==)/);
   });
 
@@ -169,51 +182,90 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
       // "describe" and "get" fail, so that everything is made.
       await writeFile(
         path,
-        `#!/bin/bash\nprintf '%s\\0' ${program} "$@" >>"${log}"; printf '\\n' >>"${log}"\ncase " $* " in *" describe "*|*" get-role "*) exit 1;; esac\n`,
+        `#!/bin/bash\nprintf '%s\\0' ${program} "$@" >>"${log}"; printf '\\n' >>"${log}"\ncase " $* " in *" describe "*|*" get-role "*) exit 1;; *" get-caller-identity "*) echo "\${ACCOUNT:-111122223333}";; esac\n`,
       );
       await chmod(path, 0o755);
     }
-    const script = setupScript(setupFor(name), 'lambda');
     const known = {
       CLUSTER_ISSUER: 'https://oidc.example',
+      CLUSTER_ISSUER_HOST: 'oidc.example',
+      CLUSTER_OIDC_PROVIDER_ARN: 'arn:aws:iam::111122223333:oidc-provider/oidc.example',
       KUBERNETES_NAMESPACE: 'default',
       KUBERNETES_SERVICE_ACCOUNT: 'exports',
       ATTACHED_SERVICE_ACCOUNT: SA,
       GOOGLE_SERVICE_ACCOUNT_ID: '117000000000000000000',
+      AWS_ACCOUNT: '111122223333',
+      AWS_TOKEN_ISSUER: 'https://0d5d.tokens.sts.global.api.aws',
     };
-    const { status, stderr, stdout } = spawnSync('bash', ['--norc', '-c', script], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      encoding: 'utf8',
-      env: { PATH: `${folder.path}:/usr/bin:/bin`, ...known },
-    });
-    expect({ status, stderr, stdout }).toEqual({ status: 0, stderr: '', stdout: '' });
+    for (const script of made(name).shell) {
+      const { status, stderr } = spawnSync('bash', ['--norc', '-c', script], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        encoding: 'utf8',
+        env: { PATH: `${folder.path}:/usr/bin:/bin`, ...known },
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      // Whatever is not known is asked for before anything is done.
+      const asked = spawnSync('/bin/bash', ['--norc', '-c', script], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        encoding: 'utf8',
+        env: { PATH: '/nowhere' },
+      });
+      if (/:\?/.test(script)) expect(asked.stderr).toMatch(/[A-Z_]+: /);
+    }
     const calls = (await readFile(log, 'utf8')).split('\0\n').map((line) => line.split('\0'));
     const argument = (flag: string): string[] => calls.flatMap((call) => call.filter((one) => one.startsWith(flag)));
-    if (name === 'chained') expect(argument('arn:aws')).toEqual([]);
     for (const condition of argument('--attribute-condition=')) expect(condition).not.toMatch(/\{\{|\$\{/);
     const trusts = calls.flatMap((call) =>
       call.includes('create-role') ? [JSON.parse(call.at(-1) ?? '') as object] : [],
     );
-    if (name === 'reverse')
-      expect(trusts).toEqual([
-        {
-          Version: '2012-10-17',
-          Statement: [
-            {
-              Effect: 'Allow',
-              Principal: { Federated: 'accounts.google.com' },
-              Action: ['sts:AssumeRoleWithWebIdentity'],
-              Condition: {
-                StringEquals: {
-                  'accounts.google.com:sub': known.GOOGLE_SERVICE_ACCOUNT_ID,
-                  'accounts.google.com:oaud': 'https://isthmus/aws/$(id)`id`',
-                },
-              },
-            },
-          ],
-        },
-      ]);
-    else expect(trusts).toEqual(setupFor(name).roles.map((role) => trustDocument(role, 'lambda')));
+    const filled = JSON.stringify(setupFor(name).roles.map((role) => trustDocument(role, place(name)))).replace(
+      /\{\{([A-Z_]+)\}\}/g,
+      (_, unknown: keyof typeof known) => known[unknown],
+    );
+    expect(trusts).toEqual(JSON.parse(filled));
+  });
+});
+
+describe('a chain of roles', () => {
+  it('is granted step by step, and each account gets its own module', () => {
+    const arn = (account: string, role: string): string => `arn:aws:iam::${account}:role/path/${role}`;
+    const pipeline = {
+      name: 'p',
+      identities: {
+        nobody: { kind: 'anonymous' },
+        base: { kind: 'aws' },
+        middle: { kind: 'aws', roleArn: arn('111122223333', 'middle'), aws: 'base' },
+        writer: { kind: 'aws', roleArn: arn('444455556666', 'writer'), aws: 'middle' },
+      },
+      source: { use: 'gcs', with: { bucket: 'acme-exports', identity: 'nobody' } },
+      sink: { use: 's3', with: { bucket: 'acme-lake', identity: 'writer' } },
+    };
+    const setup = setupOf(parsePipelineText(JSON.stringify(pipeline), 'p.yaml', { plugins, environment: {} }));
+    expect(accountsOf(setup)).toEqual(['{{AWS_ACCOUNT}}', '111122223333', '444455556666']);
+    const [own, middle, writer] = setup.roles;
+    expect(own).toMatchObject({ role: 'isthmus-p', trust: { by: 'place' } });
+    expect(own?.grants.map(({ resources }) => resources)).toEqual([[arn('111122223333', 'middle')]]);
+    expect(middle).toMatchObject({ trust: { by: 'role', arn: own?.arn } });
+    expect(middle?.grants.map(({ resources }) => resources)).toEqual([[arn('444455556666', 'writer')]]);
+    expect(writer).toMatchObject({ trust: { by: 'role', arn: middle?.arn } });
+    expect(writer?.grants.flatMap(({ actions }) => actions)).toContain('s3:PutObject');
+    expect(awsTerraform(setup, '444455556666', 'lambda')).toMatch(/path +(?:) *= "\/path\/"/);
+    expect(awsTerraform(setup, '444455556666', 'lambda')).not.toContain('middle" {');
+  });
+
+  it('that begins with an id pins it', () => {
+    const { identities } = PIPELINES.direct ?? {};
+    const pipeline = {
+      name: 'p',
+      identities,
+      source: { use: 'gcs', with: { bucket: 'acme-exports', identity: 'reader', userProject: 'acme-billing' } },
+      sink: { use: 's3', with: { bucket: 'acme-lake' } },
+    };
+    const parsed = parsePipelineText(JSON.stringify(pipeline), 'p.yaml', { plugins, environment: {} });
+    const source = googleTerraform(setupOf(parsed, { roleId: 'AROA0123456789ABCDEF' }));
+    expect(source).toContain("&& assertion.userid.startsWith('AROA0123456789ABCDEF:')");
+    expect(source).toContain('attribute.aws_role_id/AROA0123456789ABCDEF');
+    expect(source).toMatch(/google_project_iam_member[\s\S]*acme-billing[\s\S]*serviceUsageConsumer/);
   });
 });
 
@@ -265,9 +317,9 @@ describe('isthmus auth setup', () => {
     const made = await isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out);
     expect(made).toMatchObject({
       code: 0,
-      text: expect.stringMatching(/google\/main\.tf\n.*aws\/main\.tf\n.*setup\.sh/),
+      text: expect.stringMatching(/google\/main\.tf\n.*aws\/main\.tf\n.*google\.sh\n.*aws\.sh/),
     });
-    execFileSync('bash', ['-n', join(out, 'setup.sh')]);
+    execFileSync('bash', ['-n', join(out, 'google.sh')]);
     await expect(isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out)).rejects.toThrow(/EEXIST/);
   });
 
