@@ -1,6 +1,5 @@
 import type { AwsCredentials, CredentialProvider, GcpAccessToken } from './credentials.ts';
 import { BrokerError } from './errors.ts';
-import { isLoopback } from './fields.ts';
 
 /**
  * A provider as the AWS SDK wants one. It holds nothing itself, so a client made with it is always given credentials
@@ -75,8 +74,7 @@ export function googleAuthClient<Client>(
         return await send(false);
       } catch (error) {
         // A token may be revoked before its end; a stream that was sent in part cannot be sent again.
-        if ((error as { readonly status?: unknown }).status !== 401 || isStream(options.data ?? options.body))
-          throw error;
+        if ((error as { readonly status?: unknown }).status !== 401 || holdsStream(options)) throw error;
         return send(true);
       }
     }
@@ -85,11 +83,16 @@ export function googleAuthClient<Client>(
   return new KeylessClient(options) as Client;
 }
 
+const holdsStream = ({ data, body, multipart }: RequestOptions): boolean =>
+  [data, body, ...(Array.isArray(multipart) ? (multipart as { readonly content?: unknown }[]) : [])].some(
+    (part) => isStream(part) || isStream((part as { readonly content?: unknown } | undefined)?.content),
+  );
+
 const isStream = (body: unknown): boolean =>
   typeof body === 'object' && body !== null && (Symbol.asyncIterator in body || 'getReader' in body);
 
 export interface AuthorizedFetchOptions {
-  /** Hosts that may get the token. Default: those of googleapis.com, and this machine. */
+  /** Hosts that may get the token. Default: those of googleapis.com, over https. */
   readonly mayReceive?: (url: URL) => boolean;
   readonly fetch?: typeof fetch;
 }
@@ -126,4 +129,4 @@ export function authorizedFetch(
 }
 
 const isGoogle = ({ protocol, hostname }: URL): boolean =>
-  isLoopback(hostname) || (protocol === 'https:' && /^[a-z0-9.-]+\.googleapis\.com$/.test(hostname));
+  protocol === 'https:' && /^[a-z0-9.-]+\.googleapis\.com$/.test(hostname);

@@ -3,7 +3,7 @@ import { BrokerError } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { type AwsOrigin, environmentOrigin, originOf } from './aws-origin.ts';
-import { probeSources, SET_UP } from './aws-sources.ts';
+import { probeSources } from './aws-sources.ts';
 import { fromVariables, withDeadline } from './aws-variables.ts';
 import { authFailure } from './failures/table.ts';
 
@@ -24,20 +24,30 @@ export type AwsChain = (signal: AbortSignal) => Promise<AmbientCredentials>;
  * @param environment is only read, never written.
  */
 export function ambientChain(environment: Environment): AwsChain {
-  let chain: Promise<() => Promise<AwsCredentials>> | undefined;
+  let chain: Promise<SdkChain> | undefined;
   return async (signal) => {
     const given = fromVariables(environment);
     if (given !== undefined) return complete({ ...given, origin: environmentOrigin(environment) });
     chain ??= import('@aws-sdk/credential-providers').then(({ fromNodeProviderChain }) =>
       fromNodeProviderChain({ ec2MetadataV1Disabled: true, clientConfig: { maxAttempts: 3 }, logger: SILENT }),
     );
-    const load = (await chain)();
-    const credentials = await withDeadline(load, signal).catch(async (error: unknown) => {
+    const sdk = await chain;
+    const load = async (): Promise<AwsCredentials> => {
+      const kept = await sdk();
+      // In the last minutes the SDK hands out what it keeps and renews behind it; after a pause that is too late.
+      const left = (kept.expiration?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now();
+      return left < LAST_MINUTE_MS ? sdk({ forceRefresh: true }) : kept;
+    };
+    const credentials = await withDeadline(load(), signal).catch(async (error: unknown) => {
       throw await chainFailure(error, environment, signal);
     });
     return complete({ ...credentials, origin: originOf(credentials, environment) });
   };
 }
+
+const LAST_MINUTE_MS = 60_000;
+
+type SdkChain = (options?: { readonly forceRefresh?: boolean }) => Promise<AwsCredentials>;
 
 const SILENT = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -58,9 +68,17 @@ async function chainFailure(error: unknown, environment: Environment, signal: Ab
   const status = $metadata?.httpStatusCode ?? 0;
   if (status >= 500) return new BrokerError('unavailable', `AWS credentials: HTTP ${status} ${safeText(name)}`);
   const facts = { profile: environment.AWS_PROFILE };
-  const failed = (await probeSources(environment, signal, SET_UP)).find(({ outcome }) => outcome === 'failed');
+  const findings = await probeSources(environment, signal);
+  const failed = findings.find(({ outcome, id }) => outcome === 'failed' && id !== 'AWS_IMDS_SILENT');
+  const gave = findings.find(({ outcome }) => outcome === 'gave');
+  // It answers now: the chain met a fault that has passed.
+  if (gave !== undefined && failed === undefined)
+    return new BrokerError('unavailable', `AWS credentials: ${gave.source} gave none at first, and does now`);
   if (failed !== undefined) {
-    return authFailure(failed.id ?? 'AWS_NO_CREDENTIALS', `no AWS credentials: ${failed.source}: ${failed.why}`, facts);
+    const happened = `no AWS credentials: ${failed.source}: ${failed.why}`;
+    const error = authFailure(failed.id ?? 'AWS_NO_CREDENTIALS', happened, facts);
+    const { id, hint } = error;
+    return failed.passing === true ? new BrokerError('network', happened, { hint, ...(id && { id }) }) : error;
   }
   // What is left is a machine that nothing was set up on: that EC2 metadata is silent there is no news.
   const nowhere = 'not in Lambda, ECS, EKS or EC2, no profile, and AWS_ACCESS_KEY_ID is not set';

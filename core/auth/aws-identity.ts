@@ -56,7 +56,8 @@ export async function ambientCredentials(
   const { accessKeyId, expiration, origin } = credentials;
   const left = expiration === undefined ? '' : `, valid until ${expiration.toISOString()}`;
   observe({ step: 'aws-source', detail: `${origin}, key ${accessKeyId.slice(0, 4)}…${left}` });
-  const expiring = expiringAws(credentials);
+  const end = expiration === undefined ? Number.POSITIVE_INFINITY : clock.toLocal(expiration.getTime());
+  const expiring = { value: credentials, expiresAt: end };
   if (expiring.expiresAt - clock.local() < 60_000)
     throw authFailure('AWS_ENDING', `the AWS credentials of ${origin} end within a minute`);
   return expiring;

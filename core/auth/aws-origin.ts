@@ -30,7 +30,9 @@ export function originOf(credentials: object, environment: Environment): AwsOrig
   if (marked(/PROCESS/)) return 'process';
   if (marked(/^CREDENTIALS_PROFILE|^CREDENTIALS_LOGIN/)) return 'profile';
   if (marked(/WEB_ID/)) return 'pod-role';
-  return 'instance-role';
+  // Where a container endpoint is named the SDK never asks EC2 metadata, but its second way there leaves no mark.
+  const { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: path, AWS_CONTAINER_CREDENTIALS_FULL_URI: uri } = environment;
+  return path || uri ? containerOrigin(environment) : 'instance-role';
 }
 
 /** In a Lambda the variables are those of its role. */

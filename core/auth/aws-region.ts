@@ -1,4 +1,5 @@
 import type { Environment } from '../pipeline/interpolate.ts';
+import { authFailure } from './failures/table.ts';
 import { jsonOf, linkLocal } from './http.ts';
 
 export interface Region {
@@ -10,7 +11,7 @@ export interface Region {
 /** Finds the AWS region of the process; undefined when there is none. Metadata services are the last resort. */
 export type RegionResolver = (signal?: AbortSignal) => Promise<Region | undefined>;
 
-const REGION = /^[a-z]{2}(-[a-z]+)+-\d+$/;
+const REGION = /^[a-z]{2,4}(-[a-z]+)+-\d+$/;
 
 /** Asks at most once: what was found holds for the process, and what was not is looked for again. */
 export function regionResolver(environment: Environment): RegionResolver {
@@ -18,6 +19,12 @@ export function regionResolver(environment: Environment): RegionResolver {
   return async (signal) => {
     found ??=
       fromVariables(environment) ?? (await fromProfile(environment)) ?? (await fromMetadata(environment, signal));
+    // It becomes part of a host that signed requests are for.
+    if (found !== undefined && !REGION.test(found.name)) {
+      const { from } = found;
+      found = undefined;
+      throw authFailure('AWS_REGION_MISSING', `${from} does not hold the name of a region`);
+    }
     return found;
   };
 }

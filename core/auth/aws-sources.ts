@@ -1,4 +1,4 @@
-import { BrokerError } from '../api/errors.ts';
+import { BrokerError, NETWORK_ERRORS, systemErrorCode } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { fromVariables, withDeadline } from './aws-variables.ts';
@@ -16,6 +16,8 @@ export interface SourceFinding {
   readonly id?: FailureId;
   /** The chain of the SDK ends here: it asks no source after one that fails in this way. */
   readonly ends?: true;
+  /** The connection failed: trying again may mend it. */
+  readonly passing?: true;
 }
 
 type Probe = (environment: Environment, signal: AbortSignal) => Promise<SourceFinding>;
@@ -26,13 +28,9 @@ type Probe = (environment: Environment, signal: AbortSignal) => Promise<SourceFi
  *
  * Nothing that is had is kept. @param environment must be that of the process: the SDK reads it too.
  */
-export async function probeSources(
-  environment: Environment,
-  signal: AbortSignal,
-  probes: readonly Probe[] = PROBES,
-): Promise<readonly SourceFinding[]> {
+export async function probeSources(environment: Environment, signal: AbortSignal): Promise<readonly SourceFinding[]> {
   const findings: SourceFinding[] = [];
-  for (const probe of probes) {
+  for (const probe of PROBES) {
     const finding = await probe(environment, signal);
     findings.push(finding);
     if (finding.outcome === 'gave' || finding.ends) break;
@@ -74,7 +72,9 @@ const webIdentityProbe: Probe = async (environment, signal) => {
     const { fromTokenFile } = await import('@aws-sdk/credential-providers');
     return fromTokenFile({ logger: SILENT })();
   });
-  return finding.outcome === 'failed' ? { ...finding, id: finding.id ?? 'AWS_WEB_IDENTITY_FILE' } : finding;
+  if (finding.outcome !== 'failed') return finding;
+  const denied = /AssumeRoleWithWebIdentity/.test(finding.why);
+  return { ...finding, id: denied ? 'AWS_WEB_IDENTITY_DENIED' : (finding.id ?? 'AWS_WEB_IDENTITY_FILE') };
 };
 
 const containerProbe: Probe = async (environment, signal) => {
@@ -107,10 +107,11 @@ const instanceProbe: Probe = async (environment, signal) => {
   const base = environment.AWS_EC2_METADATA_SERVICE_ENDPOINT || 'http://169.254.169.254';
   try {
     const ttl = { 'x-aws-ec2-metadata-token-ttl-seconds': '60' };
-    const token = await linkLocal(`${base}/latest/api/token`, { method: 'PUT', headers: ttl, signal });
+    const deadlineMs = PROBE_MS;
+    const token = await linkLocal(`${base}/latest/api/token`, { method: 'PUT', headers: ttl, signal, deadlineMs });
     if (token.status !== 200) return found('failed', `IMDSv2 answered HTTP ${token.status}`, 'AWS_IMDS_UNAUTHORIZED');
     const headers = { 'x-aws-ec2-metadata-token': token.text };
-    const role = await linkLocal(`${base}/latest/meta-data/iam/security-credentials/`, { headers, signal });
+    const role = await linkLocal(`${base}/latest/meta-data/iam/security-credentials/`, { headers, signal, deadlineMs });
     if (role.status !== 200 || role.text.trim() === '')
       return found('failed', `the instance has no role (HTTP ${role.status})`, 'AWS_IMDS_UNAUTHORIZED');
     return found('gave', `IMDSv2 answers, role ${safeText(role.text.trim())}`);
@@ -121,9 +122,10 @@ const instanceProbe: Probe = async (environment, signal) => {
   }
 };
 
-/** All but EC2 metadata, whose silence tells nothing on a machine that is no instance. */
-export const SET_UP: readonly Probe[] = [environmentProbe, profileProbe, webIdentityProbe, containerProbe];
-const PROBES: readonly Probe[] = [...SET_UP, instanceProbe];
+const PROBES: readonly Probe[] = [environmentProbe, profileProbe, webIdentityProbe, containerProbe, instanceProbe];
+
+/** As long as the SDK waits. */
+const PROBE_MS = 1000;
 
 const SILENT = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -140,7 +142,9 @@ async function asked(
     const { name = 'Error', message = '' } = error instanceof Error ? error : {};
     const id = failureSaid(`${name}: ${message}`, 'aws-source');
     const ends = (error as { readonly tryNextLink?: unknown }).tryNextLink === true ? {} : { ends: true as const };
-    return { source, outcome: 'failed', why: shown(name, message), ...(id === undefined ? {} : { id }), ...ends };
+    const system = systemErrorCode(error);
+    const passing = system !== undefined && NETWORK_ERRORS.has(system) ? { passing: true as const } : {};
+    return { source, outcome: 'failed', why: shown(name, message), ...(id && { id }), ...ends, ...passing };
   }
 }
 

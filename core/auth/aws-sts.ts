@@ -7,8 +7,10 @@ import { type Answer, type CallOptions, post } from './http.ts';
 import { signRequest } from './sigv4.ts';
 
 /** The regional host of AWS STS. Source: https://docs.aws.amazon.com/general/latest/gr/sts.html */
-export const awsStsHost = (region: string): string =>
-  `sts.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
+export const awsStsHost = (region: string): string => `sts.${region}.${dnsSuffix(region)}`;
+
+const dnsSuffix = (region: string): string =>
+  region.startsWith('cn-') ? 'amazonaws.com.cn' : region.startsWith('eusc-') ? 'amazonaws.eu' : 'amazonaws.com';
 
 export interface StsPlace {
   readonly region: string;
@@ -164,10 +166,14 @@ function refusal(action: string, answer: Answer, element: Element, facts: Facts)
   const { status, retryAfterMs } = answer;
   const code = element('Code');
   const request = element('RequestId');
-  const what = `AWS STS ${action}: HTTP ${status} ${code}: ${safeText(element('Message'))}${request === '' ? '' : ` (request ${safeText(request)})`}`;
+  const what = `AWS STS ${action}: HTTP ${status} ${code}: ${safeText(answer.hide(element('Message')))}${request === '' ? '' : ` (request ${safeText(request)})`}`;
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
   if (status === 429 || /Throttl|RequestLimitExceeded/.test(code)) return new BrokerError('throttled', what, options);
   if (status >= 500 || /IDPCommunicationError/.test(code)) return new BrokerError('unavailable', what, options);
+  if (code === 'ValidationError') {
+    const hint = 'Correct duration, sessionName or sessionTags of the identity: AWS says above what it does not take.';
+    return new BrokerError('invalid_config', what, { hint });
+  }
   const steps = action === 'AssumeRoleWithWebIdentity' ? (['google-to-aws', 'aws-identity'] as const) : AWS_STEPS;
   const clock = /Signature (?:expired|not yet current)/i.test(what) ? 'STS_CLOCK' : undefined;
   const id = clock ?? failureSaid(what, ...steps) ?? BY_DEFAULT[action] ?? 'AWS_CREDENTIALS_REFUSED';

@@ -64,7 +64,8 @@ export class IdentityBroker implements CredentialBroker {
     if (identity.kind === 'anonymous') return undefined;
     const chain = this.#chain(this.#gcp(name));
     const asked = this.#asked.get(name) ?? [];
-    if (!asked.includes(request)) this.#asked.set(name, [...asked, request]);
+    const same = JSON.stringify(request);
+    if (!asked.some((one) => JSON.stringify(one) === same)) this.#asked.set(name, [...asked, request]);
     const wanted = {
       scopes: [...request.scopes].sort(),
       within: chain.identity.downscope ? request.within : undefined,

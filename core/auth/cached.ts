@@ -26,6 +26,10 @@ const FETCH_DEADLINE_MS = 45_000;
 /** After a failure nobody asks again for so long; it doubles with each further one, and a server may ask for more. */
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
+/** The most that a server's Retry-After counts: a wrong one must not close a process for good. */
+const LONGEST_ASKED_MS = 300_000;
+/** So long after a `fresh` value nobody gets another: an API that refuses that one would refuse the next one too. */
+const FRESH_MS = 10_000;
 
 /**
  * Keeps a credential and renews it before it ends.
@@ -39,7 +43,8 @@ export class CachedCredential<T> {
   readonly #now: () => number;
   readonly #random: () => number;
   #held: { readonly current: Expiring<T>; readonly softAt: number } | undefined;
-  #pending: Promise<Expiring<T>> | undefined;
+  #freshAt = Number.NEGATIVE_INFINITY;
+  #pending: { readonly promise: Promise<Expiring<T>>; readonly since: number } | undefined;
   #failed: { readonly error: BrokerError; readonly count: number; readonly until: number } | undefined;
 
   constructor(now: () => number, random = Math.random) {
@@ -51,40 +56,54 @@ export class CachedCredential<T> {
   async get(fetch: Fetch<T>, { signal, minTtlMs = HARD_MS, fresh = false }: GetOptions = {}): Promise<T> {
     const held = this.#held;
     const now = this.#now();
-    if (held !== undefined && !fresh && held.current.expiresAt - now > minTtlMs) {
+    const paused = this.#pending === undefined && now < (this.#failed?.until ?? 0) ? this.#failed : undefined;
+    // `fresh` means another value, not more requests than the service bears.
+    if (fresh && paused !== undefined) throw paused.error;
+    const stale = fresh && now - this.#freshAt >= FRESH_MS;
+    if (held !== undefined && !stale && held.current.expiresAt - now > minTtlMs) {
       // A failed renewal is not an error while the old value is good.
-      if (now >= held.softAt && now >= (this.#failed?.until ?? 0)) this.#renew(fetch).catch(() => undefined);
+      if (now >= held.softAt && paused === undefined) this.#renew(fetch).catch(() => undefined);
       return held.current.value;
     }
-    // Also for `fresh`: it means another value, not more requests than the service bears.
-    if (this.#pending === undefined && this.#failed !== undefined && now < this.#failed.until) {
-      throw this.#failed.error;
-    }
+    if (paused !== undefined) throw paused.error;
+    if (stale) this.#freshAt = now;
     return (await waitFor(this.#renew(fetch), signal)).value;
   }
 
   #renew(fetch: Fetch<T>): Promise<Expiring<T>> {
-    this.#pending ??= fetch(AbortSignal.timeout(FETCH_DEADLINE_MS))
-      .then((current) => {
-        const life = current.expiresAt - this.#now();
-        if (!(life > 0)) throw new BrokerError('bad_response', 'a credential was handed out that has ended already');
-        // A little earlier here and there, so that processes which began together do not renew together.
-        const soft = Math.min(SOFT_LIMIT_MS, life * SOFT_SHARE) * (1 + this.#random() / 4);
-        this.#held = { current, softAt: current.expiresAt - soft };
-        this.#failed = undefined;
-        return current;
-      })
-      .catch((thrown: unknown) => {
-        const error = asBrokerError(thrown);
-        const count = (this.#failed?.count ?? 0) + 1;
-        const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (count - 1));
-        this.#failed = { error, count, until: this.#now() + Math.max(pause, error.retryAfterMs ?? 0) };
-        throw error;
-      })
-      .finally(() => {
-        this.#pending = undefined;
-      });
-    return this.#pending;
+    const now = this.#now();
+    // A fetch that was frozen with its process is dead: whoever wakes up does not wait for it.
+    if (this.#pending !== undefined && now - this.#pending.since <= FETCH_DEADLINE_MS) return this.#pending.promise;
+    const pending = { promise: this.#fetch(fetch), since: now };
+    this.#pending = pending;
+    const done = (): void => {
+      if (this.#pending === pending) this.#pending = undefined;
+    };
+    pending.promise.then(done, done);
+    return pending.promise;
+  }
+
+  async #fetch(fetch: Fetch<T>): Promise<Expiring<T>> {
+    const deadline = AbortSignal.timeout(FETCH_DEADLINE_MS);
+    try {
+      const current = await fetch(deadline);
+      const life = current.expiresAt - this.#now();
+      if (!(life > 0)) throw new BrokerError('bad_response', 'a credential was handed out that has ended already');
+      // A little earlier here and there, so that processes which began together do not renew together.
+      const soft = Math.min(SOFT_LIMIT_MS, life * SOFT_SHARE) * (1 + this.#random() / 4);
+      this.#held = { current, softAt: current.expiresAt - soft };
+      this.#failed = undefined;
+      return current;
+    } catch (thrown) {
+      // Inside, the deadline looks as if somebody had stopped the run; nobody has.
+      const late = `credentials: nothing within ${FETCH_DEADLINE_MS / 1000} s`;
+      const error = deadline.aborted ? new BrokerError('timeout', late) : asBrokerError(thrown);
+      const count = (this.#failed?.count ?? 0) + 1;
+      const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (count - 1));
+      const asked = Math.min(LONGEST_ASKED_MS, error.retryAfterMs ?? 0);
+      this.#failed = { error, count, until: this.#now() + Math.max(pause, asked) };
+      throw error;
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 /** Below this the difference is latency and the whole seconds of a `Date` header, not a wrong clock. */
 const WORTH_CORRECTING_MS = 30_000;
+const LONGEST_TRIP_MS = 12_000;
 
 /**
  * The time as the token services have it. AWS refuses a signature that is more than 15 minutes off, so the clock of
@@ -43,7 +44,9 @@ export class ServerClock {
    */
   learn(date: string | null, sentAt: number): boolean {
     const server = date === null ? Number.NaN : Date.parse(date);
-    if (Number.isNaN(server)) return false;
+    const tripMs = this.#local() - sentAt;
+    // A process that was frozen while it waited, or a clock that was set meanwhile, would teach nonsense.
+    if (Number.isNaN(server) || tripMs < 0 || tripMs > LONGEST_TRIP_MS) return false;
     const offset = server - (sentAt + this.#local()) / 2;
     const corrected = Math.abs(offset) < WORTH_CORRECTING_MS ? 0 : offset;
     const changed = Math.abs(corrected - this.#offsetMs) >= WORTH_CORRECTING_MS;

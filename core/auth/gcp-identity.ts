@@ -3,10 +3,9 @@ import { BrokerError } from '../api/errors.ts';
 import { formatDuration } from '../api/text.ts';
 import type { AuthRuntime, StepOptions } from './aws-identity.ts';
 import type { Expiring } from './cached.ts';
-import type { Facts } from './failures/failure.ts';
 import { factsOf, type GcpIdentity } from './federated.ts';
 import { attachedEmail, attachedIdToken, attachedToken } from './google-metadata.ts';
-import { CLOUD_PLATFORM, downscope, exchangeToken } from './google-sts.ts';
+import { CLOUD_PLATFORM, downscope, type Explain, exchangeToken } from './google-sts.ts';
 import { generateAccessToken, generateIdToken, type Impersonation } from './iam-credentials.ts';
 import { type GcpChain, proof } from './proof.ts';
 import { fingerprint } from './subject-token.ts';
@@ -26,7 +25,7 @@ export function googleHosts({ universeDomain, stsLocation }: GcpIdentity, { endp
 /** The token that everything else stands on, and whose it is where that has to be explained. */
 interface Base {
   readonly token: GcpAccessToken;
-  readonly facts: () => Promise<Facts>;
+  readonly facts: Explain;
 }
 
 /** Walks the chain: who AWS says we are, the proof, the exchange, the service account, the limits. */
@@ -91,10 +90,12 @@ async function baseToken(chain: GcpChain, scopes: readonly string[], options: St
     options.observe({ step: 'google-identity', detail: `${email}, attached to this workload` });
     return { token, facts: async () => ({ ...factsOf(identity), member: `serviceAccount:${email}` }) };
   }
+  const before = runtime.clock.offsetMs ?? 0;
   const made = await exchanged(chain, audience, scopes, options).catch((error: unknown) => {
     // The refusal itself told the right time: a proof signed by the corrected clock is accepted.
-    const corrected = error instanceof BrokerError && error.id === 'STS_CLOCK' && runtime.clock.offsetMs;
-    if (corrected) return exchanged(chain, audience, scopes, options);
+    const corrected = (runtime.clock.offsetMs ?? 0) !== before;
+    if (error instanceof BrokerError && error.id === 'STS_CLOCK' && corrected)
+      return exchanged(chain, audience, scopes, options);
     throw error;
   });
   const detail = `federated token ${fingerprint(made.token.token)}, ${left(made.token, runtime)}`;
@@ -109,7 +110,7 @@ async function exchanged(
   options: StepOptions,
 ): Promise<Base> {
   const { subject, known } = await proof(chain, audience, options);
-  const facts = async (): Promise<Facts> => factsOf(chain.identity, await known());
+  const facts: Explain = async ({ ask }) => factsOf(chain.identity, ask ? await known() : {});
   const { sts } = googleHosts(chain.identity, chain.runtime);
   return { token: await exchangeToken(sts, { subject, audience, scopes, facts }, call(chain, options)), facts };
 }
@@ -131,10 +132,10 @@ async function impersonated(
   return token;
 }
 
-const impersonation = (identity: GcpIdentity, serviceAccount: string, { facts }: Base): Impersonation => ({
+const impersonation = (identity: GcpIdentity, serviceAccount: string, base: Base): Impersonation => ({
   serviceAccount,
   delegates: identity.delegates ?? [],
-  facts,
+  facts: () => base.facts({ ask: true }),
 });
 
 const left = ({ expiresAt }: GcpAccessToken, { clock }: AuthRuntime): string =>

@@ -42,6 +42,14 @@ async function ask(base: string, path: string, { signal }: CallOptions): Promise
     (thrown: unknown) => {
       const error = asBrokerError(thrown);
       if (error.code === 'stopped') throw error;
+      // On GKE the metadata server may begin after the pod; where there is none, trying again takes a second.
+      if (/ECONNRE(?:SET|FUSED)/.test(error.message)) {
+        const { hint } = authFailure('GOOGLE_NOT_HERE', '');
+        throw new BrokerError('network', `not running on Google Cloud: ${error.message}`, {
+          hint,
+          id: 'GOOGLE_NOT_HERE',
+        });
+      }
       throw authFailure('GOOGLE_NOT_HERE', `not running on Google Cloud: ${error.message}`);
     },
   );

@@ -20,12 +20,15 @@ const tokenAnswer = z.object({
 });
 const exchangeAnswer = tokenAnswer.extend({ expires_in: z.number().positive().max(43_200) });
 
+/** The user's own names; `ask` allows to find out who we are. */
+export type Explain = (options: { readonly ask: boolean }) => Promise<Facts>;
+
 export interface Exchange {
   readonly subject: SubjectToken;
   readonly audience: string;
   readonly scopes: readonly string[];
   /** The user's own names, for the instructions of a refusal; asked for only then. */
-  readonly facts: () => Promise<Facts>;
+  readonly facts: Explain;
 }
 
 /**
@@ -49,7 +52,7 @@ export async function exchangeToken(base: string, exchange: Exchange, options: C
   const askedAt = options.clock.local();
   const { token, secrets = [token] } = exchange.subject;
   const answer = await post(`${base}/v1/token`, { headers: FORM, body, secrets }, options);
-  if (answer.status !== 200) throw exchangeError(answer, await exchange.facts());
+  if (answer.status !== 200) throw await exchangeError(answer, exchange.facts);
   const parsed = exchangeAnswer.safeParse(jsonOf(answer));
   if (!parsed.success) throw unusable(answer);
   return { token: parsed.data.access_token, expiresAt: askedAt + parsed.data.expires_in * 1000 };
@@ -64,21 +67,24 @@ function unusable(answer: Answer): BrokerError {
 const oauthError = z.object({ error: z.string(), error_description: z.string().default('') });
 const apiError = z.object({ error: z.object({ message: z.string().default(''), status: z.string().default('') }) });
 
-function exchangeError(answer: Answer, facts: Facts): BrokerError {
+async function exchangeError(answer: Answer, explain: Explain): Promise<BrokerError> {
   const { status, retryAfterMs } = answer;
   const json = jsonOf(answer);
   const oauth = oauthError.safeParse(json).data;
   const api = apiError.safeParse(json).data?.error;
-  const said =
+  const words =
     oauth !== undefined
       ? `${oauth.error}: ${oauth.error_description}`
       : api !== undefined
         ? `${api.status}: ${api.message}`
         : undefined;
+  const said = words === undefined ? undefined : answer.hide(words);
   const what = `Google STS: HTTP ${status}: ${safeText(said ?? 'an answer that is not JSON')}`;
   const options = { retryAfterMs };
-  if (status === 429) return authFailure('STS_THROTTLED', what, facts, options);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
+  // Who we are is asked for only where a person will read it: not before a fault that is tried again.
+  const facts = await explain({ ask: status !== 429 });
+  if (status === 429) return authFailure('STS_THROTTLED', what, facts, options);
   if (said === undefined) return authFailure('STS_NOT_GOOGLE', what, facts);
   const sent = facts.arn === undefined ? '' : ` (sent as ${facts.arn}, google.subject ${facts.subject ?? 'unknown'})`;
   return authFailure(failureSaid(said, 'google-sts') ?? 'STS_REFUSED', what + sent, facts, options);
@@ -106,7 +112,7 @@ export async function downscope(
   }).toString();
   const answer = await post(`${base}/v1/token`, { headers: FORM, body, secrets: [token.token] }, options);
   if (answer.status !== 200) {
-    const refused = exchangeError(answer, {});
+    const refused = await exchangeError(answer, async () => ({}));
     if (refused.next === 'retry' || refused.id === 'STS_NOT_GOOGLE') throw refused;
     throw authFailure('DOWNSCOPE_REFUSED', `limit the token: ${refused.message}`);
   }

@@ -14,6 +14,8 @@ export interface Answer {
   readonly retryAfterMs: number | undefined;
   /** True when its `Date` header moved the clock: what was signed before should be signed again. */
   readonly clockMoved: boolean;
+  /** Blots out of words of this answer what they repeat of the request. */
+  readonly hide: (words: string) => string;
 }
 
 export interface CallOptions {
@@ -54,25 +56,33 @@ export async function post(
     const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
     const { status } = response;
     const text = await limitedText(response.body ?? [], host);
-    return { status, text: status === 200 ? text : withoutEcho(text, message.secrets), retryAfterMs, clockMoved };
+    return { status, text, retryAfterMs, clockMoved, hide: (words) => withoutEcho(words, message.secrets) };
   } catch (error) {
     throw callFailure(error, host, signal, deadline, deadlineMs);
   }
 }
 
 /** So long a part of a secret would be of use to somebody; shorter ones are words and numbers. */
-const ECHO = /[A-Za-z0-9+/=_~.%-]{16,}/g;
+const WINDOW = 16;
+const RUN = new RegExp(`[A-Za-z0-9+/=_~.%-]{${WINDOW},}`, 'g');
 
-/** Blots out whatever of the secrets stands in a text, also percent-encoded. */
+/** Blots out whatever stands in a text of any of the secrets, however percent-encoded, whole or in part. */
 export function withoutEcho(text: string, secrets: readonly string[]): string {
-  const known = secrets.flatMap((secret) => [
-    secret,
-    encodeURIComponent(secret),
-    encodeURIComponent(encodeURIComponent(secret)),
-  ]);
-  return text.replace(ECHO, (run) =>
-    known.some((secret) => secret.includes(run) || (secret.length >= 16 && run.includes(secret))) ? '[hidden]' : run,
-  );
+  const known = secrets.flatMap((secret) => [secret, plainly(secret)]);
+  const repeats = (run: string): boolean =>
+    [run, plainly(run)].some((one) => known.some((secret) => shareWindow(one, secret)));
+  return text.replace(RUN, (run) => (repeats(run) ? '[hidden]' : run));
+}
+
+/** Without percent-encoding, however often it was applied. */
+function plainly(text: string): string {
+  const decoded = text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return decoded === text ? text : plainly(decoded);
+}
+
+function shareWindow(run: string, secret: string): boolean {
+  for (let at = 0; at + WINDOW <= run.length; at++) if (secret.includes(run.slice(at, at + WINDOW))) return true;
+  return false;
 }
 
 export interface LinkLocalAnswer {
@@ -88,10 +98,12 @@ export async function linkLocal(
     readonly method?: 'GET' | 'PUT';
     readonly headers?: Readonly<Record<string, string>>;
     readonly signal?: AbortSignal | undefined;
+    readonly deadlineMs?: number;
   } = {},
 ): Promise<LinkLocalAnswer> {
   const { host } = new URL(url);
-  const deadline = AbortSignal.timeout(LINK_LOCAL_DEADLINE_MS);
+  const { deadlineMs = LINK_LOCAL_DEADLINE_MS } = options;
+  const deadline = AbortSignal.timeout(deadlineMs);
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
   const agent = new Agent();
   try {
@@ -106,7 +118,7 @@ export async function linkLocal(
     sent.on('error', reject).end();
     return await promise;
   } catch (error) {
-    throw callFailure(error, host, options.signal, deadline, LINK_LOCAL_DEADLINE_MS);
+    throw callFailure(error, host, options.signal, deadline, deadlineMs);
   } finally {
     agent.destroy();
   }

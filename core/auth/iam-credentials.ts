@@ -88,7 +88,7 @@ const errorAnswer = z.object({ error: z.object({ message: z.string().default('')
 async function refused(answer: Answer, { serviceAccount, facts }: Impersonation): Promise<BrokerError> {
   const { status, retryAfterMs } = answer;
   const said = errorAnswer.safeParse(jsonOf(answer)).data?.error;
-  const what = `impersonate ${serviceAccount}: HTTP ${status} ${said?.status ?? ''}: ${safeText(said?.message ?? 'an answer that is not JSON')}`;
+  const what = `impersonate ${serviceAccount}: HTTP ${status} ${said?.status ?? ''}: ${safeText(answer.hide(said?.message ?? 'an answer that is not JSON'))}`;
   if (status === 429) return passing('throttled', what, retryAfterMs);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
   return authFailure(failureSaid(said?.message ?? '', 'impersonation') ?? 'IMP_REFUSED', what, await facts());

@@ -18,6 +18,9 @@ import {
 /** AWS credentials that end sooner would expire while Google replays the signed request. */
 export const AWS_MIN_TTL_MS = 60_000;
 
+/** To find out who we are, for an explanation only. */
+const EXPLAIN_MS = 2000;
+
 /** An identity with what it stands on. */
 export interface GcpChain {
   readonly identity: GcpIdentity;
@@ -61,8 +64,9 @@ async function awsProof(chain: GcpChain, audience: string, options: StepOptions)
   const caller = await expectedCaller(identity.expect, credentials, place, runtime, options);
   const call = { signal, clock: runtime.clock };
   // Only a refusal needs to know who we are, where nothing was expected.
+  const asked = { ...call, deadlineMs: EXPLAIN_MS };
   const known = async (): Promise<Known> => ({
-    caller: caller ?? (await callerIdentity(credentials, place, call).catch(() => undefined)),
+    caller: caller ?? (await callerIdentity(credentials, place, asked).catch(() => undefined)),
   });
   if (identity.from === 'aws-token') {
     const token = await webIdentityToken(credentials, `https:${audience}`, place, factsOf(identity, { caller }), call);

@@ -64,7 +64,7 @@ const durationFrom = (least: string, most: string) => {
   });
 };
 
-const region = z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d+$/, 'must be a region such as eu-west-1');
+const region = z.string().regex(/^[a-z]{2,4}(-[a-z]+)+-\d+$/, 'must be a region such as eu-west-1');
 
 type Complain = (key: string, message: string) => void;
 
@@ -198,6 +198,8 @@ export const awsIdentity = z
         for (const key of ['aws', 'google', 'externalId', 'sessionName', 'sessionTags', 'duration'] as const)
           if (identity[key] !== undefined) complain(key, 'needs roleArn, the role to assume');
       }
+      if (identity.aws !== undefined && identity.require !== undefined)
+        complain('require', 'cannot be used together with aws: set it on that identity');
       if (identity.google === undefined) {
         if (identity.audience !== undefined) complain('audience', 'needs google, whose ID token it is');
         return;

@@ -18,14 +18,16 @@ export async function checkBucket(
   if (object !== undefined) return [await checked('read', () => readOne(listing, object, signal))];
   let first: Item | undefined;
   const list = await checked('list', async () => {
-    for await (const item of listing.items(undefined, signal)) {
+    for await (const item of listing.items(undefined, signal, 1)) {
       first = item;
       break;
     }
-    return first === undefined ? `gs://${bucket}/${prefix} holds nothing that is selected` : `gs://${bucket}/${prefix}`;
+    return first === undefined
+      ? `gs://${bucket}/${prefix}: nothing that is selected on its first page`
+      : `gs://${bucket}/${prefix}`;
   });
   if (list.verdict === 'fail') return [list, ...(await whatIsMissing(client, config, signal))];
-  if (first === undefined) return [list, await checked('read', () => holds(client, config, signal))];
+  if (first === undefined) return [list, await mayRead(client, config, signal)];
   const name = prefix + first.key;
   return [list, await checked('read', () => readOne(listing, name, signal))];
 }
@@ -36,12 +38,16 @@ async function readOne(listing: GcsListing, name: string, signal: AbortSignal): 
   return `metadata of ${item.id}`;
 }
 
-/** An empty bucket shows nothing to read; then the permission itself is asked for. */
-async function holds(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<string> {
-  const held = new Set(await permissions(client, config, signal));
-  const missing = NEEDED.filter((permission) => !held.has(permission));
-  if (missing.length === 0) return `holds ${NEEDED.join(', ')}`;
-  throw new BrokerError('permission_denied', `missing on gs://${config.bucket}: ${missing.join(', ')}`);
+/**
+ * Where nothing is there to be read, the permission itself is asked for. A refusal is no proof: a token or a binding
+ * that is limited to a prefix holds nothing on the bucket as a whole.
+ */
+async function mayRead(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<Check> {
+  const held = await permissions(client, config, signal).catch((): readonly string[] => []);
+  if (held.includes('storage.objects.get'))
+    return { name: 'read', verdict: 'pass', detail: 'holds storage.objects.get' };
+  const detail = `there is nothing to read, and storage.objects.get on gs://${config.bucket} could not be confirmed`;
+  return { name: 'read', verdict: 'warn', detail, hint: 'Put an object there, or run `isthmus plan`.' };
 }
 
 async function whatIsMissing(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<readonly Check[]> {

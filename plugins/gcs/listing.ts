@@ -56,9 +56,11 @@ export class GcsListing {
     this.#selects = (key) => include?.some((glob) => glob(key)) !== false && !exclude.some((glob) => glob(key));
   }
 
-  async *items(after: string | undefined, signal: AbortSignal): AsyncGenerator<Item> {
+  /** @param pages the most that are asked for. */
+  async *items(after: string | undefined, signal: AbortSignal, pages = Number.POSITIVE_INFINITY): AsyncGenerator<Item> {
     const start = after === undefined ? undefined : this.#config.prefix + after;
     let token: string | undefined;
+    let left = pages;
     do {
       const page = await this.#page(start, token, signal);
       for (const entry of page.items) {
@@ -70,7 +72,7 @@ export class GcsListing {
         throw new BrokerError('list_order', `gs://${this.#config.bucket}: the listing repeats its page token`);
       }
       token = page.nextPageToken;
-    } while (token !== undefined);
+    } while (token !== undefined && --left > 0);
   }
 
   /** The object of the option `object`, or nothing. */

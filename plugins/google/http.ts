@@ -1,5 +1,5 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Agent as HttpAgent, globalAgent as httpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, globalAgent as httpsAgent, request as httpsRequest } from 'node:https';
 import {
   BrokerError,
   type CredentialProvider,
@@ -48,9 +48,11 @@ export class GoogleClient {
   constructor({ endpoint, token, idleMs = IDLE_MS, now }: GoogleClientOptions) {
     this.#base = new URL(endpoint);
     this.#token = token;
-    this.#agent = new (this.#base.protocol === 'https:' ? HttpsAgent : HttpAgent)({
+    const secure = this.#base.protocol === 'https:';
+    this.#agent = new (secure ? HttpsAgent : HttpAgent)({
       keepAlive: true,
       maxSockets: MOST_SOCKETS,
+      ...proxyOf(secure ? httpsAgent : httpAgent),
     });
     this.#now = now;
     this.idleMs = idleMs;
@@ -120,7 +122,8 @@ export class GoogleClient {
     };
     const { promise, resolve, reject } = Promise.withResolvers<GoogleResponse>();
     const send = this.#base.protocol === 'https:' ? httpsRequest : httpRequest;
-    const { hostname, port } = this.#base;
+    const { port } = this.#base;
+    const hostname = this.#base.hostname.replace(/^\[|\]$/g, '');
     const request = send({ hostname, port, path, headers: all, agent: this.#agent, signal });
     const timer = setTimeout(
       () => request.destroy(new BrokerError('timeout', `${this.host}: no answer within ${this.idleMs} ms`)),
@@ -151,6 +154,13 @@ function connectionError(host: string, error: unknown): BrokerError {
   if (error instanceof BrokerError) return error;
   if (error instanceof Error && error.name === 'AbortError') return new BrokerError('stopped', 'the run was stopped');
   return new BrokerError('network', `${host}: ${systemErrorCode(error) ?? 'the connection failed'}`);
+}
+
+/** The proxy of the process, where it was told to use one (NODE_USE_ENV_PROXY): an own agent knows of none by itself. */
+function proxyOf(agent: HttpAgent): object {
+  // The types of Node.js do not know it yet.
+  const { proxyEnv } = (agent as unknown as { readonly options: { readonly proxyEnv?: unknown } }).options;
+  return proxyEnv === undefined ? {} : { proxyEnv };
 }
 
 /** What an answer with an error status says. */

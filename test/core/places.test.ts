@@ -124,7 +124,7 @@ describe('where an AWS source fails, the reason is named', () => {
     ['nothing anywhere', 'AWS_NO_CREDENTIALS', async () => ({ AWS_EC2_METADATA_DISABLED: 'true', HOME: folder.path })],
     [
       'EC2 metadata that refuses',
-      'AWS_NO_CREDENTIALS',
+      'AWS_IMDS_UNAUTHORIZED',
       async () => ({ AWS_EC2_METADATA_SERVICE_ENDPOINT: cloud.sso.url, HOME: folder.path }),
     ],
     ['an SSO session that has ended', 'AWS_SSO_EXPIRED', () => ssoProfile(cloud, folder.path, new Date(0))],

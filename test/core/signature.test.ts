@@ -94,7 +94,12 @@ it('signs as the AWS SDK does, whatever the names, values, session token and reg
   const token = fc.stringMatching(/^[A-Za-z0-9+/=]{1,40}$/);
   await fc.assert(
     fc.asyncProperty(
-      fc.dictionary(text, text, { maxKeys: 4 }),
+      // The SDK keeps names in a plain object, and so loses this one.
+      fc.dictionary(
+        text.filter((name) => name !== '__proto__'),
+        text,
+        { maxKeys: 4 },
+      ),
       fc.option(token, { nil: undefined }),
       fc.constantFrom('us-east-1', 'eu-west-1', 'cn-north-1'),
       fc.date({ min: new Date(0), max: new Date('2100-01-01'), noInvalidDate: true }),

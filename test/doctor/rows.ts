@@ -131,6 +131,15 @@ export const BROKEN: readonly Broken[] = [
     }),
   },
   {
+    id: 'AWS_WEB_IDENTITY_DENIED',
+    arrange: async (scene) => {
+      const variables = await place('EKS with IRSA')(scene);
+      const trust = { issuer: scene.cloud.cluster, claims: { sub: 'system:serviceaccount:another:one' } };
+      scene.cloud.awsSts.webIdentityRoles.set('exports', trust);
+      return { variables: { ...variables, AWS_EC2_METADATA_DISABLED: 'true' } };
+    },
+  },
+  {
     id: 'AWS_IMDS_UNAUTHORIZED',
     arrange: ({ cloud, folder }) => ({
       variables: { HOME: folder, AWS_REGION: 'eu-west-1', AWS_EC2_METADATA_SERVICE_ENDPOINT: cloud.sso.url },
@@ -321,6 +330,7 @@ export const BROKEN: readonly Broken[] = [
       return other({ audience, from: 'kubernetes-token', expect: undefined, tokenFile });
     },
   },
+  { id: 'STS_TOKEN_EXPIRED', arrange: sts(400, 'invalid_grant', 'ID Token issued at 1764000000 is stale to sign-in.') },
   { id: 'STS_ISSUER_UNREACHABLE', arrange: sts(400, 'invalid_grant', STS_TEXTS.issuer) },
   { id: 'STS_SCOPE_MISSING', arrange: sts(400, 'invalid_request', 'Scope(s) must be provided.') },
   {

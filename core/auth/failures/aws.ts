@@ -98,6 +98,13 @@ export const AWS_FAILURES = {
     fix: 'Annotate the Kubernetes service account with eks.amazonaws.com/role-arn and restart the pod, so that EKS mounts the token.',
     said: /Web identity configuration not specified|AWS_WEB_IDENTITY_TOKEN_FILE/,
   },
+  AWS_WEB_IDENTITY_DENIED: {
+    step: 'aws-source',
+    code: 'unauthenticated',
+    title: 'The trust policy of the role does not accept the pod (IRSA)',
+    cause: 'It names another namespace or Kubernetes service account, or another cluster.',
+    fix: 'Let the trust policy of the role in AWS_ROLE_ARN compare ISSUER:sub = system:serviceaccount:NAMESPACE:NAME; `isthmus auth setup --place eks-irsa` prints it.',
+  },
   AWS_IMDS_DISABLED: {
     step: 'aws-source',
     code: 'no_credentials',
@@ -112,7 +119,7 @@ export const AWS_FAILURES = {
     title: 'EC2 metadata did not answer',
     cause: 'This is not EC2; or it is a container on EC2 and the hop limit of the metadata service is 1.',
     fix: 'Better: give the container a task role or Pod Identity. Else: aws ec2 modify-instance-metadata-options --instance-id INSTANCE --http-put-response-hop-limit 2',
-    said: /TimeoutError|EHOSTUNREACH|ENETUNREACH|ECONNREFUSED.*169\.254\.169\.254|Could not load credentials from.*IMDS/,
+    said: /TimeoutError from instance metadata service|Unable to connect to instance metadata service|169\.254\.169\.254.{0,80}(?:TIMEDOUT|UNREACH|REFUSED)|(?:TIMEDOUT|UNREACH|REFUSED).{0,80}169\.254\.169\.254/,
   },
   AWS_IMDS_UNAUTHORIZED: {
     step: 'aws-source',

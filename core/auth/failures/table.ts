@@ -1,7 +1,8 @@
 import { BrokerError } from '../../api/errors.ts';
 import { AWS_FAILURES } from './aws.ts';
 import { type Facts, type Failure, fill } from './failure.ts';
-import { IMPERSONATION_FAILURES, STS_FAILURES } from './google.ts';
+import { STS_FAILURES } from './google-sts.ts';
+import { IMPERSONATION_FAILURES } from './impersonation.ts';
 import { USE_FAILURES } from './use.ts';
 
 /** Every way in which the keyless chain fails. `docs/errors.md` is generated from this table. */
@@ -41,7 +42,15 @@ export function authFailure(
  */
 export function failureSaid(text: string, ...steps: readonly Failure['step'][]): FailureId | undefined {
   const said = ENTRIES.filter(([, failure]) => failure.said?.test(text) === true);
-  if (steps.length === 0) return said[0]?.[0];
+  // Google and AWS quote each other: the words of the last who spoke are the ones that count.
+  if (steps.length === 0) return failureIn(said, ['google-sts', 'google-to-aws', 'impersonation']) ?? said[0]?.[0];
+  return failureIn(said, steps);
+}
+
+function failureIn(
+  said: readonly (readonly [FailureId, Failure])[],
+  steps: readonly Failure['step'][],
+): FailureId | undefined {
   return steps.map((step) => said.find(([, failure]) => failure.step === step)?.[0]).find((id) => id !== undefined);
 }
 

@@ -71,14 +71,6 @@ export const STS_FAILURES = {
     fix: 'Ask AWS itself: aws sts get-caller-identity. If that works in {region} only, set region on the identity of kind aws.',
     said: /InvalidClientTokenId|security token included in the request is invalid/i,
   },
-  STS_TARGET_HEADER: {
-    step: 'google-sts',
-    code: 'unauthenticated',
-    title: 'The signed request is for another provider',
-    cause: 'The header x-goog-cloud-target-resource is missing, unsigned, or names another provider than audience.',
-    fix: 'Set audience to the provider that this request is for; nothing on the way may rewrite the request.',
-    said: /x-goog-cloud-target-resource/i,
-  },
   STS_SIGNATURE: {
     step: 'google-sts',
     code: 'unauthenticated',
@@ -88,6 +80,14 @@ export const STS_FAILURES = {
     fix: 'Ask AWS itself: aws sts get-caller-identity --region {region}. If that works, look for a proxy that changes headers.',
     said: /SignatureDoesNotMatch/i,
   },
+  STS_TARGET_HEADER: {
+    step: 'google-sts',
+    code: 'unauthenticated',
+    title: 'The signed request is for another provider',
+    cause: 'The header x-goog-cloud-target-resource is missing, unsigned, or names another provider than audience.',
+    fix: 'Set audience to the provider that this request is for; nothing on the way may rewrite the request.',
+    said: /x-goog-cloud-target-resource/i,
+  },
   STS_FORMAT: {
     step: 'google-sts',
     code: 'unauthenticated',
@@ -96,13 +96,21 @@ export const STS_FAILURES = {
     fix: `Look which it is: ${DESCRIBE}. For an OIDC provider set from: aws-token or kubernetes-token on the identity.`,
     said: /Invalid format of AWS credentials/i,
   },
+  STS_TOKEN_EXPIRED: {
+    step: 'google-sts',
+    code: 'unauthenticated',
+    title: 'The token that was shown to Google has expired',
+    cause: 'A copy of a projected token, which nothing renews; or the clock of its issuer.',
+    fix: 'Mount the whole projected volume, without subPath, and let tokenFile point into it; check the clock: timedatectl status.',
+    said: /ID Token issued at|stale to sign-in|ID Token.* expired/i,
+  },
   STS_TOKEN_FORMAT: {
     step: 'google-sts',
     code: 'unauthenticated',
     title: 'The provider does not take this kind of subject token',
     cause: 'The provider trusts AWS, and was given a JWT; or its issuer or audience is another than the token names.',
     fix: `Compare issuer and audiences: ${DESCRIBE}. For a provider of kind AWS set from: aws-signature on the identity.`,
-    said: /issuer in ID Token|audience in ID Token|ID Token (?:issued at|is|.* stale)|subject_token_type|Unable to parse the ID Token|Error parsing ID Token/i,
+    said: /issuer in ID Token|audience in ID Token|JWT Signature in ID Token|subject_token_type|Unable to parse the ID Token|Error parsing ID Token/i,
   },
   STS_ISSUER_UNREACHABLE: {
     step: 'google-sts',
@@ -165,83 +173,5 @@ export const STS_FAILURES = {
     cause:
       'A credential access boundary needs a bucket with uniform bucket-level access, and a token of the scope cloud-platform.',
     fix: 'gcloud storage buckets update gs://BUCKET --uniform-bucket-level-access, or remove downscope from the identity.',
-  },
-} as const satisfies Record<string, Failure>;
-
-const BIND =
-  'gcloud iam service-accounts add-iam-policy-binding {serviceAccount} --role=roles/iam.workloadIdentityUser --member="{member}"';
-
-/** What iamcredentials says. */
-export const IMPERSONATION_FAILURES = {
-  IMP_OPENID_DENIED: {
-    step: 'impersonation',
-    code: 'impersonation_denied',
-    title: 'No ID token may be made for the service account',
-    cause: 'The principal lacks iam.serviceAccounts.getOpenIdToken on it.',
-    fix: BIND,
-    said: /iam\.serviceAccounts\.getOpenIdToken/i,
-  },
-  IMP_USER_PROJECT: {
-    step: 'impersonation',
-    code: 'impersonation_denied',
-    title: 'The quota project was refused',
-    cause: 'Something on the way adds x-goog-user-project, or the caller may not use that project.',
-    fix: 'gcloud projects add-iam-policy-binding {project} --role=roles/serviceusage.serviceUsageConsumer --member="{member}", and let nothing add that header to token requests.',
-    said: /Caller does not have required permission to use project/i,
-  },
-  IMP_API_DISABLED: {
-    step: 'impersonation',
-    code: 'impersonation_denied',
-    title: 'The IAM Service Account Credentials API is off',
-    cause: 'It was never enabled in the project of the service account.',
-    fix: 'gcloud services enable iamcredentials.googleapis.com --project={project}',
-    said: /IAM Service Account Credentials API has not been used/i,
-  },
-  IMP_LIFETIME: {
-    step: 'impersonation',
-    code: 'invalid_config',
-    title: 'The token may not live so long',
-    cause: 'More than an hour needs an organisation policy that allows it for this account.',
-    fix: 'Set lifetime: 1h on the identity, or allow the account in constraints/iam.allowServiceAccountCredentialLifetimeExtension.',
-    said: /access token lifetime cannot exceed/i,
-  },
-  IMP_ACCOUNT_MISSING: {
-    step: 'impersonation',
-    code: 'impersonation_denied',
-    title: 'The service account does not exist',
-    cause: 'A typing error, or it was deleted; bindings do not follow a new account with the same name.',
-    fix: `gcloud iam service-accounts describe {serviceAccount}; if it was made anew, bind again: ${BIND}`,
-    said: /Gaia id not found|Unknown service account/i,
-  },
-  IMP_DENIED: {
-    step: 'impersonation',
-    code: 'impersonation_denied',
-    title: 'The service account may not be impersonated',
-    cause:
-      'The principal lacks roles/iam.workloadIdentityUser on it: no binding, another attribute value, a wrong e-mail address, or a change less than five minutes old.',
-    fix: BIND,
-    said: /iam\.serviceAccounts\.(?:getAccessToken|implicitDelegation)|unable to impersonate|Unable to acquire impersonated credentials/i,
-  },
-  IMP_INVALID_ARGUMENT: {
-    step: 'impersonation',
-    code: 'invalid_config',
-    title: 'iamcredentials refuses the request as malformed',
-    cause: 'A scope, lifetime or delegate that it does not know.',
-    fix: 'Check lifetime and delegates of the identity: lifetime is 10m to 12h, delegates are e-mail addresses.',
-    said: /Request contains an invalid argument/i,
-  },
-  IMP_NO_TOKEN: {
-    step: 'impersonation',
-    code: 'bad_response',
-    title: 'iamcredentials answered 200 without a usable token',
-    cause: 'A proxy answers, or accessToken or expireTime is missing.',
-    fix: 'Let this machine reach iamcredentials.googleapis.com:443 directly.',
-  },
-  IMP_REFUSED: {
-    step: 'impersonation',
-    code: 'impersonation_denied',
-    title: 'Google refused to impersonate the service account',
-    cause: 'For a reason that this release does not know.',
-    fix: `Read the message. If a right is missing: ${BIND}`,
   },
 } as const satisfies Record<string, Failure>;
