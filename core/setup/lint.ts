@@ -1,13 +1,13 @@
 import { BrokerError } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
-import { lintMember, lintStatement, policySchema, trustSchema } from './lint-policies.ts';
+import { awsPolicySchema, lintMember, lintStatement, policySchema } from './lint-policies.ts';
 import { type LintFinding, lintProvider, providerSchema } from './lint-provider.ts';
 import { lintTerraform } from './lint-terraform.ts';
 
 /**
  * Reads settings of either cloud and names what is lax or will not work.
  *
- * @param text JSON of `gcloud … describe`, `list` or `get-iam-policy`, of a trust policy, or a Terraform file.
+ * @param text JSON of `gcloud … describe`, `list` or `get-iam-policy`, of `aws iam get-role` or a policy, or Terraform.
  * @throws BrokerError `invalid_config` when it is none of them.
  */
 export function lintSettings(text: string, file: string): readonly LintFinding[] {
@@ -15,14 +15,10 @@ export function lintSettings(text: string, file: string): readonly LintFinding[]
   if (json === undefined && /\.tf$/.test(file)) return lintTerraform(text);
   const many = Array.isArray(json) ? json : [json];
   const findings = many.map((value) => lintValue(value));
-  if (json !== undefined && findings.every((found) => found !== undefined)) return findings.flat() as LintFinding[];
-  throw new BrokerError(
-    'invalid_config',
-    `${visible(file)}: this is no provider, IAM policy, trust policy or Terraform`,
-    {
-      hint: 'Make it with: gcloud iam workload-identity-pools providers describe … --format=json, gcloud … get-iam-policy --format=json, or aws iam get-role --query Role.AssumeRolePolicyDocument',
-    },
-  );
+  if (json !== undefined && many.length > 0 && findings.every((found) => found !== undefined)) return findings.flat();
+  throw new BrokerError('invalid_config', `${visible(file)}: this is no provider, policy, role or Terraform`, {
+    hint: 'Make it with: gcloud iam workload-identity-pools providers describe … --format=json, gcloud … get-iam-policy --format=json, or aws iam get-role --role-name ROLE',
+  });
 }
 
 function parsed(text: string): unknown {
@@ -39,6 +35,13 @@ function lintValue(value: unknown): readonly LintFinding[] | undefined {
   const policy = policySchema.safeParse(value);
   if (policy.success)
     return policy.data.bindings.flatMap(({ role, members }) => members.flatMap((one) => lintMember(role, one)));
-  const trust = trustSchema.safeParse(value);
-  return trust.success ? trust.data.Statement.flatMap(lintStatement) : undefined;
+  // `aws iam get-role` and `get-role-policy` wrap what they print.
+  const wrapped = value as {
+    readonly Role?: { readonly AssumeRolePolicyDocument?: unknown };
+    readonly PolicyDocument?: unknown;
+  };
+  const document = wrapped?.Role?.AssumeRolePolicyDocument ?? wrapped?.PolicyDocument ?? value;
+  const aws = awsPolicySchema.safeParse(document);
+  const statements = aws.success ? aws.data.Statement.map(lintStatement) : [undefined];
+  return statements.every((one) => one !== undefined) ? statements.flat() : undefined;
 }

@@ -22,13 +22,27 @@ describe('a provider', () => {
 
   it.each([
     ['without a condition', { attributeCondition: undefined }, ['no-condition']],
-    ['with a condition that is always true', { attributeCondition: 'true' }, ['no-condition']],
-    ['that pins the account only', { attributeCondition: `assertion.account == '${ACCOUNT}'` }, ['no-condition']],
+    ['with a condition that is always true', { attributeCondition: 'true' }, ['not-pinned']],
+    ['that pins the account only', { attributeCondition: `assertion.account == '${ACCOUNT}'` }, ['not-pinned']],
+    [
+      'that pins the account by its ARN only',
+      { attributeCondition: PINNED.replace('assumed-role/exports/', '') },
+      ['not-pinned'],
+    ],
+    ['that names no role', { attributeCondition: PINNED.replace('exports/', '') }, ['not-pinned']],
+    ['with an empty beginning', { attributeCondition: "assertion.arn.startsWith('')" }, ['not-pinned']],
+    ['that only excludes', { attributeCondition: "assertion.arn != 'x'" }, ['not-pinned']],
+    ['with a way around', { attributeCondition: `true || ${PINNED}` }, ['not-pinned']],
+    [
+      'with a way around in brackets',
+      { attributeCondition: `(${PINNED}) || (assertion.account == 'x')` },
+      ['not-pinned'],
+    ],
     ['that uses contains', { attributeCondition: "assertion.arn.contains('exports')" }, ['contains']],
     [
       'whose role name is open at its end',
       { attributeCondition: PINNED.replace("exports/'", "exports'") },
-      ['no-trailing-slash'],
+      ['not-pinned'],
     ],
     [
       'that looks at the session name',
@@ -40,6 +54,11 @@ describe('a provider', () => {
       { attributeCondition: `attribute.aws_role == 'exports' && ${PINNED}` },
       ['unmapped-attribute'],
     ],
+    [
+      'of an OIDC issuer without a subject',
+      { aws: undefined, attributeCondition: "assertion.sub != ''" },
+      ['not-pinned'],
+    ],
     ['that maps the ARN', { attributeMapping: { 'google.subject': 'assertion.arn' } }, ['subject-too-long']],
     ["with Google's own mapping", { attributeMapping: {} }, ['subject-too-long']],
     ['that is deleted', { state: 'DELETED' }, ['disabled']],
@@ -48,20 +67,46 @@ describe('a provider', () => {
     expect(rules(provider(change))).toEqual(expected);
   });
 
+  it.each([
+    `${PINNED} || assertion.arn.startsWith('arn:aws:sts::${ACCOUNT}:assumed-role/other/')`,
+    `assertion.account == '${ACCOUNT}' && (${PINNED})`,
+    "assertion.userid.startsWith('AROA0123456789ABCDEF:')",
+  ])('that pins in another way passes: %s', (attributeCondition) => {
+    expect(rules(provider({ attributeCondition }))).toEqual([]);
+  });
+
+  it.each(["assertion.sub == 'system:serviceaccount:a:b'", "assertion.repository in ['acme/a', 'acme/b']"])(
+    'of an OIDC issuer that pins passes: %s',
+    (attributeCondition) => {
+      expect(rules(provider({ aws: undefined, attributeCondition }))).toEqual([]);
+    },
+  );
+
   it('is looked at in a list too', () => {
     const list = `[${provider()},${provider({ attributeCondition: '' })}]`;
     expect(rules(list)).toEqual(['no-condition']);
   });
 });
 
-it('a binding for everybody of a pool is named, one for a role is not', () => {
+it.each([
+  ['/*', 'pool-wide'],
+  ['/attribute.aws_account/111122223333', 'pool-wide'],
+  ['/attribute.aws_role/exports', undefined],
+])('a binding for %s of a pool: %s', (member, rule) => {
   const pool = 'principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/aws-prod';
-  const members = [`${pool}/*`, `${pool}/attribute.aws_role/exports`, 'user:someone@acme.com'];
-  const findings = lintSettings(
-    JSON.stringify({ bindings: [{ role: 'roles/iam.workloadIdentityUser', members }] }),
-    'x',
-  );
-  expect(findings).toMatchObject([{ rule: 'pool-wide', fix: expect.stringContaining('attribute.aws_role/ROLE') }]);
+  const bindings = [{ role: 'roles/iam.workloadIdentityUser', members: [pool + member, 'user:someone@acme.com'] }];
+  expect(rules(JSON.stringify({ bindings }))).toEqual(rule === undefined ? [] : [rule]);
+});
+
+it('a binding for everybody in the world is named', () => {
+  expect(rules(JSON.stringify({ bindings: [{ role: 'r', members: ['allUsers'] }] }))).toEqual(['everybody']);
+});
+
+it('a policy that allows a whole service is named', () => {
+  const statement = (Action: unknown) => JSON.stringify({ Statement: [{ Effect: 'Allow', Action, Resource: '*' }] });
+  expect(rules(statement('s3:*'))).toEqual(['whole-service']);
+  expect(rules(statement(['s3:PutObject', '*']))).toEqual(['whole-service']);
+  expect(rules(statement(['s3:PutObject']))).toEqual([]);
 });
 
 describe('a trust policy for Google', () => {
@@ -80,32 +125,51 @@ describe('a trust policy for Google', () => {
   it.each([
     [{ 'accounts.google.com:sub': '1', 'accounts.google.com:oaud': 'a' }, []],
     [{ 'accounts.google.com:oaud': 'a' }, ['web-identity-sub']],
+    [{ 'accounts.google.com:sub': '*' }, ['web-identity-sub']],
     [{ 'accounts.google.com:sub': '1', 'accounts.google.com:aud': 'a' }, ['web-identity-aud']],
     [{}, ['web-identity-sub']],
   ])('%j', (equals, expected) => {
     expect(rules(policy(equals))).toEqual(expected);
+    // As `aws iam get-role` prints it.
+    expect(rules(`{"Role":{"RoleName":"r","AssumeRolePolicyDocument":${policy(equals)}}}`)).toEqual(expected);
+  });
+
+  it.each(['StringNotEquals', 'StringEqualsIfExists'])('%s pins nothing', (operator) => {
+    expect(rules(policy({ 'accounts.google.com:sub': '1' }).replace('StringEquals', operator))).toEqual([
+      'web-identity-sub',
+    ]);
+  });
+
+  it('for anybody is named', () => {
+    const trust = (Principal: unknown) =>
+      JSON.stringify({ Statement: [{ Effect: 'Allow', Principal, Action: 'sts:AssumeRole' }] });
+    expect(rules(trust('*'))).toEqual(['everybody']);
+    expect(rules(trust({ AWS: '*' }))).toEqual(['everybody']);
+    expect(rules(trust({ AWS: 'arn:aws:iam::111122223333:role/a' }))).toEqual([]);
   });
 });
 
-it('Terraform is read as text', () => {
-  const source = `
-resource "google_iam_workload_identity_pool_provider" "lax" {
-  attribute_mapping = {
-    "google.subject" = "assertion.arn"
-  }
-  aws { account_id = "${ACCOUNT}" }
-}
-resource "google_iam_workload_identity_pool_provider" "by_reference" {
-  attribute_condition = var.condition
-  attribute_mapping   = { "google.subject" = "assertion.userid" }
-  aws { account_id = var.account }
-}
-resource "google_service_account_iam_member" "all" {
+it('Terraform is read as text, and what cannot be judged is said', () => {
+  const aws = `aws { account_id = "${ACCOUNT}" }`;
+  const userid = 'attribute_mapping = { "google.subject" = "assertion.userid" }';
+  const block = (name: string, body: string): string =>
+    `resource "google_iam_workload_identity_pool_provider" "${name}" {\n${body}\n}\n`;
+  const rulesOf = (body: string): string[] => rules(block('p', `${userid}\n${aws}\n${body}`), 'main.tf');
+  expect(rulesOf('')).toEqual(['no-condition']);
+  expect(rulesOf('attribute_condition = null')).toEqual(['no-condition']);
+  expect(rulesOf(`# attribute_condition = "${PINNED}"`)).toEqual(['no-condition']);
+  expect(rulesOf('attribute_condition = var.condition')).toEqual(['not-judged']);
+  expect(rulesOf(`attribute_condition = "${PINNED}"`)).toEqual([]);
+  const references = PINNED.replace(ACCOUNT, `$\{var.aws_account_id}`).replace('exports', `$\{var.role_name}`);
+  expect(rulesOf(`attribute_condition = "${references}"`)).toEqual([]);
+  expect(rulesOf('attribute_condition = <<EOT\n  assertion.arn.contains("x")\nEOT')).toEqual(['contains']);
+  const everybody = `resource "google_service_account_iam_member" "all" {
+  role   = "roles/iam.workloadIdentityUser"
   member = "principalSet://iam.googleapis.com/\${google_iam_workload_identity_pool.aws.name}/*"
 }`;
-  expect(rules(source, 'main.tf')).toEqual(['no-condition', 'subject-too-long', 'pool-wide']);
+  expect(rules(everybody, 'main.tf')).toEqual(['pool-wide']);
 });
 
 it.each(['{}', '[]x', '"text"', '{"bindings": 1}'])('%s is no settings, and named as such', (text) => {
-  expect(() => lintSettings(text, 'x.json')).toThrow(/no provider, IAM policy, trust policy or Terraform/);
+  expect(() => lintSettings(text, 'x.json')).toThrow(/no provider, policy, role or Terraform/);
 });
