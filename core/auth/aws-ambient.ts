@@ -11,8 +11,8 @@ export interface AmbientCredentials extends AwsCredentials {
   readonly origin: AwsOrigin;
 }
 
-/** Fetches the AWS credentials of the process anew. */
-export type AwsChain = (signal: AbortSignal) => Promise<AmbientCredentials>;
+/** Fetches the AWS credentials of the process anew, or those of a profile. */
+export type AwsChain = (signal: AbortSignal, profile?: string) => Promise<AmbientCredentials>;
 
 /**
  * The AWS identity of the process: environment, profile, SSO, process, web identity, container, instance, as the
@@ -24,14 +24,11 @@ export type AwsChain = (signal: AbortSignal) => Promise<AmbientCredentials>;
  * @param environment is only read, never written.
  */
 export function ambientChain(environment: Environment): AwsChain {
-  let chain: Promise<SdkChain> | undefined;
-  return async (signal) => {
-    const given = fromVariables(environment);
+  const chains = new Map<string | undefined, Promise<SdkChain>>();
+  return async (signal, profile) => {
+    const given = profile === undefined ? fromVariables(environment) : undefined;
     if (given !== undefined) return complete({ ...given, origin: environmentOrigin(environment) });
-    chain ??= import('@aws-sdk/credential-providers').then(({ fromNodeProviderChain }) =>
-      fromNodeProviderChain({ ec2MetadataV1Disabled: true, clientConfig: { maxAttempts: 3 }, logger: SILENT }),
-    );
-    const sdk = await chain;
+    const sdk = await (chains.get(profile) ?? chainOf(profile, chains));
     const load = async (): Promise<AwsCredentials> => {
       const kept = await sdk();
       // In the last minutes the SDK hands out what it keeps and renews behind it; after a pause that is too late.
@@ -39,10 +36,26 @@ export function ambientChain(environment: Environment): AwsChain {
       return left < LAST_MINUTE_MS ? sdk({ forceRefresh: true }) : kept;
     };
     const credentials = await withDeadline(load(), signal).catch(async (error: unknown) => {
-      throw await chainFailure(error, environment, signal);
+      const named = profile === undefined ? environment : { ...environment, AWS_PROFILE: profile };
+      throw await chainFailure(error, named, signal);
     });
     return complete({ ...credentials, origin: originOf(credentials, environment) });
   };
+}
+
+/** Made once for each profile, and made again only if the SDK could not be loaded. */
+function chainOf(profile: string | undefined, chains: Map<string | undefined, Promise<SdkChain>>): Promise<SdkChain> {
+  const made = import('@aws-sdk/credential-providers').then(({ fromNodeProviderChain }) =>
+    fromNodeProviderChain({
+      ec2MetadataV1Disabled: true,
+      clientConfig: { maxAttempts: 3 },
+      logger: SILENT,
+      ...(profile === undefined ? {} : { profile }),
+    }),
+  );
+  chains.set(profile, made);
+  made.catch(() => chains.delete(profile));
+  return made;
 }
 
 const LAST_MINUTE_MS = 60_000;

@@ -47,15 +47,16 @@ export async function stsPlace(
 
 /** The credentials of the process itself, unless they come from elsewhere than `require` allows. */
 export async function ambientCredentials(
-  required: readonly AwsOrigin[] | undefined,
+  { require, profile }: Pick<AwsIdentity, 'require' | 'profile'>,
   { chain, clock }: AuthRuntime,
   { signal, observe }: StepOptions,
 ): Promise<Expiring<AmbientCredentials>> {
-  const credentials = await chain(signal);
-  refuseOrigin(credentials, required);
-  const { accessKeyId, expiration, origin } = credentials;
+  const credentials = await chain(signal, profile);
+  refuseOrigin(credentials, require);
+  const { accessKeyId, sessionToken, expiration, origin } = credentials;
   const left = expiration === undefined ? '' : `, valid until ${expiration.toISOString()}`;
-  observe({ step: 'aws-source', detail: `${origin}, key ${accessKeyId.slice(0, 4)}…${left}` });
+  const token = sessionToken === undefined ? 'without a session token' : 'with a session token';
+  observe({ step: 'aws-source', detail: `${origin}, key ${accessKeyId.slice(0, 4)}… ${token}${left}` });
   const end = expiration === undefined ? Number.POSITIVE_INFINITY : clock.toLocal(expiration.getTime());
   const expiring = { value: credentials, expiresAt: end };
   if (expiring.expiresAt - clock.local() < 60_000)

@@ -103,7 +103,7 @@ export class IdentityBroker implements CredentialBroker {
   async #session(name: string, identity: AwsIdentity, signal: AbortSignal): Promise<Expiring<AwsCredentials>> {
     const { pipeline, runtime } = this.#options;
     const steps = this.#steps(signal);
-    if (identity.roleArn === undefined) return ambientCredentials(identity.require, runtime, steps);
+    if (identity.roleArn === undefined) return ambientCredentials(identity, runtime, steps);
     mustHaveRole(name, identity);
     const sessionName = sessionNameOf(pipeline, identity.sessionName);
     const { google, audience } = identity;
@@ -117,9 +117,9 @@ export class IdentityBroker implements CredentialBroker {
   }
 
   /** Whose credentials the role is assumed with: another identity's, or those of the process. */
-  #master({ aws, require }: AwsIdentity): CredentialProvider<AwsCredentials> {
+  #master({ aws, require, profile }: AwsIdentity): CredentialProvider<AwsCredentials> {
     if (aws !== undefined) return this.aws(aws);
-    const ambient: AwsIdentity = { kind: 'aws', ...(require === undefined ? {} : { require }) };
+    const ambient: AwsIdentity = { kind: 'aws', ...(require && { require }), ...(profile && { profile }) };
     return this.#cached(['aws', ambient], (signal) => this.#session('', ambient, signal));
   }
 

@@ -116,9 +116,10 @@ function parsed(text: string, file: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text.replace(/^\ufeff/, ''));
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch {
-    const what = /^\s*</.test(text) ? 'this is a web page' : 'not JSON';
-    throw refusal(file, [`${what}: a credential configuration is a JSON object`]);
+  } catch (error) {
+    const [, line = '1', column = '1'] = /line (\d+) column (\d+)/.exec(String(error)) ?? [];
+    const what = /^\s*</.test(text) ? 'this is a web page, not JSON' : 'not JSON';
+    throw refusal(file, [`${what}: line ${line} column ${column}`]);
   }
   throw refusal(file, ['not a JSON object']);
 }

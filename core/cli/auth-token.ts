@@ -1,12 +1,14 @@
+import { readFile } from 'node:fs/promises';
 import { BrokerError } from '../api/errors.ts';
 import { formatDuration } from '../api/text.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { stsPlace } from '../auth/aws-identity.ts';
-import { callerIdentity } from '../auth/aws-sts.ts';
+import { type CallerIdentity, callerIdentity } from '../auth/aws-sts.ts';
 import type { IdentityBroker } from '../auth/broker.ts';
-import type { GcpIdentity } from '../auth/federated.ts';
+import { federatedName, type GcpIdentity } from '../auth/federated.ts';
 import { CLOUD_PLATFORM } from '../auth/google-sts.ts';
 import { jwtClaims } from '../auth/jwt.ts';
+import { principal, providerName } from '../auth/principal.ts';
 import type { AuthStep } from '../auth/steps.ts';
 import type { Pipeline } from '../pipeline/load.ts';
 import { processRuntime } from '../runtime/process.ts';
@@ -61,10 +63,33 @@ export async function tokenCommand(
   const token = await broker.gcp(name, { ...request, scopes })?.get({ signal });
   if (flags.printAccessToken === true) output.out(token?.token ?? '');
   else {
-    const left = formatDuration((token?.expiresAt ?? 0) - Date.now());
-    show(name, steps, { scopes, validFor: left }, flags, output);
+    const validFor = formatDuration((token?.expiresAt ?? 0) - Date.now());
+    const principal = await principalOf(identity, broker, runtime, signal);
+    show(name, steps, { ...principal, scopes, validFor }, flags, output);
   }
   return EXIT.complete;
+}
+
+/** As whom Google knows us in the end. */
+async function principalOf(identity: GcpIdentity, broker: IdentityBroker, runtime: AuthRuntime, signal: AbortSignal) {
+  const { serviceAccount, from, tokenFile, aws } = identity;
+  if (serviceAccount !== undefined) return { principal: `serviceAccount:${serviceAccount}` };
+  if (from === 'metadata') return {};
+  const sub =
+    from === 'kubernetes-token' ? jwtClaims(await readFile(tokenFile ?? '', 'utf8').catch(() => ''))?.sub : undefined;
+  const who = async (): Promise<CallerIdentity> => {
+    const credentials = await broker.aws(aws).get({ signal });
+    return callerIdentity(credentials, await stsPlace(undefined, runtime, signal), { signal, clock: runtime.clock });
+  };
+  const caller = from === 'kubernetes-token' ? undefined : await who();
+  const { subject, member } = federatedName(identity, { caller, sub });
+  const provider = providerName(identity.audience ?? '');
+  const principal_ = provider && subject ? principal(provider, subject) : member;
+  return {
+    ...(caller && { aws: caller.arn }),
+    ...(principal_ && { principal: principal_ }),
+    ...(member && { grantTo: member }),
+  };
 }
 
 function chosen(pipeline: Pipeline, name: string | undefined): [string, GcpIdentity | { readonly kind: 'aws' }] {

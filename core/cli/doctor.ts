@@ -1,10 +1,12 @@
+import { visible } from '../api/text.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { STEPS } from '../auth/steps.ts';
 import { explain } from '../doctor/explain.ts';
-import { doctorExit, type Finding } from '../doctor/finding.ts';
+import { doctorExit, type Finding, found } from '../doctor/finding.ts';
 import { StepLog } from '../doctor/patient.ts';
 import { examine } from '../doctor/walk.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
+import { InvalidPipeline } from '../pipeline/problem.ts';
 import { processRuntime } from '../runtime/process.ts';
 import type { JobFactory, OpenJob } from './job.ts';
 import { EXIT, type Output, table } from './output.ts';
@@ -30,25 +32,32 @@ export async function doctorCommand(
   using stopping = processRuntime(log);
   const signal = AbortSignal.any([stopping.signal, stopping.stop]);
   const steps = new StepLog();
-  await using open =
-    file === undefined ? undefined : await jobs.open(file, { log, now: Date.now, onAuth: steps.observe });
+  const opening = file === undefined ? undefined : jobs.open(file, { log, now: Date.now, onAuth: steps.observe });
+  const mistakes = await opening?.then(() => undefined, mistakesOf);
+  await using open = mistakes === undefined ? await opening : undefined;
   const json = flags.json === true;
   if (!json) output.out(heading(open));
-  const findings = await examine({
-    environment,
-    runtime,
-    open,
-    log: steps,
-    offline: flags.offline === true,
-    signal,
-    tell: (finding) => {
-      if (!json) for (const line of lines(finding)) output.out(line);
-    },
-  });
+  const tell = (finding: Finding): void => {
+    if (!json) for (const line of lines(finding)) output.out(line);
+  };
+  for (const mistake of mistakes ?? []) tell(mistake);
+  const offline = flags.offline === true;
+  const examined = await examine({ environment, runtime, open, log: steps, offline, signal, tell });
+  const findings = [...(mistakes ?? []), ...examined];
   const code = doctorExit(findings);
   if (json) output.out(JSON.stringify({ ...(open && { pipeline: open.pipeline.name }), exitCode: code, findings }));
   else for (const line of verdict(findings, code)) output.out(line);
   return code;
+}
+
+/** A pipeline that is not valid is a finding like any other; the process is examined all the same. */
+function mistakesOf(error: unknown): readonly Finding[] {
+  if (!(error instanceof InvalidPipeline)) throw error;
+  return error.problems.map(({ line, column, path, message }) => {
+    const place = [error.file, line, column].filter((one) => one !== undefined).join(':');
+    const detail = `${place}: ${path ? `${path}: ` : ''}${message}`;
+    return found('config', 'fail', visible(detail), { id: 'invalid_config', fix: 'Correct this line.' });
+  });
 }
 
 const heading = (open: OpenJob | undefined): string =>

@@ -35,7 +35,13 @@ function nodeVersion(version: string): Finding {
 
 function proxy({ HTTPS_PROXY, https_proxy, NODE_USE_ENV_PROXY }: Environment): Finding[] {
   if (!HTTPS_PROXY && !https_proxy) return [];
-  if (NODE_USE_ENV_PROXY === '1') return [found('runtime', 'pass', 'HTTPS_PROXY is set and used')];
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const able = major >= 24 || (major === 22 && minor >= 21);
+  if (NODE_USE_ENV_PROXY === '1' && able) return [found('runtime', 'pass', 'HTTPS_PROXY is set and used')];
+  if (!able) {
+    const detail = `HTTPS_PROXY is set, but Node.js ${process.versions.node} cannot use it`;
+    return [found('runtime', 'warn', detail, { fix: 'Install Node.js 24, and set NODE_USE_ENV_PROXY=1.' })];
+  }
   const fix = 'Set NODE_USE_ENV_PROXY=1 if this machine reaches the internet through that proxy only.';
   return [found('runtime', 'warn', 'HTTPS_PROXY is set, but Node.js does not use it', { fix })];
 }

@@ -18,10 +18,43 @@ export function isCircle(identities: References, first: string): boolean {
   return false;
 }
 
-/** Tokens go to hosts of this domain, so the operator of the process decides about it, not the file. */
-export function isAllowedUniverse(domain: string, { ISTHMUS_UNIVERSE_DOMAINS = '' }: Environment): boolean {
-  return ['googleapis.com', ...ISTHMUS_UNIVERSE_DOMAINS.split(',').map((one) => one.trim())].includes(domain);
+/** What whoever runs the process does not let an identity do; the file that names it cannot decide about it. */
+export function refusedByOperator(
+  identity: object,
+  { ISTHMUS_UNIVERSE_DOMAINS = '', ISTHMUS_SERVICE_ACCOUNTS = '' }: Environment,
+): readonly { readonly key: string; readonly message: string }[] {
+  const {
+    universeDomain,
+    serviceAccount,
+    delegates = [],
+  } = identity as Partial<Extract<IdentitySpec, { kind: 'gcp' }>>;
+  const refused: { key: string; message: string }[] = [];
+  const refuse = (key: string, variable: string): void => {
+    refused.push({ key, message: `is not allowed here: whoever runs the process lists it in ${variable}` });
+  };
+  // Tokens go to hosts of this domain.
+  const domains = ['googleapis.com', ...listed(ISTHMUS_UNIVERSE_DOMAINS)];
+  if (typeof universeDomain === 'string' && !domains.includes(universeDomain))
+    refuse('universeDomain', 'ISTHMUS_UNIVERSE_DOMAINS');
+  // Where many write pipelines, none of them should choose any account that trusts the process.
+  const accounts = listed(ISTHMUS_SERVICE_ACCOUNTS);
+  const allowed = (email: string): boolean =>
+    accounts.some((one) => email === one || (one.startsWith('*@') && email.endsWith(one.slice(1))));
+  for (const [key, emails] of [
+    ['serviceAccount', [serviceAccount]],
+    ['delegates', delegates],
+  ] as const) {
+    const wrong = [...emails].some((email) => typeof email === 'string' && !allowed(email));
+    if (accounts.length > 0 && wrong) refuse(key, 'ISTHMUS_SERVICE_ACCOUNTS');
+  }
+  return refused;
 }
+
+const listed = (text: string): string[] =>
+  text
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== '');
 
 /** Identities that come from code, not from a file with lines. @throws BrokerError with every mistake. */
 export function identitiesIn(
@@ -38,21 +71,16 @@ export function identitiesIn(
 }
 
 function faultsOf(name: string, all: Readonly<Record<string, IdentitySpec>>, environment: Environment): string[] {
-  const { aws, google, universeDomain } = {
-    aws: undefined,
-    google: undefined,
-    universeDomain: undefined,
-    ...all[name],
-  };
-  const faults: string[] = [];
-  const expectKind = (other: string | undefined, kind: string): void => {
-    if (other !== undefined && (!Object.hasOwn(all, other) || all[other]?.kind !== kind))
-      faults.push(`${name}: there is no identity "${other}" of kind ${kind}`);
-  };
-  expectKind(aws, 'aws');
-  expectKind(google, 'gcp');
-  if (isCircle(all, name)) faults.push(`${name}: refers to itself in a circle`);
-  if (universeDomain !== undefined && !isAllowedUniverse(universeDomain, environment))
-    faults.push(`${name}.universeDomain: is not listed in ISTHMUS_UNIVERSE_DOMAINS`);
-  return faults;
+  const identity = all[name] ?? {};
+  const { aws, google } = identity as { readonly aws?: string; readonly google?: string };
+  const missing = (other: string | undefined, kind: string): string[] =>
+    other === undefined || (Object.hasOwn(all, other) && all[other]?.kind === kind)
+      ? []
+      : [`${name}: there is no identity "${other}" of kind ${kind}`];
+  return [
+    ...missing(aws, 'aws'),
+    ...missing(google, 'gcp'),
+    ...(isCircle(all, name) ? [`${name}: refers to itself in a circle`] : []),
+    ...refusedByOperator(identity, environment).map(({ key, message }) => `${name}.${key}: ${message}`),
+  ];
 }

@@ -162,6 +162,11 @@ export const awsIdentity = z
       .transform((value) => (typeof value === 'string' ? [value] : value))
       .optional()
       .describe('Where the credentials must come from; others, such as the role of the node, are refused.'),
+    profile: z
+      .string()
+      .regex(/^[\w.@/-]{1,64}$/, 'must be the name of a profile')
+      .optional()
+      .describe('Take the credentials of this profile of the AWS configuration, whatever the environment holds.'),
     roleArn: roleArn.optional().describe('Assume this role. Without it: the ambient credentials.'),
     aws: identityName().optional().describe('Assume the role with this identity. Default: the ambient one.'),
     google: identityName()
@@ -198,16 +203,17 @@ export const awsIdentity = z
         for (const key of ['aws', 'google', 'externalId', 'sessionName', 'sessionTags', 'duration'] as const)
           if (identity[key] !== undefined) complain(key, 'needs roleArn, the role to assume');
       }
-      if (identity.aws !== undefined && identity.require !== undefined)
-        complain('require', 'cannot be used together with aws: set it on that identity');
+      for (const key of ['require', 'profile'] as const)
+        if (identity.aws !== undefined && identity[key] !== undefined)
+          complain(key, 'cannot be used together with aws: set it on that identity');
       if (identity.google === undefined) {
         if (identity.audience !== undefined) complain('audience', 'needs google, whose ID token it is');
         return;
       }
       if (identity.audience === undefined) complain('audience', 'is required with google');
       if (identity.aws !== undefined) complain('aws', 'cannot be used together with google');
-      if (identity.require !== undefined)
-        complain('require', 'has no meaning with google: no AWS credentials are used');
+      for (const key of ['require', 'profile'] as const)
+        if (identity[key] !== undefined) complain(key, 'has no meaning with google: no AWS credentials are used');
       for (const key of ['externalId', 'sessionTags'] as const)
         if (identity[key] !== undefined) complain(key, 'cannot be passed with a web identity');
     }),

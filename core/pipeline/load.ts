@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { JsonValue } from '../api/json.ts';
 import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
 import { explain, unknown } from './explain.ts';
-import { isAllowedUniverse, isCircle } from './identities.ts';
+import { isCircle, refusedByOperator } from './identities.ts';
 import { IDENTITY_KINDS, identitySpec } from './identity-spec.ts';
 import type { Environment } from './interpolate.ts';
 import { type Parsed, parsePipeline } from './parse.ts';
@@ -76,11 +76,8 @@ class Validation {
       if ('google' in identity) this.#identity(identity.google, ['gcp'], ['identities', name, 'google']);
       const place = ['identities', name] as const;
       if (isCircle(this.#identities, name)) this.#problem(place, false, 'refers to itself in a circle');
-      const { universeDomain } = identity as { readonly universeDomain?: unknown };
-      if (typeof universeDomain === 'string' && !isAllowedUniverse(universeDomain, this.#options.environment)) {
-        const message = 'is not allowed here: whoever runs the process lists it in ISTHMUS_UNIVERSE_DOMAINS';
-        this.#problem([...place, 'universeDomain'], false, message);
-      }
+      for (const { key, message } of refusedByOperator(identity, this.#options.environment))
+        this.#problem([...place, key], false, message);
     }
     if (spec === undefined) return undefined;
     return {

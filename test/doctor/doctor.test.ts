@@ -206,7 +206,10 @@ describe('the doctor', () => {
   it('answers 2 with the mistakes of a pipeline that is not valid', async () => {
     const file = join(folder.path, 'bad.yaml');
     await writeFile(file, 'name: BAD\n');
-    await expect(isthmus(cloud.environment, 'doctor', file)).rejects.toThrow(/bad\.yaml:1:7: name:/);
+    const { code, text } = await isthmus(cloud.environment, 'doctor', file);
+    expect(code).toBe(2);
+    expect(text).toMatch(/FAIL {2}config .*bad\.yaml:1:7: name:/);
+    expect(text).toMatch(/PASS {2}aws-identity /);
   });
 
   it('answers 2 to a code that nobody knows', async () => {
