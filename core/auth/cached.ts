@@ -42,14 +42,16 @@ const FRESH_MS = 10_000;
 export class CachedCredential<T> {
   readonly #now: () => number;
   readonly #random: () => number;
+  readonly #deadlineMs: number;
   #held: { readonly current: Expiring<T>; readonly softAt: number } | undefined;
   #freshAt = Number.NEGATIVE_INFINITY;
   #pending: { readonly promise: Promise<Expiring<T>>; readonly since: number } | undefined;
   #failed: { readonly error: BrokerError; readonly count: number; readonly until: number } | undefined;
 
-  constructor(now: () => number, random = Math.random) {
+  constructor(now: () => number, { random = Math.random, deadlineMs = FETCH_DEADLINE_MS } = {}) {
     this.#now = now;
     this.#random = random;
+    this.#deadlineMs = deadlineMs;
   }
 
   /** @param fetch is called when the value has to be fetched; that of whoever comes first counts. */
@@ -73,7 +75,7 @@ export class CachedCredential<T> {
   #renew(fetch: Fetch<T>): Promise<Expiring<T>> {
     const now = this.#now();
     // A fetch that was frozen with its process is dead: whoever wakes up does not wait for it.
-    if (this.#pending !== undefined && now - this.#pending.since <= FETCH_DEADLINE_MS) return this.#pending.promise;
+    if (this.#pending !== undefined && now - this.#pending.since <= this.#deadlineMs) return this.#pending.promise;
     const pending = { promise: this.#fetch(fetch), since: now };
     this.#pending = pending;
     const done = (): void => {
@@ -84,7 +86,7 @@ export class CachedCredential<T> {
   }
 
   async #fetch(fetch: Fetch<T>): Promise<Expiring<T>> {
-    const deadline = AbortSignal.timeout(FETCH_DEADLINE_MS);
+    const deadline = AbortSignal.timeout(this.#deadlineMs);
     try {
       const current = await fetch(deadline);
       const life = current.expiresAt - this.#now();
@@ -96,7 +98,7 @@ export class CachedCredential<T> {
       return current;
     } catch (thrown) {
       // Inside, the deadline looks as if somebody had stopped the run; nobody has.
-      const late = `credentials: nothing within ${FETCH_DEADLINE_MS / 1000} s`;
+      const late = `credentials: nothing within ${this.#deadlineMs / 1000} s`;
       const error = deadline.aborted ? new BrokerError('timeout', late) : asBrokerError(thrown);
       const count = (this.#failed?.count ?? 0) + 1;
       const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (count - 1));

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { BigQuery } from '@google-cloud/bigquery';
 import { Storage } from '@google-cloud/storage';
@@ -78,6 +79,40 @@ describe("Google's own client libraries list something through our credentials",
     expect(secrets.map(({ name }) => name)).toEqual(['projects/acme/secrets/one']);
     expect(service.callers).toEqual([LOCAL_SERVICE_ACCOUNT]);
   });
+});
+
+it('google-auth-library 10 takes our credentials too, and its requests are tried again with a fresh token', async () => {
+  await using cloud = await localCloud();
+  cloud.gcs.bucket('acme-exports', [LOCAL_SERVICE_ACCOUNT]).put('a', 'x');
+  const { AuthClient: Older } = await import('google-auth-library-10');
+  const client = googleAuthClient(Older, tokenOf(cloud));
+  const list = () =>
+    client.request<{ items: { name: string }[] }>({ url: `${cloud.gcs.url}/storage/v1/b/acme-exports/o` });
+  expect((await list()).data.items.map(({ name }) => name)).toEqual(['a']);
+  cloud.googleSts.tokens.clear();
+  expect((await list()).data.items).toHaveLength(1);
+});
+
+it('a request whose stream was sent is not sent again: the other side would store nothing', async () => {
+  let sent = 0;
+  class Base {
+    readonly transporter = {
+      request: async () => {
+        sent++;
+        throw Object.assign(new Error('HTTP 401'), { status: 401 });
+      },
+    };
+    async request(_options: object): Promise<unknown> {
+      return undefined;
+    }
+  }
+  const provider = { get: async () => ({ token: 'x', expiresAt: Number.POSITIVE_INFINITY }) };
+  const client = googleAuthClient(Base, provider);
+  for (const options of [{ data: Readable.from(['x']) }, { multipart: [{ content: Readable.from(['x']) }] }])
+    await expect(client.request(options)).rejects.toThrow('401');
+  expect(sent).toBe(2);
+  await expect(client.request({ data: 'text' })).rejects.toThrow('401');
+  expect(sent).toBe(4);
 });
 
 it('the AWS SDK lists something through our credentials, and asks again only when they end', async () => {

@@ -9,10 +9,7 @@ function numbered(life = LIFE) {
   let now = 1_000_000;
   let fetched = 0;
   let fault: BrokerError | undefined;
-  const cached = new CachedCredential<number>(
-    () => now,
-    () => 0,
-  );
+  const cached = new CachedCredential<number>(() => now, { random: () => 0 });
   const fetch = async (): Promise<Expiring<number>> => {
     fetched++;
     if (fault !== undefined) throw fault;
@@ -126,6 +123,40 @@ describe('a cached credential', () => {
     fail(down(30_000));
     await expect(get({ fresh: true })).rejects.toThrow('down');
     await expect(get({ fresh: true })).rejects.toThrow('down');
+    expect(fetched()).toBe(2);
+  });
+
+  it('that a service does not deliver in time is late, and nobody stopped the run', async () => {
+    const cached = new CachedCredential<number>(Date.now, { deadlineMs: 20 });
+    const hangs = (signal: AbortSignal) =>
+      new Promise<Expiring<number>>((_, reject) => {
+        signal.addEventListener('abort', () => reject(new BrokerError('stopped', 'the run was stopped')));
+      });
+    await expect(cached.get(hangs)).rejects.toMatchObject({ code: 'timeout', next: 'retry' });
+  });
+
+  it('whose renewal was frozen with the process is fetched anew after the thaw', async () => {
+    let now = 1_000_000;
+    const cached = new CachedCredential<string>(() => now);
+    const frozen = cached.get(() => new Promise<Expiring<string>>(() => {}));
+    now += 3_600_000;
+    expect(await cached.get(async () => ({ value: 'thawed', expiresAt: now + LIFE }))).toBe('thawed');
+    void frozen;
+  });
+
+  it('is asked for again after five minutes, however long a server says', async () => {
+    const { get, pass, fail } = numbered();
+    fail(down(999_999_999_000));
+    await expect(get()).rejects.toThrow('down');
+    fail();
+    pass(300_001);
+    expect(await get()).toBe(2);
+  });
+
+  it('that is refused again and again is not exchanged each time', async () => {
+    const { get, fetched } = numbered();
+    await get();
+    for (let refusal = 0; refusal < 50; refusal++) await get({ fresh: true });
     expect(fetched()).toBe(2);
   });
 

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { originOf } from '../../core/auth/aws-origin.ts';
+import { regionResolver } from '../../core/auth/aws-region.ts';
 import { CredentialCache } from '../../core/auth/cached.ts';
+import { ServerClock } from '../../core/auth/clock.ts';
+import { failureSaid } from '../../core/auth/failures/table.ts';
 import { googleHosts } from '../../core/auth/gcp-identity.ts';
 import { PUBLIC_AUTH_ENDPOINTS } from '../../core/auth/steps.ts';
 import { gcpIdentity } from '../../core/pipeline/identity-spec.ts';
@@ -273,4 +277,78 @@ it('identities are fetched side by side: Google is asked while AWS still answers
   await Promise.all([token?.get(), made.aws('writer').get()]);
   expect(overlapped).toBe(true);
   expect(cloud.googleSts.requests).toHaveLength(1);
+});
+
+describe('what a review found', () => {
+  it('a service that is down is tried again without asking AWS who we are', async () => {
+    await using cloud = await localCloud();
+    cloud.googleSts.faults.add('/v1/token', { kind: 'answer', status: 503 }, 2);
+    await broker(cloud, { federated }).gcp('federated', request)?.get();
+    expect(cloud.awsSts.requests).toEqual([]);
+  });
+
+  it('a refusal names who was sent, though nothing was expected', async () => {
+    await using cloud = await localCloud();
+    cloud.googleSts.providers.length = 0;
+    cloud.googleSts.providers.push({ audience: LOCAL_AUDIENCE, awsAccountId: '111122223333', roleName: 'other' });
+    const error = await caught(broker(cloud, { federated }).gcp('federated', request)?.get());
+    expect(error).toMatchObject({
+      id: 'STS_ATTRIBUTE_CONDITION',
+      message: expect.stringMatching(/sent as arn:aws:sts::111122223333:assumed-role\/exports\/.*google\.subject AROA/),
+      hint: expect.stringContaining("assertion.arn.startsWith('arn:aws:sts::111122223333:assumed-role/exports/')"),
+    });
+  });
+
+  it('a wait that a server wants to be longer than ours is not cut short', async () => {
+    await using cloud = await localCloud();
+    const fault = { kind: 'answer', status: 429, headers: { 'retry-after': '30' }, body: '{}' } as const;
+    cloud.googleSts.faults.add('/v1/token', fault, Number.POSITIVE_INFINITY);
+    const provider = broker(cloud, { federated }).gcp('federated', request);
+    for (const fresh of [false, false, true]) await caught(provider?.get({ fresh }));
+    expect(cloud.googleSts.requests).toHaveLength(1);
+  });
+
+  it('a token that has ended when it arrives is refused', async () => {
+    await using cloud = await localCloud();
+    const body = JSON.stringify({ accessToken: 'ya29.cAnArY', expireTime: '2001-01-01T00:00:00Z' });
+    cloud.iamCredentials.faults.add('generateAccessToken', { kind: 'answer', status: 200, body });
+    expect(await caught(broker(cloud, { reader }).gcp('reader', request)?.get())).toMatchObject({ id: 'IMP_NO_TOKEN' });
+  });
+
+  it('a clock learns nothing from a process that was frozen while it waited', () => {
+    let now = Date.parse('2026-11-25T12:00:00Z');
+    const clock = new ServerClock(() => now);
+    const sentAt = now;
+    now += 3_600_000;
+    expect(clock.learn(new Date(sentAt).toUTCString(), sentAt)).toBe(false);
+    expect(clock.offsetMs).toBeUndefined();
+  });
+
+  it('credentials of a container that the SDK did not mark are not those of the node', () => {
+    const uri = 'http://169.254.170.2/v2/credentials/x';
+    expect(originOf({}, { AWS_CONTAINER_CREDENTIALS_FULL_URI: uri, ECS_CONTAINER_METADATA_URI_V4: 'x' })).toBe(
+      'task-role',
+    );
+    expect(originOf({}, {})).toBe('instance-role');
+  });
+
+  it.each(['x.evil.example/', 'eu-west-1.evil.example', 'EU-WEST-1'])('%j is no region', async (AWS_REGION) => {
+    expect(await caught(regionResolver({ AWS_REGION })())).toMatchObject({ id: 'AWS_REGION_MISSING' });
+  });
+
+  it('what plugins ask for is remembered once', async () => {
+    await using cloud = await localCloud();
+    const made = broker(cloud, { reader });
+    for (let call = 0; call < 100; call++) made.gcp('reader', { scopes: [READ] });
+    expect(made.asked.get('reader')).toHaveLength(1);
+  });
+
+  it('Google and AWS quote each other: the last who spoke counts', () => {
+    const quoted = (text: string): string => `Received invalid AWS response of type ${text}`;
+    expect(failureSaid(quoted('ExpiredToken with error message: x'))).toBe('STS_AWS_TOKEN_EXPIRED');
+    expect(failureSaid(quoted('SignatureDoesNotMatch with error message: Signature expired: x'))).toBe('STS_CLOCK');
+    expect(failureSaid(quoted('SignatureDoesNotMatch with error message: x-goog-cloud-target-resource'))).toBe(
+      'STS_SIGNATURE',
+    );
+  });
 });
