@@ -19,6 +19,8 @@ export interface StorageScope {
   readonly bucket: string;
   /** Object names begin with this; empty for the whole bucket. */
   readonly prefix: string;
+  /** `prefix` is the name of one object: nothing else, and no listing. */
+  readonly exact?: true;
 }
 
 export interface GcpTokenRequest {

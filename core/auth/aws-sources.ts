@@ -140,7 +140,8 @@ async function asked(
   } catch (error) {
     if (error instanceof BrokerError && error.code === 'stopped') throw error;
     const { name = 'Error', message = '' } = error instanceof Error ? error : {};
-    const id = failureSaid(`${name}: ${message}`, 'aws-source');
+    const process_ = source === 'profile' && /^Command failed/.test(message) ? 'AWS_PROCESS_FAILED' : undefined;
+    const id = process_ ?? failureSaid(`${name}: ${message}`, 'aws-source');
     const ends = (error as { readonly tryNextLink?: unknown }).tryNextLink === true ? {} : { ends: true as const };
     const system = systemErrorCode(error);
     const passing = system !== undefined && NETWORK_ERRORS.has(system) ? { passing: true as const } : {};

@@ -177,7 +177,9 @@ function refusal(action: string, answer: Answer, element: Element, facts: Facts)
   const steps = action === 'AssumeRoleWithWebIdentity' ? (['google-to-aws', 'aws-identity'] as const) : AWS_STEPS;
   const clock = /Signature (?:expired|not yet current)/i.test(what) ? 'STS_CLOCK' : undefined;
   const id = clock ?? failureSaid(what, ...steps) ?? BY_DEFAULT[action] ?? 'AWS_CREDENTIALS_REFUSED';
-  return authFailure(id, what, facts, options);
+  // AWS says who it refused.
+  const arn = /User: (arn:aws[a-z-]*:[\w:/+=,.@-]+) is not authorized/.exec(what)?.[1];
+  return authFailure(id, what, { ...facts, ...(arn && { arn }) }, options);
 }
 
 const AWS_STEPS = ['subject-token', 'aws-identity'] as const;

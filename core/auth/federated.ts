@@ -1,7 +1,7 @@
 import type { IdentitySpec } from '../pipeline/spec.ts';
 import type { CallerIdentity } from './aws-sts.ts';
 import type { Facts } from './failures/failure.ts';
-import { principal, principalSet, providerName, roleSession } from './principal.ts';
+import { accountProject, principal, principalSet, providerName, roleOfSession, roleSession } from './principal.ts';
 
 export type GcpIdentity = Extract<IdentitySpec, { kind: 'gcp' }>;
 
@@ -33,23 +33,31 @@ export function federatedName({ audience, from, expect }: GcpIdentity, { caller,
       ? caller?.userId
       : (sub ?? (from === 'aws-token' ? roleArn(caller, account, role) : undefined));
   const one = provider === undefined || subject === undefined ? undefined : principal(provider, subject);
-  const ofRole = provider === undefined || role === undefined ? undefined : principalSet(provider, 'aws_role', role);
+  const session_ =
+    account === undefined || role === undefined ? undefined : roleOfSession(account, role, partitionOf(caller));
+  const ofRole =
+    provider === undefined || session_ === undefined ? undefined : principalSet(provider, 'aws_role', session_);
   return { subject, role, account, member: from === 'aws-signature' ? ofRole : one };
 }
 
 /** What AWS puts into `sub` of its tokens: the role, not the session. A path of the role cannot be told from here. */
 function roleArn(caller: CallerIdentity | undefined, account: string | undefined, role: string | undefined) {
   if (caller !== undefined && roleSession(caller.arn) === undefined) return caller.arn;
-  const partition = caller?.arn.split(':')[1] ?? 'aws';
-  return account === undefined || role === undefined ? undefined : `arn:${partition}:iam::${account}:role/${role}`;
+  return account === undefined || role === undefined
+    ? undefined
+    : `arn:${partitionOf(caller)}:iam::${account}:role/${role}`;
 }
+
+const partitionOf = (caller: CallerIdentity | undefined): string => caller?.arn.split(':')[1] ?? 'aws';
 
 /** The user's own names, for the instructions of a refusal. */
 export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
-  const { audience, serviceAccount, quotaProject, from } = identity;
+  const { audience, serviceAccount, delegates, quotaProject, from } = identity;
   const { subject, member, role, account } = federatedName(identity, known);
   const name = audience === undefined ? undefined : providerName(audience);
   const signed = from === 'aws-signature';
+  // The federated identity borrows the first account of the chain; that one borrows the next.
+  const borrowed = delegates?.[0] ?? serviceAccount;
   const session = `arn:aws:sts::${account ?? 'AWS_ACCOUNT'}:assumed-role/${role ?? 'ROLE'}/`;
   return {
     audience,
@@ -62,7 +70,9 @@ export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
     arn: known.caller?.arn ?? known.sub,
     subject,
     member,
-    project: quotaProject ?? /@([a-z0-9-]+)\.iam\.gserviceaccount\.com$/.exec(serviceAccount ?? '')?.[1],
+    project: quotaProject,
+    bindAccount: borrowed,
+    bindProject: borrowed === undefined ? undefined : accountProject(borrowed),
     updateProvider: signed ? 'update-aws' : 'update-oidc',
     mapping: signed ? undefined : 'google.subject=assertion.sub',
     condition: signed ? `assertion.arn.startsWith('${session}')` : `assertion.sub == '${subject ?? 'SUBJECT'}'`,

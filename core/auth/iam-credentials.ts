@@ -91,5 +91,8 @@ async function refused(answer: Answer, { serviceAccount, facts }: Impersonation)
   const what = `impersonate ${serviceAccount}: HTTP ${status} ${said?.status ?? ''}: ${safeText(answer.hide(said?.message ?? 'an answer that is not JSON'))}`;
   if (status === 429) return passing('throttled', what, retryAfterMs);
   if (status >= 500) return passing('unavailable', what, retryAfterMs);
-  return authFailure(failureSaid(said?.message ?? '', 'impersonation') ?? 'IMP_REFUSED', what, await facts());
+  // The project whose API is off is named by its number.
+  const project = /in project (\d+)/.exec(said?.message ?? '')?.[1];
+  const known = { ...(await facts()), ...(project && { project }) };
+  return authFailure(failureSaid(said?.message ?? '', 'impersonation') ?? 'IMP_REFUSED', what, known);
 }

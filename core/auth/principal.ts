@@ -42,3 +42,14 @@ export function roleSession(arn: string): RoleSession | undefined {
   if (account === undefined || role === undefined || session === undefined) return undefined;
   return { account, role, session };
 }
+
+/** The session of a role without the session's name: what `attribute.aws_role` is mapped to, by Google's default too. */
+export const roleOfSession = (account: string, role: string, partition = 'aws'): string =>
+  `arn:${partition}:sts::${account}:assumed-role/${role}`;
+
+/** The project of a service account that a person made; undefined for one that Google made, whose e-mail tells none. */
+export function accountProject(email: string): string | undefined {
+  const [, project, domain] =
+    /@([a-z][a-z0-9-]{4,28}[a-z0-9])(?:\.([a-z0-9.-]+))?\.iam\.gserviceaccount\.com$/.exec(email) ?? [];
+  return domain === undefined ? project : `${domain}:${project}`;
+}

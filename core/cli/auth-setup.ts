@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import { lintSettings } from '../setup/lint.ts';
@@ -22,18 +23,23 @@ export interface SetupFlags {
 
 /** `isthmus auth setup`: what administrators of the two clouds run for one pipeline. */
 export async function setupCommand(
-  file: string | undefined,
+  paths: readonly string[],
   flags: SetupFlags,
   jobs: JobFactory,
   output: Output,
 ): Promise<number> {
   if (flags.check !== undefined) return checkCommand(flags.check, flags.json === true, output);
-  if (file === undefined) {
+  if (flags.json === true)
+    throw new BrokerError('invalid_config', '--json is for --check', {
+      hint: 'Leave it out: the output is Terraform, or a script.',
+    });
+  if (paths.length === 0) {
     throw new BrokerError('invalid_config', 'no pipeline is named', {
       hint: 'isthmus auth setup pipeline.yaml, or isthmus auth setup --check FILE',
     });
   }
-  const setup = setupOf(await jobs.load(file), { roleId: flags.roleId });
+  const pipelines = await Promise.all(paths.map((path) => jobs.load(path)));
+  const setup = setupOf(pipelines, { roleId: flags.roleId });
   const files = flags.out === undefined ? filesOf(setup, flags.place, flags.format) : filesOf(setup, flags.place);
   if (flags.out !== undefined) return write(flags.out, files, output);
   const shown = Object.entries(files);
@@ -61,14 +67,19 @@ function filesOf(setup: Setup, place: AwsPlace, format?: SetupFlags['format']): 
 
 /** Nothing that is there already is overwritten: the files are the user's once they are made. */
 async function write(folder: string, files: Readonly<Record<string, string>>, output: Output): Promise<number> {
+  const paths = Object.keys(files).map((name) => join(folder, name));
+  const there = paths.filter((path) => existsSync(path));
+  const hint = 'Choose an empty folder with --out.';
+  if (there.length > 0) throw new BrokerError('invalid_config', `${there.join(', ')}: exists already`, { hint });
   for (const [name, text] of Object.entries(files)) {
     const path = join(folder, name);
-    await mkdir(join(path, '..'), { recursive: true });
-    await writeFile(path, text, { flag: 'wx', mode: name.endsWith('.sh') ? 0o755 : 0o644 }).catch((error: unknown) => {
-      throw new BrokerError('invalid_config', `${path}: ${systemErrorCode(error) ?? 'it cannot be written'}`, {
-        hint: 'Choose an empty folder with --out.',
-      });
-    });
+    try {
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text, { flag: 'wx', mode: name.endsWith('.sh') ? 0o755 : 0o644 });
+    } catch (error) {
+      const why = systemErrorCode(error) ?? 'it cannot be written';
+      throw new BrokerError('invalid_config', `${path}: ${why}`, { hint });
+    }
     output.out(path);
   }
   return EXIT.complete;

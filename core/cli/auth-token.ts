@@ -44,15 +44,9 @@ export async function tokenCommand(
   await using open = await jobs.open(file, { log, now: Date.now, onAuth: (step) => steps.push(step) });
   const { credentials: broker, pipeline } = open;
   const [name, identity] = chosen(pipeline, flags.identity);
+  refuseFlags(identity.kind, flags);
   if (identity.kind === 'aws') return awsToken(name, flags, broker, runtime, signal, output);
-  if (flags.printCredentials === true)
-    throw wrongFlag(
-      '--print-credentials is for identities of kind aws',
-      'Use --print-access-token or --print-id-token.',
-    );
-  if (flags.printIdToken === true || flags.audience !== undefined) {
-    if (flags.audience === undefined)
-      throw wrongFlag('--print-id-token needs --audience', 'Name the audience of the token.');
+  if (flags.audience !== undefined) {
     const token = await broker.idToken(name, flags.audience, signal);
     if (flags.printIdToken === true) output.out(token);
     else show(name, steps, { claims: jwtClaims(token) ?? {} }, flags, output);
@@ -68,6 +62,30 @@ export async function tokenCommand(
     show(name, steps, { ...principal, scopes, validFor }, flags, output);
   }
   return EXIT.complete;
+}
+
+/** Flags that say two things, or one that this identity does not have. */
+function refuseFlags(kind: 'gcp' | 'aws', flags: TokenFlags): void {
+  const { printAccessToken, printIdToken, printCredentials, audience, scope, json } = flags;
+  const prints = [printAccessToken, printIdToken, printCredentials].filter((one) => one === true).length;
+  if (prints > 1) throw wrongFlag('more than one --print flag', 'Print one thing at a time.');
+  if (prints === 1 && json === true)
+    throw wrongFlag('--json never holds a token', 'Leave out --json or the --print flag.');
+  if (printIdToken === true && audience === undefined)
+    throw wrongFlag('--print-id-token needs --audience', 'Name the audience of the token.');
+  if (printAccessToken === true && audience !== undefined)
+    throw wrongFlag('an access token has no audience', 'Use --print-id-token with --audience.');
+  if (kind === 'gcp' && printCredentials === true)
+    throw wrongFlag(
+      '--print-credentials is for identities of kind aws',
+      'Use --print-access-token or --print-id-token.',
+    );
+  const google = [printAccessToken, printIdToken, audience, scope].some((one) => one !== undefined);
+  if (kind === 'aws' && google)
+    throw wrongFlag(
+      'the identity is of kind aws',
+      'Use --print-credentials, in the form of an AWS credential_process.',
+    );
 }
 
 /** As whom Google knows us in the end. */
@@ -115,11 +133,6 @@ async function awsToken(
   signal: AbortSignal,
   output: Output,
 ): Promise<number> {
-  if (flags.printAccessToken === true || flags.printIdToken === true)
-    throw wrongFlag(
-      `identity "${name}" is of kind aws`,
-      'Use --print-credentials, in the form of an AWS credential_process.',
-    );
   const credentials = await broker.aws(name).get({ signal });
   if (flags.printCredentials === true) {
     const {

@@ -21,7 +21,7 @@ export function addAuthCommands(
   auth
     .command('setup')
     .description('print what administrators of both clouds run for a pipeline')
-    .argument('[pipeline]', 'the pipeline file')
+    .argument('[pipelines...]', 'the pipeline files; those that share a provider belong together')
     .addOption(new Option('--format <format>', 'what is printed').choices(['terraform', 'shell']).default('terraform'))
     .addOption(
       new Option('--place <place>', 'where the pipeline runs on AWS')
@@ -37,8 +37,8 @@ export function addAuthCommands(
     .option('--check <files...>', 'look for lax trust in settings: JSON of gcloud or aws, or Terraform')
     .option('--json', 'one JSON document, with --check')
     .action(
-      does(async (file: string | undefined, flags: SetupFlags) =>
-        (await import('./auth-setup.ts')).setupCommand(file, flags, jobs, output),
+      does(async (files: string[], flags: SetupFlags) =>
+        (await import('./auth-setup.ts')).setupCommand(files, flags, jobs, output),
       ),
     );
   auth
@@ -46,7 +46,11 @@ export function addAuthCommands(
     .description('print who an identity is, or with a --print flag its token')
     .argument('<pipeline>', 'the pipeline file')
     .option('--identity <name>', 'which identity; default: the first of kind gcp')
-    .option('--scope <scopes...>', 'OAuth scopes; default: what the source of the pipeline asks for')
+    .option(
+      '--scope <scope>',
+      'an OAuth scope, may be given again; default: what the source of the pipeline asks for',
+      (scope: string, before: unknown) => [...(Array.isArray(before) ? (before as string[]) : []), scope],
+    )
     .option('--audience <audience>', 'of an ID token')
     .option('--print-access-token', 'print the access token and nothing else')
     .option('--print-id-token', 'print the ID token and nothing else')
@@ -61,7 +65,7 @@ export function addAuthCommands(
     .command('import')
     .description('turn a credential configuration of gcloud into an identity')
     .argument('<file>', 'what gcloud iam workload-identity-pools create-cred-config wrote')
-    .option('--name <name>', 'of the identity', 'reader')
+    .addOption(new Option('--name <name>', 'of the identity').argParser(identityName).default('reader'))
     .option('--json', 'one JSON document')
     .action(
       does(async (file: string, flags: { readonly name: string; readonly json?: boolean }) =>
@@ -73,4 +77,9 @@ export function addAuthCommands(
 function roleId(text: string): string {
   if (/^AROA[A-Z0-9]{12,28}$/.test(text)) return text;
   throw new InvalidArgumentError('It begins with AROA.');
+}
+
+function identityName(text: string): string {
+  if (/^[A-Za-z][\w-]{0,63}$/.test(text)) return text;
+  throw new InvalidArgumentError('It begins with a letter and holds letters, digits, "-" and "_".');
 }

@@ -23,10 +23,7 @@ export async function startCli(make: () => Cli, argv: readonly string[]): Promis
 }
 
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') {
-    process.exitCode ||= EXIT.failed;
-    return;
-  }
+  if (error.code === 'EPIPE') return;
   process.stderr.write(`error: the output cannot be written: ${error.code ?? error.message}\n`);
   process.exit(EXIT.failed);
 }

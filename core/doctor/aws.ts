@@ -109,7 +109,9 @@ export async function awsIdentity(
   const first: StepName = identity.google !== undefined ? 'google-identity' : 'aws-source';
   try {
     const credentials = await broker.aws(name).get({ signal });
-    const place = await stsPlace(identity.region, runtime, signal);
+    // Who we are can be asked anywhere; that no region is known has its own line.
+    const anywhere = { region: 'us-east-1', endpoint: runtime.endpoints.awsSts };
+    const place = await stsPlace(identity.region, runtime, signal).catch(() => anywhere);
     const seen = steps(about);
     const caller = await callerIdentity(credentials, place, { signal, clock: runtime.clock });
     const who = found('aws-identity', 'pass', `${caller.arn}, user id ${caller.userId}`, { about });

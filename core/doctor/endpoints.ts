@@ -4,6 +4,7 @@ import type { Grant } from '../api/plugin.ts';
 import { failureSaid } from '../auth/failures/table.ts';
 import { factsOf, type GcpIdentity, type Known } from '../auth/federated.ts';
 import type { OpenJob } from '../cli/job.ts';
+import { prefixCondition } from '../setup/trust.ts';
 import { type Finding, found } from './finding.ts';
 
 interface EndpointOptions {
@@ -19,7 +20,12 @@ export async function endpointFindings(
   { job, pipeline }: OpenJob,
   { gcp, names, signal, before }: EndpointOptions,
 ): Promise<readonly Finding[]> {
-  const broken = new Set(before.filter(({ verdict }) => verdict === 'fail').map(({ about }) => about));
+  // Also those that were never reached: what they would be used for cannot work either.
+  const broken = new Set(
+    before
+      .filter(({ verdict, detail }) => verdict === 'fail' || (verdict === 'skip' && detail.startsWith('not reached')))
+      .map(({ about }) => about),
+  );
   const findings: Finding[] = [];
   for (const kind of ['source', 'sink'] as const) {
     const configured = kind === 'source' ? pipeline.sources : pipeline.sinks;
@@ -55,7 +61,8 @@ function ofCheck(
   binding: string | undefined,
 ): Finding {
   const known = id ?? (verdict === 'fail' ? failureSaid(detail, step) : undefined);
-  const missing = verdict === 'fail' && /HTTP 403|permission_denied|missing on/.test(`${code} ${detail}`);
+  // A right on the bucket, and no refusal of the credentials on the way there.
+  const missing = verdict === 'fail' && /storage\.(?:objects|buckets)\.|permission_denied/.test(`${code} ${detail}`);
   const fix = (missing ? binding : undefined) ?? hint;
   const more = {
     about,
@@ -77,5 +84,14 @@ function bindingFor(
   const { serviceAccount } = identity;
   const member =
     serviceAccount === undefined ? factsOf(identity, names.get(name)).member : `serviceAccount:${serviceAccount}`;
-  return `gcloud storage buckets add-iam-policy-binding gs://${grant.on.bucket} --role=${grant.role} --member="${member ?? 'PRINCIPAL'}"`;
+  const { on, role } = grant;
+  const condition = prefixCondition({ on, role, member: member ?? '', reason: grant.reason });
+  // gcloud takes a condition apart at commas.
+  const limit =
+    condition === undefined
+      ? '--condition=None'
+      : condition.expression.includes(',')
+        ? '--condition-from-file=FILE'
+        : `--condition='expression=${condition.expression.replaceAll("'", `'\\''`)},title=${condition.title}'`;
+  return `gcloud storage buckets add-iam-policy-binding gs://${on.bucket} --role=${role} --member="${member ?? 'PRINCIPAL'}" ${limit}`;
 }

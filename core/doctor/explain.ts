@@ -1,4 +1,4 @@
-import { ERROR_CODES } from '../api/error-codes.ts';
+import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
 import { type Failure, fill } from '../auth/failures/failure.ts';
 import { AUTH_FAILURES, failureSaid, isFailureId } from '../auth/failures/table.ts';
 
@@ -14,13 +14,30 @@ export interface Explanation {
  * Explains a code, an id, or the words of an error: also those of Google's and AWS's own libraries in any language,
  * as a person pastes them.
  */
-export function explain(text: string): Explanation | undefined {
-  const id = isFailureId(text) ? text : failureSaid(text.replaceAll('\\"', '"'));
+export function explain(given: string): Explanation | undefined {
+  const text = given.trim();
+  const name = text.toUpperCase();
+  const id = isFailureId(name) ? name : failureSaid(text.replaceAll('\\"', '"'));
   if (id !== undefined) {
     const { title, cause, fix, step }: Failure = AUTH_FAILURES[id];
-    return { id, title, cause, fix: fill(fix, {}), step };
+    return { id, title, cause: fill(cause, {}), fix: fill(fix, {}), step };
   }
-  if (!Object.hasOwn(ERROR_CODES, text)) return undefined;
-  const { title, cause, fix } = ERROR_CODES[text as keyof typeof ERROR_CODES];
-  return { id: text, title, cause, fix };
+  const code = Object.hasOwn(ERROR_CODES, text.toLowerCase())
+    ? text.toLowerCase()
+    : SAID.find(([, said]) => said.test(text))?.[0];
+  if (code === undefined) return undefined;
+  const { title, cause, fix } = ERROR_CODES[code as ErrorCode];
+  return { id: code, title, cause, fix };
 }
+
+/** What is wrong elsewhere than in the chain, by the words for it. */
+const SAID: readonly (readonly [ErrorCode, RegExp])[] = [
+  [
+    'network',
+    /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|self-signed certificate|unable to verify the first/,
+  ],
+  ['bucket_missing', /NoSuchBucket|specified bucket does not exist/],
+  ['permission_denied', /AccessDenied|Access Denied|403 Forbidden/],
+  ['wrong_region', /PermanentRedirect|AuthorizationHeaderMalformed/],
+  ['throttled', /SlowDown|TooManyRequests|rateLimitExceeded/],
+];

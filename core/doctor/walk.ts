@@ -136,7 +136,9 @@ function hostsOf(identity: GcpIdentity, runtime: AuthRuntime): string[] {
 function awsHosts(environment: Environment, { endpoints }: AuthRuntime): string[] {
   const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
   if (endpoints.awsSts !== undefined) return [endpoints.awsSts];
-  return region ? [`https://${awsStsHost(region)}`, `https://s3.${region}.amazonaws.com`] : [];
+  return region && /^[a-z]{2,4}(-[a-z]+)+-\d+$/.test(region)
+    ? [`https://${awsStsHost(region)}`, `https://s3.${region}.amazonaws.com`]
+    : [];
 }
 
 /** Whether anything at all starts from the AWS identity of the process. */

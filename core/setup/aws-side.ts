@@ -1,7 +1,7 @@
 import { BrokerError } from '../api/errors.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
-import { type AwsGrant, type AwsRole, type Identities, type RoleSetup, UNKNOWN } from './model.ts';
+import { type AwsGrant, type AwsRole, distinct, type Identities, type RoleSetup, UNKNOWN } from './model.ts';
 
 /** The role of AWS that an identity of kind gcp starts from. */
 export function trustedRole(name: string, { expect, aws }: GcpIdentity, { awsOf }: Identities): AwsRole {
@@ -32,32 +32,48 @@ export function roleSetups(identities: Identities): RoleSetup[] {
     const role = roleNamed(identity.roleArn);
     return role === undefined ? [] : [{ ...role, identity }];
   });
-  const own = ownRole(identities, assumed);
+  const own = ownRoles(identities, assumed);
   const roles = assumed.map((one): RoleSetup => {
     const { identity, ...role } = one;
     const grants = grantsOf(role.arn, identities, assumed);
     if (identity.google !== undefined && identity.audience !== undefined)
       return { ...role, grants, trust: { by: 'google', audience: identity.audience } };
-    const arn = awsOf(identity.aws)?.roleArn ?? own?.arn ?? '';
+    const arn = awsOf(identity.aws)?.roleArn ?? own[0]?.arn ?? '';
     const { externalId, sessionTags } = identity;
     return { ...role, grants, trust: { by: 'role', arn, externalId, tags: sessionTags !== undefined } };
   });
-  if (own === undefined) return roles;
-  return [{ ...own, grants: grantsOf(undefined, identities, assumed), trust: { by: 'place' } }, ...roles];
+  const grants = grantsOf(undefined, identities, assumed);
+  return [...own.map((role): RoleSetup => ({ ...role, grants, trust: { by: 'place' } })), ...roles];
 }
 
-/** The role that the workload itself runs with; undefined when nothing is done as it. */
-function ownRole(identities: Identities, assumed: readonly Assumed[]): AwsRole | undefined {
+/** The roles that the workload itself may run with; none when nothing is done as one. */
+function ownRoles(identities: Identities, assumed: readonly Assumed[]): AwsRole[] {
   const { gcp, awsOf, grants, pipeline } = identities;
-  const expected = gcp.find(([, { from, aws }]) => from.startsWith('aws-') && awsOf(aws)?.roleArn === undefined);
-  if (expected !== undefined) return trustedRole(expected[0], expected[1], identities);
+  const expected = gcp
+    .filter(([, { from, aws }]) => from.startsWith('aws-') && awsOf(aws)?.roleArn === undefined)
+    .map(([name, identity]) => trustedRole(name, identity, identities));
+  if (expected.length > 0) return distinct(expected);
   const needed =
     assumed.some(({ identity: { google, aws } }) => google === undefined && awsOf(aws)?.roleArn === undefined) ||
     grants.some((grant) => grant.cloud === 'aws' && awsOf(grant.identity)?.roleArn === undefined);
   // The pipeline says of it neither account nor name.
   const role = `isthmus-${pipeline}`.slice(0, 64);
   const account = UNKNOWN.awsAccount;
-  return needed ? { account, role, arn: `arn:aws:iam::${account}:role/${role}` } : undefined;
+  return needed ? [{ account, role, arn: `arn:aws:iam::${account}:role/${role}` }] : [];
+}
+
+/** One role for each ARN, with all that it is granted. */
+export function mergedRoles(all: readonly RoleSetup[]): RoleSetup[] {
+  return Object.values(Object.groupBy(all, ({ arn }) => arn)).flatMap((same = []) => {
+    const [first] = same;
+    if (first === undefined) return [];
+    if (new Set(same.map(({ trust }) => JSON.stringify(trust))).size > 1) {
+      throw new BrokerError('invalid_config', `${first.arn} is assumed in two different ways`, {
+        hint: 'Use the same aws, google, externalId and sessionTags wherever the role is named, or two roles.',
+      });
+    }
+    return [{ ...first, grants: distinct(same.flatMap(({ grants }) => grants)) }];
+  });
 }
 
 /** What plugins declared for a role (`undefined`: that of the workload), the roles it assumes, the tokens it asks for. */

@@ -13,9 +13,7 @@ const WORD = `(['"])`;
 const PINS_ROLE: readonly RegExp[] = [
   new RegExp(String.raw`^assertion\.arn\.startsWith\(${WORD}${ROLE}/[^'"]*\1\)$`),
   new RegExp(String.raw`^assertion\.arn==${WORD}${ROLE}/[^'"]+\1$`),
-  new RegExp(
-    String.raw`^(?:attribute\.aws_role|assertion\.arn\.extract\(['"]assumed-role/\{role\}/['"]\))==${WORD}[\w+=,.@:/-]+\1$`,
-  ),
+  new RegExp(String.raw`^attribute\.aws_role==${WORD}${ROLE}\1$`),
   new RegExp(String.raw`^(?:attribute\.aws_role_id|assertion\.userid\.extract\(['"]\{id\}:['"]\))==${WORD}AROA\w+\1$`),
   new RegExp(String.raw`^assertion\.userid\.startsWith\(${WORD}AROA\w+:[^'"]*\1\)$`),
 ];

@@ -1,43 +1,48 @@
 import { BrokerError } from '../api/errors.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
-import { principal, principalSet, providerName } from '../auth/principal.ts';
+import { principal, principalSet, providerName, roleOfSession } from '../auth/principal.ts';
 import { trustedRole } from './aws-side.ts';
 import { type Binding, distinct, type Identities, type Impersonation, type ProviderSetup, UNKNOWN } from './model.ts';
 
-/** The providers that the identities name, each with all that it has to trust. */
+/** The provider that each identity names, with the role that it has to trust. */
 export function providersOf(identities: Identities): ProviderSetup[] {
-  const found = new Map<string, ProviderSetup>();
-  for (const [name, identity] of identities.gcp) {
+  return identities.gcp.flatMap(([name, identity]): ProviderSetup[] => {
     const { audience, from } = identity;
     const parts = audience === undefined ? undefined : providerName(audience);
-    if (audience === undefined || parts === undefined || from === 'metadata') continue;
+    if (audience === undefined || parts === undefined || from === 'metadata') return [];
     const kind = from === 'aws-signature' ? 'aws' : from === 'aws-token' ? 'aws-token' : 'kubernetes';
-    const known = found.get(audience);
-    if (known !== undefined && known.kind !== kind) {
-      throw new BrokerError(
-        'invalid_config',
-        `identity "${name}" uses a provider that another uses with another \`from\``,
-        {
-          hint: 'Give each kind of proof a provider of its own: one trusts AWS, the other an OIDC issuer.',
-        },
+    const roles = kind === 'kubernetes' ? [] : [trustedRole(name, identity, identities)];
+    return [{ ...parts, kind, audience, roles, roleId: undefined }];
+  });
+}
+
+/** One provider for each audience, with all the roles that it has to trust. */
+export function mergedProviders(all: readonly ProviderSetup[], roleId: string | undefined): ProviderSetup[] {
+  return Object.values(Object.groupBy(all, ({ audience }) => audience)).flatMap((same = []) => {
+    const [first] = same;
+    if (first === undefined) return [];
+    const { audience, kind } = first;
+    const refuse = (why: string, hint: string): never => {
+      throw new BrokerError('invalid_config', `${audience}: ${why}`, { hint });
+    };
+    if (same.some((one) => one.kind !== kind))
+      refuse(
+        'two kinds of proof for one provider',
+        'Give each kind of proof (`from`) a provider of its own: one trusts AWS, the other an OIDC issuer.',
       );
-    }
-    const own = kind === 'kubernetes' ? [] : [trustedRole(name, identity, identities)];
-    const roles = distinct([...(known?.roles ?? []), ...own]);
-    if (kind === 'aws' && new Set(roles.map(({ account }) => account)).size > 1) {
-      throw new BrokerError('invalid_config', `identity "${name}" uses a provider for a second AWS account`, {
-        hint: 'A provider trusts one AWS account: make another for this identity and set audience.',
-      });
-    }
-    const roleId = kind === 'aws' ? identities.roleId : undefined;
-    if (roleId !== undefined && roles.length > 1) {
-      throw new BrokerError('invalid_config', 'a role id pins one role, and this provider trusts several', {
-        hint: 'Leave --role-id out, or give each role a provider of its own.',
-      });
-    }
-    found.set(audience, { ...parts, kind, audience, roles, roleId });
-  }
-  return [...found.values()];
+    const roles = distinct(same.flatMap((one) => one.roles));
+    if (kind === 'aws' && new Set(roles.map(({ account }) => account)).size > 1)
+      refuse(
+        'a second AWS account for one provider',
+        'A provider trusts one AWS account: make another and set audience.',
+      );
+    if (kind === 'aws' && roleId !== undefined && roles.length > 1)
+      refuse(
+        'a role id pins one role, and this provider trusts several',
+        'Leave --role-id out, or give each role a provider of its own.',
+      );
+    return [{ ...first, roles, roleId: kind === 'aws' ? roleId : undefined }];
+  });
 }
 
 /** The first identity of the chain, as IAM policies of Google name it. */
@@ -45,11 +50,12 @@ function memberOf(name: string, identity: GcpIdentity, identities: Identities): 
   const provider = identity.audience === undefined ? undefined : providerName(identity.audience);
   if (provider === undefined) return `serviceAccount:${UNKNOWN.attachedAccount}`;
   if (identity.from === 'kubernetes-token') return principal(provider, UNKNOWN.kubernetesSubject);
-  const { role, arn } = trustedRole(name, identity, identities);
+  const { account, role, arn } = trustedRole(name, identity, identities);
   if (identity.from === 'aws-token') return principal(provider, arn);
   const { roleId } = identities;
+  // With the account in it: a pool may hold providers of several, and their roles may share a name.
   return roleId === undefined
-    ? principalSet(provider, 'aws_role', role)
+    ? principalSet(provider, 'aws_role', roleOfSession(account, role, arn.split(':')[1]))
     : principalSet(provider, 'aws_role_id', roleId);
 }
 

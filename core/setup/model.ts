@@ -1,10 +1,11 @@
+import type { StorageScope } from '../api/credentials.ts';
 import type { Grant } from '../api/plugin.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
 import type { ProviderName } from '../auth/principal.ts';
 import type { Pipeline } from '../pipeline/load.ts';
-import { roleSetups } from './aws-side.ts';
-import { bindingsOf, impersonationsOf, providersOf } from './google-side.ts';
+import { mergedRoles, roleSetups } from './aws-side.ts';
+import { bindingsOf, impersonationsOf, mergedProviders, providersOf } from './google-side.ts';
 
 /** A role of an AWS account: who is trusted, never the whole account. */
 export interface AwsRole {
@@ -34,7 +35,7 @@ export interface Impersonation {
 
 /** A role on a bucket (or below a prefix of it) or on a project. */
 export interface Binding {
-  readonly on: { readonly bucket: string; readonly prefix: string } | { readonly project: string };
+  readonly on: StorageScope | { readonly project: string };
   readonly role: string;
   readonly member: string;
   readonly reason: string;
@@ -60,17 +61,17 @@ export interface Setup {
   readonly roles: readonly RoleSetup[];
 }
 
-/**
- * What stands for what only the administrator knows; the outputs make variables of it. Nothing that a pipeline can
- * say holds braces where these are looked for.
- */
+/** A name for something, between two noncharacters: JSON leaves them as they are, and no text has a use for them. */
+const unknown = (name: string): string => `\uFDD0${name}\uFDD1`;
+
+/** What stands for what only the administrator knows; the outputs make variables of it. */
 export const UNKNOWN = {
-  kubernetesSubject: 'system:serviceaccount:{{KUBERNETES_NAMESPACE}}:{{KUBERNETES_SERVICE_ACCOUNT}}',
-  attachedAccount: '{{ATTACHED_SERVICE_ACCOUNT}}',
-  googleAccountId: '{{GOOGLE_SERVICE_ACCOUNT_ID}}',
-  awsAccount: '{{AWS_ACCOUNT}}',
-  clusterProviderArn: '{{CLUSTER_OIDC_PROVIDER_ARN}}',
-  clusterIssuer: '{{CLUSTER_ISSUER_HOST}}',
+  kubernetesSubject: `system:serviceaccount:${unknown('KUBERNETES_NAMESPACE')}:${unknown('KUBERNETES_SERVICE_ACCOUNT')}`,
+  attachedAccount: unknown('ATTACHED_SERVICE_ACCOUNT'),
+  googleAccountId: unknown('GOOGLE_SERVICE_ACCOUNT_ID'),
+  awsAccount: unknown('AWS_ACCOUNT'),
+  clusterProviderArn: unknown('CLUSTER_OIDC_PROVIDER_ARN'),
+  clusterIssuer: unknown('CLUSTER_ISSUER_HOST'),
 } as const;
 
 /** For each unknown: where an administrator finds it. */
@@ -86,13 +87,20 @@ export const WHERE: Readonly<Record<string, string>> = {
   AWS_TOKEN_ISSUER: 'aws iam get-outbound-web-identity-federation-info --query IssuerIdentifier --output text',
 };
 
-/** Puts a reference where a name stands for something unknown. */
-export const referred = (text: string, reference: (name: string) => string): string =>
-  text.replace(/\{\{([A-Z_]+)\}\}/g, (_, name: string) => reference(name));
+const MARKED = /\uFDD0([A-Z_]+)\uFDD1/;
+
+/** Writes a text: what is known by `plain`, what is not by `reference`. */
+export const referred = (text: string, reference: (name: string) => string, plain = (known: string) => known): string =>
+  text
+    .split(MARKED)
+    .map((part, index) => (index % 2 === 0 ? plain(part) : reference(part)))
+    .join('');
+
+export const hasUnknown = (text: string): boolean => MARKED.test(text);
 
 /** The unknowns that a text speaks of, each once. */
 export const unknownsIn = (text: string): readonly string[] => [
-  ...new Set([...text.matchAll(/\{\{([A-Z_]+)\}\}/g)].map((found) => found[1] ?? '')),
+  ...new Set(text.split(MARKED).filter((_, index) => index % 2 === 1)),
 ];
 
 /** A pipeline, as those see it who set it up. */
@@ -106,29 +114,40 @@ export interface Identities {
   awsOf(name: string | undefined): AwsIdentity | undefined;
 }
 
-/** @throws BrokerError `invalid_config` when the pipeline does not say whom to trust. */
-export function setupOf(pipeline: Pipeline, options: { readonly roleId?: string | undefined } = {}): Setup {
+/**
+ * One set-up for pipelines that belong together: those that share a provider, since its condition names all its roles.
+ *
+ * @throws BrokerError `invalid_config` when a pipeline does not say whom to trust, or two contradict each other.
+ */
+export function setupOf(pipelines: readonly Pipeline[], options: { readonly roleId?: string | undefined } = {}): Setup {
+  const all = pipelines.map((pipeline) => identitiesOf(pipeline, options.roleId));
+  return {
+    pipeline: pipelines
+      .map(({ name }) => name)
+      .join('-')
+      .slice(0, 100),
+    providers: mergedProviders(all.flatMap(providersOf), options.roleId),
+    impersonations: distinct(
+      all.flatMap((one) => one.gcp.flatMap(([name, identity]) => impersonationsOf(name, identity, one))),
+    ),
+    bindings: distinct(all.flatMap(bindingsOf)),
+    roles: mergedRoles(all.flatMap(roleSetups)),
+  };
+}
+
+function identitiesOf(pipeline: Pipeline, roleId: string | undefined): Identities {
   const entries = Object.entries(pipeline.identities);
   const named = new Map(entries);
-  const identities: Identities = {
+  return {
     pipeline: pipeline.name,
     gcp: entries.filter((entry): entry is [string, GcpIdentity] => entry[1].kind === 'gcp'),
     aws: entries.filter((entry): entry is [string, AwsIdentity] => entry[1].kind === 'aws'),
     grants: [...pipeline.sources, ...pipeline.sinks].flatMap(({ plugin, config }) => plugin.grants?.(config) ?? []),
-    roleId: options.roleId,
+    roleId,
     awsOf: (name) => {
       const identity = name === undefined ? undefined : named.get(name);
       return identity?.kind === 'aws' ? identity : undefined;
     },
-  };
-  return {
-    pipeline: pipeline.name,
-    providers: providersOf(identities),
-    impersonations: distinct(
-      identities.gcp.flatMap(([name, identity]) => impersonationsOf(name, identity, identities)),
-    ),
-    bindings: distinct(bindingsOf(identities)),
-    roles: roleSetups(identities),
   };
 }
 

@@ -1,4 +1,6 @@
+import { accountProject } from '../auth/principal.ts';
 import {
+  hasUnknown,
   type Impersonation,
   type ProviderSetup,
   type RoleSetup,
@@ -17,10 +19,10 @@ const variable = (name: string): string => `$\{${name}}`;
 
 /** The same, but for what only the administrator knows: those are variables of the script. */
 const known = (value: string): string =>
-  value.includes('{{') ? `"${referred(value.replace(/[\\"`$]/g, '\\$&'), variable)}"` : word(value);
+  hasUnknown(value) ? `"${referred(value, variable, (part) => part.replace(/[\\"`$]/g, '\\$&'))}"` : word(value);
 
 /** For a here-document in which variables are filled in: nothing else of the text is. */
-const heredoc = (value: string): string => referred(value.replace(/[\\`$]/g, '\\$&'), variable);
+const heredoc = (value: string): string => referred(value, variable, (part) => part.replace(/[\\`$]/g, '\\$&'));
 
 /** A script that asks for what it does not know before it does anything. */
 function script(pipeline: string, who: string, unknowns: readonly string[], parts: readonly string[]): string {
@@ -39,7 +41,7 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
   const parts = [
     ...pools.map(poolLines),
     ...providers.map(providerLines),
-    ...accounts.map(serviceAccountLines),
+    ...accounts.flatMap(serviceAccountLines),
     ...impersonations.map(impersonationLines),
     ...bindings.map((binding) => {
       const { on, role, member, reason } = binding;
@@ -52,7 +54,8 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
         'bucket' in on
           ? `storage buckets add-iam-policy-binding gs://${on.bucket}`
           : `projects add-iam-policy-binding ${on.project}`;
-      return `# So that the pipeline can ${reason.replaceAll('\n', ' ')}.\ngcloud ${place} --role=${role} \\\n  --member=${known(member)} ${limit}`;
+      const limits = condition === undefined ? '' : LIMITS;
+      return `# So that the pipeline can ${reason.replaceAll(/\s+/g, ' ')}.${limits}\ngcloud ${place} --role=${role} \\\n  --member=${known(member)} ${limit}`;
     }),
   ];
   if (parts.length === 0) return undefined;
@@ -87,16 +90,22 @@ aws iam get-outbound-web-identity-federation-info 2>/dev/null || aws iam enable-
   return script(setup.pipeline, /^\d+$/.test(account) ? `AWS account ${account}` : 'AWS', unknowns, parts);
 }
 
+/** What IAM cannot do. */
+const LIMITS = `
+# A condition needs a bucket with uniform bucket-level access. Listing is checked against the bucket: names below other
+# prefixes can be seen, though not read.`;
+
 function poolLines({ projectNumber, pool }: ProviderSetup): string {
-  const where = `--location=global --project=${projectNumber}`;
+  // By its full name: gcloud takes the number of a project nowhere else here.
+  const name = `projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}`;
   return `gcloud services enable iam.googleapis.com sts.googleapis.com iamcredentials.googleapis.com --project=${projectNumber}
-gcloud iam workload-identity-pools describe ${pool} ${where} >/dev/null 2>&1 ||
-  gcloud iam workload-identity-pools create ${pool} ${where}`;
+gcloud iam workload-identity-pools describe ${name} >/dev/null 2>&1 ||
+  gcloud iam workload-identity-pools create ${name}`;
 }
 
 function providerLines(setup: ProviderSetup): string {
   const { projectNumber, pool, provider, kind, audience } = setup;
-  const name = `${provider} --workload-identity-pool=${pool} --location=global --project=${projectNumber}`;
+  const name = `projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}/providers/${provider}`;
   const mapping = Object.entries(attributeMapping(setup)).map(([key, value]) => `${key}=${value}`);
   const issuer = kind === 'kubernetes' ? '$CLUSTER_ISSUER' : '$AWS_TOKEN_ISSUER';
   const trusted =
@@ -104,35 +113,68 @@ function providerLines(setup: ProviderSetup): string {
       ? `--account-id=${setup.roles[0]?.account}`
       : `--issuer-uri="${issuer}" --allowed-audiences=${word(`https:${audience}`)}`;
   const form = kind === 'aws' ? 'aws' : 'oidc';
-  return `# The condition is what keeps every other identity of the issuer out.
-if gcloud iam workload-identity-pools providers describe ${name} >/dev/null 2>&1; then verb=update; else verb=create; fi
+  return `# The condition is what keeps every other identity of the issuer out. One that is there already is not replaced: it
+# may let in other pipelines. Name all pipelines of a provider in one set-up, or run with REPLACE=1.
+condition=${known(attributeCondition(setup))}
+verb=create
+if found=$(gcloud iam workload-identity-pools providers describe ${name} --format='value(attributeCondition)' 2>/dev/null); then
+  verb=update
+  if [ "$found" != "$condition" ] && [ "\${REPLACE:-}" != 1 ]; then
+    printf 'the provider has another condition: %s\\nset REPLACE=1 to replace it by: %s\\n' "$found" "$condition" >&2
+    exit 1
+  fi
+fi
 gcloud iam workload-identity-pools providers "$verb-${form}" ${name} \\
   ${trusted} \\
   --attribute-mapping=${word(mapping.join(','))} \\
-  --attribute-condition=${known(attributeCondition(setup))}`;
+  --attribute-condition="$condition"`;
 }
 
-function serviceAccountLines(email: string): string {
-  const [, account = '', project = ''] = /^([^@]+)@([^.]+)\./.exec(email) ?? [];
-  return `gcloud iam service-accounts describe ${email} >/dev/null 2>&1 ||
-  gcloud iam service-accounts create ${account} --project=${project}`;
+/** Accounts that Google made are not made again. */
+function serviceAccountLines(email: string): string[] {
+  const project = accountProject(email);
+  if (project === undefined) return [];
+  return [
+    `gcloud iam service-accounts describe ${email} --project=${project} >/dev/null 2>&1 ||
+  gcloud iam service-accounts create ${email.slice(0, email.indexOf('@'))} --project=${project}`,
+  ];
 }
 
-const impersonationLines = ({ serviceAccount, role, member }: Impersonation): string =>
-  `gcloud iam service-accounts add-iam-policy-binding ${serviceAccount} --role=${role} \\\n  --member=${known(member)} --condition=None`;
+function impersonationLines({ serviceAccount, role, member }: Impersonation): string {
+  const project = accountProject(serviceAccount);
+  const account =
+    project === undefined ? `projects/-/serviceAccounts/${serviceAccount}` : `${serviceAccount} --project=${project}`;
+  return `gcloud iam service-accounts add-iam-policy-binding ${account} --role=${role} \\\n  --member=${known(member)} --condition=None`;
+}
 
 function roleLines(pipeline: string, setup: RoleSetup, place: AwsPlace): string {
   const { role, arn } = setup;
   const policy = policyDocument(setup);
   const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(arn)?.[1] ?? '/';
   const at = path === '/' ? '' : ` --path ${path}`;
+  const trusts = heredoc(json(trustDocument(setup, place)));
   return [
-    `aws iam get-role --role-name ${role} >/dev/null 2>&1 ||\n  aws iam create-role --role-name ${role}${at} --assume-role-policy-document "$(cat <<TRUST\n${heredoc(json(trustDocument(setup, place)))}\nTRUST\n)"`,
+    `trust=$(cat <<TRUST\n${trusts}\nTRUST\n)
+if ! aws iam get-role --role-name ${role} >/dev/null 2>&1; then
+  aws iam create-role --role-name ${role}${at} --assume-role-policy-document "$trust"
+elif [ "\${REPLACE:-}" = 1 ]; then
+  aws iam update-assume-role-policy --role-name ${role} --policy-document "$trust"
+else
+  echo 'role ${role} exists: who may become it was left as it is (REPLACE=1 replaces it)' >&2
+fi`,
     ...(policy === undefined
       ? []
       : [
           `aws iam put-role-policy --role-name ${role} --policy-name isthmus-${pipeline} --policy-document "$(cat <<POLICY\n${heredoc(json(policy))}\nPOLICY\n)"`,
         ]),
+    ...(place === 'ec2' && setup.trust.by === 'place'
+      ? [
+          `aws iam get-instance-profile --instance-profile-name ${role} >/dev/null 2>&1 || {
+  aws iam create-instance-profile --instance-profile-name ${role}
+  aws iam add-role-to-instance-profile --instance-profile-name ${role} --role-name ${role}
+}`,
+        ]
+      : []),
   ].join('\n');
 }
 

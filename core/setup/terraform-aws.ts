@@ -13,7 +13,8 @@ export function awsTerraform(setup: Setup, account: string, place: AwsPlace): st
   const outbound = roles.some(({ grants }) =>
     grants.some(({ actions }) => actions.includes('sts:GetWebIdentityToken')),
   );
-  const blocks = [
+  const blocks: Block[] = [
+    ...(/^\d+$/.test(account) ? [{ block: 'data', labels: ['aws_caller_identity', 'this'], body: [] }] : []),
     ...(outbound ? outboundFederation() : []),
     ...roles.flatMap((role) => roleBlocks(setup.pipeline, role, roles, place)),
   ];
@@ -69,6 +70,20 @@ function roleBlocks(pipeline: string, setup: RoleSetup, beside: readonly RoleSet
             ],
           },
         ];
+  const profile: Block[] =
+    place === 'ec2' && trust.by === 'place'
+      ? [
+          {
+            block: 'resource',
+            labels: ['aws_iam_instance_profile', name],
+            body: [
+              ['name', text(setup.role)],
+              ['role', text(setup.role)],
+              ['depends_on', `[aws_iam_role.${name}]`],
+            ],
+          },
+        ]
+      : [];
   return [
     { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trusts(setup, place)] },
     {
@@ -80,11 +95,27 @@ function roleBlocks(pipeline: string, setup: RoleSetup, beside: readonly RoleSet
         ...(path === '/' ? [] : [['path', text(path)] as const]),
         ['assume_role_policy', `data.aws_iam_policy_document.${name}_trust.json`],
         ...(before === undefined ? [] : [['depends_on', `[aws_iam_role.${label(before.role)}]`] as const]),
+        ...(/^\d+$/.test(setup.account) ? [rightAccount(setup.account)] : []),
       ],
     },
     ...policy,
+    ...profile,
   ];
 }
+
+/** A role made in another account than the pipeline names would be another role. */
+const rightAccount = (account: string): Block => ({
+  block: 'lifecycle',
+  body: [
+    {
+      block: 'precondition',
+      body: [
+        ['condition', `data.aws_caller_identity.this.account_id == ${text(account)}`],
+        ['error_message', text(`Sign in to AWS account ${account}.`)],
+      ],
+    },
+  ],
+});
 
 function trusts(setup: RoleSetup, place: AwsPlace): Block {
   const { principal, actions, equals, comment } = trustOf(setup, place);

@@ -1,3 +1,4 @@
+import { accountProject } from '../auth/principal.ts';
 import { type Block, type Entry, list, map, render, text } from './hcl.ts';
 import { type Binding, type Impersonation, type ProviderSetup, referred, type Setup, WHERE } from './model.ts';
 import { attributeCondition, attributeMapping, prefixCondition } from './trust.ts';
@@ -38,12 +39,14 @@ export function variable(name: string, description: string, fallback?: string): 
 /** The Terraform of the Google side: APIs, pools, providers, service accounts and bindings. */
 export function googleTerraform({ providers, impersonations, bindings }: Setup): string | undefined {
   const pools = [...new Map(providers.map((one) => [`${one.projectNumber}/${one.pool}`, one])).values()];
-  const accounts = [...new Set(impersonations.map(({ serviceAccount }) => serviceAccount))];
+  const accounts = [...new Set(impersonations.map((one) => one.serviceAccount))].filter(
+    (email) => accountProject(email) !== undefined,
+  );
   const stands = new Standing(providers, accounts);
   const blocks: Block[] = [
     ...pools.flatMap(pool),
     ...providers.map(provider),
-    ...accounts.map(serviceAccount),
+    ...accounts.flatMap(serviceAccount),
     ...impersonations.map((one, index) => impersonation(one, index, stands)),
     ...bindings.map((one, index) => binding(one, index, stands)),
   ];
@@ -72,7 +75,9 @@ class Standing {
 
   on(member: string, ...more: readonly string[]): Entry[] {
     const account = this.#accounts.find((email) => member === `serviceAccount:${email}`);
-    const providers = this.#providers.filter(({ pool }) => member.includes(`/workloadIdentityPools/${pool}/`));
+    const providers = this.#providers.filter(({ pool: id, projectNumber }) =>
+      member.includes(`/${projectNumber}/locations/global/workloadIdentityPools/${id}/`),
+    );
     const resources = [
       ...more,
       ...(account === undefined ? [] : [`google_service_account.${label(account)}`]),
@@ -82,16 +87,20 @@ class Standing {
   }
 }
 
-const providerLabel = ({ pool, provider: name }: ProviderSetup): string => label(`${pool}_${name}`);
+// With the project: pools of two projects may share a name.
+const poolLabel = ({ pool: id, projectNumber }: ProviderSetup): string => label(`${id}_${projectNumber}`);
+const providerLabel = (one: ProviderSetup): string => `${poolLabel(one)}_${label(one.provider)}`;
 // Deleted pools and providers keep their name for 30 days.
 const KEPT: Block = { block: 'lifecycle', body: [['prevent_destroy', 'true']] };
 
-function pool({ projectNumber, pool: id }: ProviderSetup): Block[] {
+function pool(one: ProviderSetup): Block[] {
+  const { projectNumber, pool: id } = one;
+  const name = poolLabel(one);
   const services = ['iam.googleapis.com', 'sts.googleapis.com', 'iamcredentials.googleapis.com'];
   return [
     {
       block: 'resource',
-      labels: ['google_project_service', label(id)],
+      labels: ['google_project_service', name],
       body: [
         ['for_each', `toset(${list(services.map(text))})`],
         ['project', text(projectNumber)],
@@ -101,11 +110,11 @@ function pool({ projectNumber, pool: id }: ProviderSetup): Block[] {
     },
     {
       block: 'resource',
-      labels: ['google_iam_workload_identity_pool', label(id)],
+      labels: ['google_iam_workload_identity_pool', name],
       body: [
         ['project', text(projectNumber)],
         ['workload_identity_pool_id', text(id)],
-        ['depends_on', `[google_project_service.${label(id)}]`],
+        ['depends_on', `[google_project_service.${name}]`],
         KEPT,
       ],
     },
@@ -132,7 +141,7 @@ function provider(setup: ProviderSetup): Block {
     comment: 'The condition is what keeps every other identity of the issuer out.',
     body: [
       ['project', text(setup.projectNumber)],
-      ['workload_identity_pool_id', `google_iam_workload_identity_pool.${label(setup.pool)}.workload_identity_pool_id`],
+      ['workload_identity_pool_id', `google_iam_workload_identity_pool.${poolLabel(setup)}.workload_identity_pool_id`],
       ['workload_identity_pool_provider_id', text(setup.provider)],
       ['attribute_condition', known(attributeCondition(setup))],
       ['attribute_mapping', map(mapping)],
@@ -142,22 +151,27 @@ function provider(setup: ProviderSetup): Block {
   };
 }
 
-function serviceAccount(email: string): Block {
-  const [, account = '', project = ''] = /^([^@]+)@([^.]+)\./.exec(email) ?? [];
-  return {
-    block: 'resource',
-    labels: ['google_service_account', label(email)],
-    body: [
-      ['count', 'var.create_service_accounts ? 1 : 0'],
-      ['project', text(project)],
-      ['account_id', text(account)],
-      ['display_name', text('Isthmus')],
-    ],
-  };
+/** Accounts that Google made are not made again. */
+function serviceAccount(email: string): Block[] {
+  const project = accountProject(email);
+  if (project === undefined) return [];
+  return [
+    {
+      block: 'resource',
+      labels: ['google_service_account', label(email)],
+      body: [
+        ['count', 'var.create_service_accounts ? 1 : 0'],
+        ['project', text(project)],
+        ['account_id', text(email.slice(0, email.indexOf('@')))],
+        ['display_name', text('Isthmus')],
+      ],
+    },
+  ];
 }
 
 function impersonation({ serviceAccount: email, role, member }: Impersonation, index: number, stands: Standing): Block {
-  const project = /@([^.]+)\./.exec(email)?.[1] ?? '-';
+  const project = accountProject(email) ?? '-';
+  const made = project === '-' ? [] : [`google_service_account.${label(email)}`];
   return {
     block: 'resource',
     labels: ['google_service_account_iam_member', `impersonate_${index + 1}`],
@@ -165,10 +179,15 @@ function impersonation({ serviceAccount: email, role, member }: Impersonation, i
       ['service_account_id', text(`projects/${project}/serviceAccounts/${email}`)],
       ['role', text(role)],
       ['member', known(member)],
-      ...stands.on(member, `google_service_account.${label(email)}`),
+      ...stands.on(member, ...made),
     ],
   };
 }
+
+/** What IAM cannot do. */
+const LIMITS = `
+A condition needs a bucket with uniform bucket-level access. Listing is checked against the bucket: names below other
+prefixes can be seen, though not read.`;
 
 function binding(one: Binding, index: number, stands: Standing): Block {
   const { on, role, member, reason } = one;
@@ -189,7 +208,7 @@ function binding(one: Binding, index: number, stands: Standing): Block {
   return {
     block: 'resource',
     labels: ['bucket' in on ? 'google_storage_bucket_iam_member' : 'google_project_iam_member', `grant_${index + 1}`],
-    comment: `So that the pipeline can ${reason}.${condition === undefined ? '' : '\nA condition needs a bucket with uniform bucket-level access.'}`,
+    comment: `So that the pipeline can ${reason}.${condition === undefined ? '' : LIMITS}`,
     body: [place, ['role', text(role)], ['member', known(member)], ...stands.on(member), ...conditional],
   };
 }

@@ -7,7 +7,9 @@ export function attributeMapping({ kind }: ProviderSetup): Readonly<Record<strin
     // Never assertion.arn: role and session names together exceed the 127 bytes of a subject.
     'google.subject': 'assertion.userid',
     'attribute.aws_account': 'assertion.account',
-    'attribute.aws_role': "assertion.arn.extract('assumed-role/{role}/')",
+    // Google's own default: with the account, since a pool may hold providers of several.
+    'attribute.aws_role':
+      "assertion.arn.contains('assumed-role') ? assertion.arn.extract('{account_arn}assumed-role/') + 'assumed-role/' + assertion.arn.extract('assumed-role/{role_name}/') : assertion.arn",
     // Survives no deletion: a role that is made anew with the same name has another.
     'attribute.aws_role_id': "assertion.userid.extract('{id}:')",
   };
@@ -36,7 +38,10 @@ export function prefixCondition({ on }: Binding): { title: string; expression: s
   if (!('bucket' in on) || on.prefix === '') return undefined;
   const name = JSON.stringify(`projects/_/buckets/${on.bucket}`);
   const objects = JSON.stringify(`projects/_/buckets/${on.bucket}/objects/${on.prefix}`);
-  return { title: 'isthmus-prefix', expression: `resource.name == ${name} || resource.name.startsWith(${objects})` };
+  const expression = on.exact
+    ? `resource.name == ${objects}`
+    : `resource.name == ${name} || resource.name.startsWith(${objects})`;
+  return { title: 'isthmus-prefix', expression };
 }
 
 /** One statement of a trust policy. */

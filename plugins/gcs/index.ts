@@ -6,6 +6,7 @@ import {
   type ListOptions,
   type PluginContext,
   type Source,
+  type StorageScope,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
 import { checkBucket } from './check.ts';
@@ -14,6 +15,10 @@ import { GcsListing } from './listing.ts';
 import { GcsReader } from './reader.ts';
 
 const READ_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_only';
+
+/** All that a source reads of its bucket. */
+const placeOf = ({ bucket, prefix, object }: Pick<GcsConfig, 'bucket' | 'prefix' | 'object'>): StorageScope =>
+  object === undefined ? { bucket, prefix } : { bucket, prefix: object, exact: true };
 
 class GcsSource implements Source {
   readonly location: string;
@@ -28,7 +33,7 @@ class GcsSource implements Source {
     this.#config = config;
     const token = context.credentials.gcp(config.identity, {
       scopes: [READ_SCOPE],
-      within: [{ bucket: config.bucket, prefix: config.object ?? config.prefix }],
+      within: [placeOf(config)],
     });
     const endpoint = config.endpoint ?? context.endpoints.gcs(context.credentials.universeDomain(config.identity));
     if (config.endpoint !== undefined && token !== undefined && !mayReceiveTokens(endpoint)) {
@@ -86,7 +91,7 @@ export const gcs = defineSource({
       cloud: 'gcp',
       identity,
       role: 'roles/storage.objectViewer',
-      on: { bucket, prefix: object ?? prefix },
+      on: placeOf({ bucket, prefix, object }),
       reason: `list and read gs://${bucket}/${object ?? prefix}`,
     },
     ...(userProject === undefined

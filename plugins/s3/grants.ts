@@ -39,7 +39,7 @@ export function s3Grants(config: S3Config): readonly Grant[] {
       cloud: 'aws',
       identity,
       actions: ['kms:GenerateDataKey', 'kms:Decrypt'],
-      resources: [kmsKeyId?.startsWith('arn:') === true && !alias?.startsWith('alias/') ? kmsKeyId : '*'],
+      resources: [kmsKeyId === undefined || alias?.startsWith('alias/') ? '*' : keyArn(kmsKeyId)],
       condition: {
         ...(alias?.startsWith('alias/') ? { 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } } : {}),
         StringLike: { 'kms:ViaService': 's3.*.amazonaws.com' },
@@ -55,3 +55,6 @@ export function s3Grants(config: S3Config): readonly Grant[] {
  * Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
  */
 const literal = (text: string): string => text.replace(/[*?$]/g, (character) => `$\{${character}}`);
+
+/** A bare id is of this account and of the region of the bucket. */
+const keyArn = (id: string): string => (id.startsWith('arn:') ? id : `arn:aws:kms:*:*:key/${id}`);

@@ -138,7 +138,9 @@ export class LocalGcs extends LocalServer {
 function withinBoundary(within: NonNullable<GoogleToken['within']>, bucket: string, url: URL): boolean {
   const object = /\/o\/(.+)$/.exec(url.pathname)?.[1];
   const name = object === undefined ? (url.searchParams.get('prefix') ?? '') : decodeURIComponent(object);
-  return within.some((one) => one.bucket === bucket && name.startsWith(one.prefix));
+  const fits = (prefix: string, exact?: true): boolean =>
+    exact ? object !== undefined && name === prefix : name.startsWith(prefix);
+  return within.some((one) => one.bucket === bucket && fits(one.prefix, one.exact));
 }
 
 function list(bucket: GcsBucket, query: URLSearchParams): Reply {

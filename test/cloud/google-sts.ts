@@ -196,12 +196,21 @@ const boundarySchema = z.strictObject({
 const CONDITION =
   /^resource\.name\.startsWith\(("(?:[^"\\]|\\.)*")\) \|\| api\.getAttribute\('storage\.googleapis\.com\/objectListPrefix', ''\)\.startsWith\(("(?:[^"\\]|\\.)*")\)$/;
 
-function boundary(options: string): { bucket: string; prefix: string }[] | undefined {
+const EXACT = /^resource\.name == ("(?:[^"\\]|\\.)*")$/;
+
+function boundary(options: string): { bucket: string; prefix: string; exact?: true }[] | undefined {
   try {
     const { accessBoundary } = boundarySchema.parse(JSON.parse(options));
     return accessBoundary.accessBoundaryRules.map(({ availableResource, availabilityCondition }) => {
       const bucket = availableResource.split('/').at(-1) ?? '';
       if (availabilityCondition === undefined) return { bucket, prefix: '' };
+      const one = EXACT.exec(availabilityCondition.expression)?.[1];
+      if (one !== undefined)
+        return {
+          bucket,
+          prefix: (JSON.parse(one) as string).replace(`projects/_/buckets/${bucket}/objects/`, ''),
+          exact: true,
+        };
       const [, object = '""', list = '""'] = CONDITION.exec(availabilityCondition.expression) ?? [];
       const prefix = JSON.parse(list) as string;
       if (JSON.parse(object) !== `projects/_/buckets/${bucket}/objects/${prefix}`) throw new Error('condition');

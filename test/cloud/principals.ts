@@ -39,7 +39,7 @@ export interface GoogleToken {
   readonly scopes: readonly string[];
   readonly expiresAt: number;
   /** Of a downscoped token: all that it is good for. */
-  readonly within?: readonly { readonly bucket: string; readonly prefix: string }[];
+  readonly within?: readonly { readonly bucket: string; readonly prefix: string; readonly exact?: true }[];
 }
 
 /** A new Google access token. */

@@ -90,7 +90,7 @@ describe('a healthy set-up', () => {
     const { code, text } = await isthmus(cloud.environment, 'doctor', await pipeline({}), '--offline');
     expect(code).toBe(0);
     expect(text).toMatch(/PASS {2}subject-token .*verified offline/);
-    expect(text).toContain('attribute.aws_role/exports');
+    expect(text).toContain('attribute.aws_role/arn:aws:sts::111122223333:assumed-role/exports');
     for (const server of [cloud.awsSts, cloud.googleSts, cloud.iamCredentials, cloud.gcs, cloud.s3, cloud.imds])
       expect(server.requests).toEqual([]);
   });

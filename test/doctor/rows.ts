@@ -470,6 +470,15 @@ export const BROKEN: readonly Broken[] = [
     arrange: awsSts('AssumeRoleWithWebIdentity', 400, 'InvalidIdentityToken', 'Incorrect token audience'),
   },
   {
+    id: 'WEB_NO_PROVIDER',
+    arrange: awsSts(
+      'AssumeRoleWithWebIdentity',
+      400,
+      'InvalidIdentityToken',
+      'No OpenIDConnect provider found in your account for https://oidc.example',
+    ),
+  },
+  {
     id: 'WEB_NOT_VALIDATED',
     arrange: awsSts(
       'AssumeRoleWithWebIdentity',

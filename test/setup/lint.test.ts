@@ -67,6 +67,14 @@ describe('a provider', () => {
     expect(rules(provider(change))).toEqual(expected);
   });
 
+  it('that pins by an attribute is as safe as what the attribute says of the account', () => {
+    const attributeMapping = { 'google.subject': 'assertion.userid', 'attribute.aws_role': 'assertion.arn' };
+    const pinned = (role: string) =>
+      rules(provider({ attributeMapping, attributeCondition: `attribute.aws_role == '${role}'` }));
+    expect(pinned(`arn:aws:sts::${ACCOUNT}:assumed-role/exports`)).toEqual([]);
+    expect(pinned('exports')).toEqual(['not-pinned']);
+  });
+
   it.each([
     `${PINNED} || assertion.arn.startsWith('arn:aws:sts::${ACCOUNT}:assumed-role/other/')`,
     `assertion.account == '${ACCOUNT}' && (${PINNED})`,
@@ -91,7 +99,7 @@ describe('a provider', () => {
 it.each([
   ['/*', 'pool-wide'],
   ['/attribute.aws_account/111122223333', 'pool-wide'],
-  ['/attribute.aws_role/exports', undefined],
+  ['/attribute.aws_role/arn:aws:sts::111122223333:assumed-role/exports', undefined],
 ])('a binding for %s of a pool: %s', (member, rule) => {
   const pool = 'principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/aws-prod';
   const bindings = [{ role: 'roles/iam.workloadIdentityUser', members: [pool + member, 'user:someone@acme.com'] }];

@@ -8,7 +8,7 @@ import { plugins } from '../../config/plugins.ts';
 import { tokens } from '../../config/tokens.ts';
 import { parsePipelineText } from '../../core/pipeline/load.ts';
 import { list, map, render, text } from '../../core/setup/hcl.ts';
-import { setupOf } from '../../core/setup/model.ts';
+import { referred, setupOf, UNKNOWN } from '../../core/setup/model.ts';
 import { awsScript, googleScript, trustDocument } from '../../core/setup/shell.ts';
 import { accountsOf, awsTerraform } from '../../core/setup/terraform-aws.ts';
 import { googleTerraform } from '../../core/setup/terraform-google.ts';
@@ -81,14 +81,22 @@ function setupFor(name: string) {
       },
     },
   };
-  return setupOf(
-    parsePipelineText(
-      JSON.stringify(pipeline).replaceAll('${', () => '$${'),
-      'p.yaml',
-      { plugins, environment: {} },
-    ),
-  );
+  const source = JSON.stringify(pipeline).replaceAll('${', () => '$${');
+  return setupOf([parsePipelineText(source, 'p.yaml', { plugins, environment: {} })]);
 }
+
+/** A pipeline that differs from others in its identities, and in the bucket that is named like it. */
+const pipelineOf = (name: string, identities: object, prefix = '') =>
+  parsePipelineText(
+    JSON.stringify({
+      name,
+      identities,
+      source: { use: 'gcs', with: { bucket: `acme-${name}`, prefix, identity: 'reader' } },
+      sink: { use: 's3', with: { bucket: 'acme-lake' } },
+    }),
+    'p.yaml',
+    { plugins, environment: {} },
+  );
 
 /** EKS is where a pod's own token is. */
 const place = (name: string) => (name === 'kubernetes' ? 'eks-irsa' : 'lambda');
@@ -182,7 +190,7 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
       // "describe" and "get" fail, so that everything is made.
       await writeFile(
         path,
-        `#!/bin/bash\nprintf '%s\\0' ${program} "$@" >>"${log}"; printf '\\n' >>"${log}"\ncase " $* " in *" describe "*|*" get-role "*) exit 1;; *" get-caller-identity "*) echo "\${ACCOUNT:-111122223333}";; esac\n`,
+        `#!/bin/bash\nprintf '%s\\0' ${program} "$@" >>"${log}"; printf '\\n' >>"${log}"\ncase " $* " in *" describe "*|*" get-role "*|*" get-instance-profile "*) exit 1;; *" get-caller-identity "*) echo "\${ACCOUNT:-111122223333}";; esac\n`,
       );
       await chmod(path, 0o755);
     }
@@ -218,11 +226,141 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
     const trusts = calls.flatMap((call) =>
       call.includes('create-role') ? [JSON.parse(call.at(-1) ?? '') as object] : [],
     );
-    const filled = JSON.stringify(setupFor(name).roles.map((role) => trustDocument(role, place(name)))).replace(
-      /\{\{([A-Z_]+)\}\}/g,
-      (_, unknown: keyof typeof known) => known[unknown],
-    );
+    const documents = setupFor(name).roles.map((role) => trustDocument(role, place(name)));
+    const filled = referred(JSON.stringify(documents), (unknown) => known[unknown as keyof typeof known]);
     expect(trusts).toEqual(JSON.parse(filled));
+  });
+});
+
+describe('pipelines that share a provider', () => {
+  const reader = (roleName: string, more: object = {}) => ({
+    kind: 'gcp',
+    audience: `${POOL}/isthmus`,
+    expect: { ...expected, roleName, ...more },
+  });
+  const role = (name: string): string => `arn:aws:sts::111122223333:assumed-role/${name}`;
+
+  it('are set up at once: its condition lets each of their roles in, and each reads its own bucket', () => {
+    const setup = setupOf([
+      pipelineOf('one', { reader: reader('first') }),
+      pipelineOf('two', { reader: reader('second') }),
+    ]);
+    expect(setup.providers.map(({ roles }) => roles.map(({ role: name }) => name))).toEqual([['first', 'second']]);
+    const members = setup.bindings.map(({ on, member }) => ['bucket' in on && on.bucket, member.split('aws_role/')[1]]);
+    expect(members).toEqual([
+      ['acme-one', role('first')],
+      ['acme-two', role('second')],
+    ]);
+    expect(googleTerraform(setup)).toMatch(/attribute_condition.*role\/first\/.*role\/second\//);
+    expect(setup.roles.map(({ role: name }) => name)).toEqual(['first', 'second']);
+  });
+
+  it('may share the role too, which then may do what both need', () => {
+    const setup = setupOf([
+      pipelineOf('one', { reader: reader('first') }),
+      pipelineOf('two', { reader: reader('first') }),
+    ]);
+    expect(setup.roles).toHaveLength(1);
+    expect(setup.providers[0]?.roles).toHaveLength(1);
+  });
+
+  it('cannot be of two accounts, and roles of one name in two accounts are not one member', () => {
+    const other = reader('first', { awsAccountId: '444455556666' });
+    expect(() =>
+      setupOf([pipelineOf('one', { reader: reader('first') }), pipelineOf('two', { reader: other })]),
+    ).toThrow(/second AWS account/);
+    const beside = { ...other, audience: `${POOL}/second` };
+    const setup = setupOf([pipelineOf('one', { reader: reader('first') }), pipelineOf('two', { reader: beside })]);
+    expect(new Set(setup.bindings.map(({ member }) => member)).size).toBe(2);
+  });
+});
+
+describe('a script that is run again', () => {
+  const reader = { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected };
+  const setup = setupOf([pipelineOf('p', { reader })]);
+
+  /** Runs it where everything exists already; `condition` is that of the provider. */
+  async function run(source: string, condition: string, more: Record<string, string> = {}) {
+    await using folder = await temporaryFolder();
+    const log = join(folder.path, 'log');
+    for (const program of ['gcloud', 'aws']) {
+      const path = join(folder.path, program);
+      const answers = `case " $* " in *" providers describe "*) printf '%s\n' "$FOUND";; *" get-caller-identity "*) echo 111122223333;; esac`;
+      await writeFile(path, `#!/bin/bash\necho ${program} "$@" >>"${log}"\n${answers}\n`);
+      await chmod(path, 0o755);
+    }
+    const env = { PATH: `${folder.path}:/usr/bin:/bin`, FOUND: condition, ...more };
+    const { status, stderr } = spawnSync('bash', ['--norc', '-c', source], { encoding: 'utf8', env });
+    return { status, stderr, calls: await readFile(log, 'utf8') };
+  }
+  const google = googleScript(setup) ?? '';
+
+  it('leaves a provider alone that lets others in too, and says so', async () => {
+    const { status, stderr, calls } = await run(google, "assertion.arn.startsWith('another')");
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringMatching(/another condition: .*'another'[\s\S]*REPLACE=1/),
+    });
+    expect(calls).not.toMatch(/create|update|add-iam/);
+  });
+
+  it('replaces it when told to', async () => {
+    const { status, calls } = await run(google, "assertion.arn.startsWith('another')", { REPLACE: '1' });
+    expect(status).toBe(0);
+    expect(calls).toMatch(
+      /update-aws projects\/123456789\/locations\/global\/workloadIdentityPools\/aws-prod\/providers\/isthmus /,
+    );
+  });
+
+  it('goes on where the provider is as it has to be', async () => {
+    const condition = /^condition="(.*)"$/m.exec(google)?.[1] ?? '';
+    expect(await run(google, condition)).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  it('leaves it to the administrator who may become a role that is there', async () => {
+    const aws = awsScript(setup, '111122223333', 'lambda');
+    const left = await run(aws, '');
+    expect(left).toMatchObject({ status: 0, stderr: expect.stringContaining('left as it is') });
+    expect(left.calls).toContain('put-role-policy');
+    expect(left.calls).not.toContain('update-assume-role-policy');
+    expect((await run(aws, '', { REPLACE: '1' })).calls).toContain('update-assume-role-policy');
+  });
+
+  it('names no project by number where gcloud wants an id', () => {
+    expect(google).not.toMatch(/gcloud iam [^\n]*--project=\d/);
+  });
+});
+
+describe('what a set-up knows of its surroundings', () => {
+  it('makes no service account that Google makes', () => {
+    const compute = '123456789-compute@developer.gserviceaccount.com';
+    const reader = { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected, serviceAccount: compute };
+    const setup = setupOf([pipelineOf('p', { reader })]);
+    expect(googleTerraform(setup)).not.toContain('"google_service_account"');
+    expect(googleTerraform(setup)).toContain(`projects/-/serviceAccounts/${compute}`);
+    expect(googleScript(setup)).not.toContain('service-accounts create');
+    expect(googleScript(setup)).toContain(`projects/-/serviceAccounts/${compute}`);
+  });
+
+  it('gives a role of EC2 the profile that an instance takes it by', () => {
+    const setup = setupOf([
+      pipelineOf('p', { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } }),
+    ]);
+    expect(awsTerraform(setup, '111122223333', 'ec2')).toContain('aws_iam_instance_profile');
+    expect(awsScript(setup, '111122223333', 'ec2')).toContain('create-instance-profile');
+    expect(awsTerraform(setup, '111122223333', 'lambda')).not.toContain('aws_iam_instance_profile');
+  });
+
+  it('keeps what a plugin says of a grant inside the comment', () => {
+    const setup = setupOf([
+      pipelineOf('p', { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } }),
+    ]);
+    const bindings = setup.bindings.map((binding) => ({ ...binding, reason: 'read\ntouch /tmp/owned\n' }));
+    const lines = [googleScript({ ...setup, bindings }), googleTerraform({ ...setup, bindings })]
+      .join('\n')
+      .split('\n');
+    expect(lines.filter((line) => line.startsWith('touch'))).toEqual([]);
+    expect(lines.filter((line) => line.includes('touch'))).toHaveLength(2);
   });
 });
 
@@ -240,8 +378,8 @@ describe('a chain of roles', () => {
       source: { use: 'gcs', with: { bucket: 'acme-exports', identity: 'nobody' } },
       sink: { use: 's3', with: { bucket: 'acme-lake', identity: 'writer' } },
     };
-    const setup = setupOf(parsePipelineText(JSON.stringify(pipeline), 'p.yaml', { plugins, environment: {} }));
-    expect(accountsOf(setup)).toEqual(['{{AWS_ACCOUNT}}', '111122223333', '444455556666']);
+    const setup = setupOf([parsePipelineText(JSON.stringify(pipeline), 'p.yaml', { plugins, environment: {} })]);
+    expect(accountsOf(setup)).toEqual([UNKNOWN.awsAccount, '111122223333', '444455556666']);
     const [own, middle, writer] = setup.roles;
     expect(own).toMatchObject({ role: 'isthmus-p', trust: { by: 'place' } });
     expect(own?.grants.map(({ resources }) => resources)).toEqual([[arn('111122223333', 'middle')]]);
@@ -262,7 +400,7 @@ describe('a chain of roles', () => {
       sink: { use: 's3', with: { bucket: 'acme-lake' } },
     };
     const parsed = parsePipelineText(JSON.stringify(pipeline), 'p.yaml', { plugins, environment: {} });
-    const source = googleTerraform(setupOf(parsed, { roleId: 'AROA0123456789ABCDEF' }));
+    const source = googleTerraform(setupOf([parsed], { roleId: 'AROA0123456789ABCDEF' }));
     expect(source).toContain("&& assertion.userid.startsWith('AROA0123456789ABCDEF:')");
     expect(source).toContain('attribute.aws_role_id/AROA0123456789ABCDEF');
     expect(source).toMatch(/google_project_iam_member[\s\S]*acme-billing[\s\S]*serviceUsageConsumer/);
@@ -270,19 +408,7 @@ describe('a chain of roles', () => {
 });
 
 describe('what cannot be set up', () => {
-  const setup = (identities: object) =>
-    setupOf(
-      parsePipelineText(
-        JSON.stringify({
-          name: 'p',
-          identities,
-          source: { use: 'gcs', with: { bucket: 'acme-exports', identity: 'reader' } },
-          sink: { use: 's3', with: { bucket: 'acme-lake' } },
-        }),
-        'p.yaml',
-        { plugins, environment: {} },
-      ),
-    );
+  const setup = (identities: object) => setupOf([pipelineOf('p', identities)]);
   const reader = { kind: 'gcp', audience: `${POOL}/isthmus` };
 
   it('says that the role to trust is not known', () => {
@@ -299,7 +425,7 @@ describe('what cannot be set up', () => {
 
   it('refuses one provider for two kinds of proof', () => {
     const two = { reader: { ...reader, expect: expected }, other: { ...reader, from: 'aws-token', expect: expected } };
-    expect(() => setup(two)).toThrow(/another `from`/);
+    expect(() => setup(two)).toThrow(/two kinds of proof/);
   });
 });
 
@@ -320,7 +446,9 @@ describe('isthmus auth setup', () => {
       text: expect.stringMatching(/google\/main\.tf\n.*aws\/main\.tf\n.*google\.sh\n.*aws\.sh/),
     });
     execFileSync('bash', ['-n', join(out, 'google.sh')]);
-    await expect(isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out)).rejects.toThrow(/EEXIST/);
+    await expect(isthmus('auth', 'setup', 'pipeline.example.yaml', '--out', out)).rejects.toThrow(
+      /google\/main\.tf.*exists already/,
+    );
   });
 
   it('finds nothing too lax in what it makes', async () => {

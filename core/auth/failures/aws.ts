@@ -8,7 +8,7 @@ export const AWS_FAILURES = {
     title: 'No AWS credentials were found',
     cause: 'Neither environment, profile, web identity, container nor instance gave any.',
     fix: 'Run where an IAM role is attached (Lambda, ECS, EKS, EC2), or sign in: aws sso login --profile {profile}. `isthmus doctor` shows why each source gave none.',
-    said: /Could not load credentials from any providers/,
+    said: /Could not load credentials from any providers|Unable to locate credentials|Could not load the default credentials|default credentials were not found/,
   },
   AWS_ROLE_NAME_URL: {
     step: 'aws-source',
@@ -72,7 +72,7 @@ export const AWS_FAILURES = {
     title: 'The SSO session has expired',
     cause: 'The sign-in of `aws sso login` has ended.',
     fix: 'Sign in again: aws sso login --profile {profile}',
-    said: /SSO session (?:token )?associated with|in SSO Token\. Cannot refresh|Token is expired\. To refresh|Session token not found or invalid/i,
+    said: /SSO session (?:token )?associated with|in SSO Token\. Cannot refresh|Token is expired\. To refresh|Token has expired and refresh failed|Session token not found or invalid/i,
   },
   AWS_PROFILE_MISSING: {
     step: 'aws-source',
@@ -88,7 +88,7 @@ export const AWS_FAILURES = {
     title: 'The credential process of the profile failed',
     cause: 'The command behind credential_process ended with an error or did not print credentials.',
     fix: 'Run the command of credential_process in profile {profile} by hand and mend what it says.',
-    said: /credential_process|Command failed/,
+    said: /credential_process/,
   },
   AWS_WEB_IDENTITY_FILE: {
     step: 'aws-source',
@@ -188,7 +188,7 @@ export const AWS_FAILURES = {
     cause:
       'Its trust policy does not name this identity, or asks for another external id or session tag; or this identity lacks sts:AssumeRole.',
     fix: 'Let the trust policy of {roleArn} allow sts:AssumeRole (and sts:TagSession with sessionTags) to {arn}, with the external id if it asks for one.',
-    said: /not authorized to perform: sts:(?:AssumeRole|TagSession)/,
+    said: /not authorized to perform: sts:(?:AssumeRole(?!With)|TagSession)/,
   },
   AWS_REGION_DISABLED: {
     step: 'aws-identity',

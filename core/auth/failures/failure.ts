@@ -32,6 +32,9 @@ export interface Facts {
   readonly tokenAudience?: string | undefined;
   readonly subject?: string | undefined;
   readonly project?: string | undefined;
+  /** The account whose policy lets the federated identity in, and its project. */
+  readonly bindAccount?: string | undefined;
+  readonly bindProject?: string | undefined;
   /** `update-aws` or `update-oidc`, by the kind of provider. */
   readonly updateProvider?: string | undefined;
   /** The attribute mapping and condition that the provider should have. */
@@ -42,7 +45,7 @@ export interface Facts {
 /** What holds for most, where nothing is known. */
 const USUAL: Facts = {
   updateProvider: 'update-aws',
-  mapping: "google.subject=assertion.userid,attribute.aws_role=assertion.arn.extract('assumed-role/{role}/')",
+  mapping: 'google.subject=assertion.userid',
   condition: "assertion.arn.startsWith('arn:aws:sts::AWS_ACCOUNT:assumed-role/ROLE/')",
 };
 

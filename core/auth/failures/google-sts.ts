@@ -1,7 +1,7 @@
 import type { Failure } from './failure.ts';
 
 const DESCRIBE =
-  'gcloud iam workload-identity-pools providers describe {provider} --workload-identity-pool={pool} --location=global --project={poolNumber}';
+  'gcloud iam workload-identity-pools providers describe projects/{poolNumber}/locations/global/workloadIdentityPools/{pool}/providers/{provider}';
 const UPDATE = DESCRIBE.replace(' describe ', ' {updateProvider} ');
 
 /** What Google's token service says. The order counts: the first whose words fit. */
@@ -11,7 +11,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The audience is not the name of a provider',
     cause: 'The name of a pool, an unresolved variable, another host, or a path of attributes.',
-    fix: 'Set audience to what this prints, with // instead of https://: gcloud iam workload-identity-pools providers describe {provider} --workload-identity-pool={pool} --location=global --project={poolNumber} --format="value(name)"',
+    fix: 'Set audience to what this prints, with // instead of https://: gcloud iam workload-identity-pools providers describe projects/{poolNumber}/locations/global/workloadIdentityPools/{pool}/providers/{provider} --format="value(name)"',
     said: /Invalid value for "?audience"?/i,
   },
   STS_TARGET_INVALID: {
@@ -117,7 +117,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'Google cannot reach the issuer of the token',
     cause: 'The OIDC issuer is not public, or its certificate is not trusted.',
-    fix: "Make the issuer's /.well-known/openid-configuration public, or upload its keys: gcloud iam workload-identity-pools providers update-oidc {provider} --workload-identity-pool={pool} --location=global --project={poolNumber} --jwk-json-path=FILE",
+    fix: "Make the issuer's /.well-known/openid-configuration public, or upload its keys: gcloud iam workload-identity-pools providers update-oidc projects/{poolNumber}/locations/global/workloadIdentityPools/{pool}/providers/{provider} --jwk-json-path=FILE",
     said: /Error connecting to the given credential's issuer/i,
   },
   STS_SCOPE_MISSING: {

@@ -1,7 +1,7 @@
 import type { Failure } from './failure.ts';
 
 const BIND =
-  'gcloud iam service-accounts add-iam-policy-binding {serviceAccount} --role=roles/iam.workloadIdentityUser --member="{member}"';
+  'gcloud iam service-accounts add-iam-policy-binding {bindAccount} --project={bindProject} --role=roles/iam.workloadIdentityUser --member="{member}" --condition=None';
 
 /** What iamcredentials says. */
 export const IMPERSONATION_FAILURES = {
@@ -42,7 +42,7 @@ export const IMPERSONATION_FAILURES = {
     code: 'impersonation_denied',
     title: 'The service account does not exist',
     cause: 'A typing error, or it was deleted; bindings do not follow a new account with the same name.',
-    fix: `gcloud iam service-accounts describe {serviceAccount}; if it was made anew, bind again: ${BIND}`,
+    fix: `gcloud iam service-accounts describe {serviceAccount} --project={bindProject}; if it was made anew, bind again: ${BIND}`,
     said: /Gaia id not found|Unknown service account/i,
   },
   IMP_DENIED: {

@@ -48,7 +48,7 @@ export const USE_FAILURES = {
     code: 'invalid_config',
     title: 'A pool or provider of this name exists already',
     cause: 'Deleted pools and providers keep their name for 30 days.',
-    fix: 'gcloud iam workload-identity-pools undelete {pool} --location=global --project={poolNumber}, then terraform import it; or use another name.',
+    fix: 'gcloud iam workload-identity-pools undelete projects/{poolNumber}/locations/global/workloadIdentityPools/{pool}, then terraform import it; or use another name.',
     said: /Requested entity already exists/i,
   },
   GOOGLE_NOT_HERE: {
@@ -67,6 +67,15 @@ export const USE_FAILURES = {
       'On GKE: the Kubernetes service account is not bound to a Google one. On Compute Engine: the machine has none attached.',
     fix: 'On GKE: kubectl annotate serviceaccount KSA iam.gke.io/gcp-service-account=EMAIL; on Compute Engine attach a service account.',
     said: /metadata server.*(?:HTTP 400|HTTP 404)|Unsuccessful response status code/i,
+  },
+  WEB_NO_PROVIDER: {
+    step: 'google-to-aws',
+    code: 'unauthenticated',
+    title: 'AWS does not know the issuer of the token',
+    cause:
+      'The account has no IAM OIDC provider for it. For accounts.google.com it needs none, for a cluster of EKS it does.',
+    fix: 'For a cluster: eksctl utils associate-iam-oidc-provider --cluster CLUSTER --approve. For Google check that the token is one of Google.',
+    said: /No OpenIDConnect provider found in your account/i,
   },
   WEB_AUDIENCE: {
     step: 'google-to-aws',
