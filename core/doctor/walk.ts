@@ -136,9 +136,10 @@ function hostsOf(identity: GcpIdentity, runtime: AuthRuntime): string[] {
 function awsHosts(environment: Environment, { endpoints }: AuthRuntime): string[] {
   const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
   if (endpoints.awsSts !== undefined) return [endpoints.awsSts];
-  return region && /^[a-z]{2,4}(-[a-z]+)+-\d+$/.test(region)
-    ? [`https://${awsStsHost(region)}`, `https://s3.${region}.amazonaws.com`]
-    : [];
+  // A region that is none has its own line.
+  if (!region || !/^[a-z]{2,4}(-[a-z]+)+-\d+$/.test(region)) return [];
+  const sts = awsStsHost(region);
+  return [`https://${sts}`, `https://${sts.replace(/^sts/, 's3')}`];
 }
 
 /** Whether anything at all starts from the AWS identity of the process. */
