@@ -1,7 +1,17 @@
 import type { IdentitySpec } from '../pipeline/spec.ts';
 import type { CallerIdentity } from './aws-sts.ts';
 import type { Facts } from './failures/failure.ts';
-import { accountProject, principal, principalSet, providerName, roleOfSession, roleSession } from './principal.ts';
+import {
+  AWS_MAPPING,
+  accountProject,
+  mappingFlag,
+  OIDC_MAPPING,
+  principal,
+  principalSet,
+  providerName,
+  roleOfSession,
+  roleSession,
+} from './principal.ts';
 
 export type GcpIdentity = Extract<IdentitySpec, { kind: 'gcp' }>;
 
@@ -58,7 +68,7 @@ export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
   const signed = from === 'aws-signature';
   // The federated identity borrows the first account of the chain; that one borrows the next.
   const borrowed = delegates?.[0] ?? serviceAccount;
-  const session = `arn:aws:sts::${account ?? 'AWS_ACCOUNT'}:assumed-role/${role ?? 'ROLE'}/`;
+  const session = `arn:${partitionOf(known.caller)}:sts::${account ?? 'AWS_ACCOUNT'}:assumed-role/${role ?? 'ROLE'}/`;
   return {
     audience,
     pool: name?.pool,
@@ -74,7 +84,7 @@ export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
     bindAccount: borrowed,
     bindProject: borrowed === undefined ? undefined : accountProject(borrowed),
     updateProvider: signed ? 'update-aws' : 'update-oidc',
-    mapping: signed ? undefined : 'google.subject=assertion.sub',
+    mapping: mappingFlag(signed ? AWS_MAPPING : OIDC_MAPPING),
     condition: signed ? `assertion.arn.startsWith('${session}')` : `assertion.sub == '${subject ?? 'SUBJECT'}'`,
   };
 }

@@ -21,6 +21,31 @@ export const LONGEST_SUBJECT = 127;
 const poolPath = ({ projectNumber, pool }: ProviderName): string =>
   `iam.googleapis.com/projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}`;
 
+/**
+ * What a provider for AWS makes of a caller.
+ *
+ * Source: https://cloud.google.com/iam/docs/workload-identity-federation#mapping
+ */
+export const AWS_MAPPING = {
+  // Never assertion.arn: role and session names together exceed the 127 bytes of a subject.
+  'google.subject': 'assertion.userid',
+  'attribute.aws_account': 'assertion.account',
+  // Google's own default: with the account, since a pool may hold providers of several.
+  'attribute.aws_role':
+    "assertion.arn.contains('assumed-role') ? assertion.arn.extract('{account_arn}assumed-role/') + 'assumed-role/' + assertion.arn.extract('assumed-role/{role_name}/') : assertion.arn",
+  // Survives no deletion: a role that is made anew with the same name has another.
+  'attribute.aws_role_id': "assertion.userid.extract('{id}:')",
+} as const;
+
+/** What a provider for an OIDC issuer makes of a token. */
+export const OIDC_MAPPING = { 'google.subject': 'assertion.sub' } as const;
+
+/** As a flag of gcloud takes it. No expression of ours holds a comma. */
+export const mappingFlag = (mapping: Readonly<Record<string, string>>): string =>
+  Object.entries(mapping)
+    .map(([attribute, expression]) => `${attribute}=${expression}`)
+    .join(',');
+
 /** One identity of a pool, as IAM policies name it. */
 export const principal = (name: ProviderName, subject: string): string =>
   `principal://${poolPath(name)}/subject/${subject}`;
@@ -50,6 +75,6 @@ export const roleOfSession = (account: string, role: string, partition = 'aws'):
 /** The project of a service account that a person made; undefined for one that Google made, whose e-mail tells none. */
 export function accountProject(email: string): string | undefined {
   const [, project, domain] =
-    /@([a-z][a-z0-9-]{4,28}[a-z0-9])(?:\.([a-z0-9.-]+))?\.iam\.gserviceaccount\.com$/.exec(email) ?? [];
+    /@(?!gcp-sa-)([a-z][a-z0-9-]*[a-z0-9])(?:\.([a-z0-9.-]+))?\.iam\.gserviceaccount\.com$/.exec(email) ?? [];
   return domain === undefined ? project : `${domain}:${project}`;
 }

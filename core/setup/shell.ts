@@ -1,4 +1,4 @@
-import { accountProject } from '../auth/principal.ts';
+import { accountProject, mappingFlag } from '../auth/principal.ts';
 import {
   hasUnknown,
   type Impersonation,
@@ -106,7 +106,6 @@ gcloud iam workload-identity-pools describe ${name} >/dev/null 2>&1 ||
 function providerLines(setup: ProviderSetup): string {
   const { projectNumber, pool, provider, kind, audience } = setup;
   const name = `projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}/providers/${provider}`;
-  const mapping = Object.entries(attributeMapping(setup)).map(([key, value]) => `${key}=${value}`);
   const issuer = kind === 'kubernetes' ? '$CLUSTER_ISSUER' : '$AWS_TOKEN_ISSUER';
   const trusted =
     kind === 'aws'
@@ -126,7 +125,7 @@ if found=$(gcloud iam workload-identity-pools providers describe ${name} --forma
 fi
 gcloud iam workload-identity-pools providers "$verb-${form}" ${name} \\
   ${trusted} \\
-  --attribute-mapping=${word(mapping.join(','))} \\
+  --attribute-mapping=${word(mappingFlag(attributeMapping(setup)))} \\
   --attribute-condition="$condition"`;
 }
 

@@ -1,19 +1,9 @@
+import { AWS_MAPPING, OIDC_MAPPING } from '../auth/principal.ts';
 import { type Binding, type ProviderSetup, type RoleSetup, UNKNOWN } from './model.ts';
 
-/** What identifies a workload, and what may be granted to. Source: https://cloud.google.com/iam/docs/workload-identity-federation#mapping */
-export function attributeMapping({ kind }: ProviderSetup): Readonly<Record<string, string>> {
-  if (kind !== 'aws') return { 'google.subject': 'assertion.sub' };
-  return {
-    // Never assertion.arn: role and session names together exceed the 127 bytes of a subject.
-    'google.subject': 'assertion.userid',
-    'attribute.aws_account': 'assertion.account',
-    // Google's own default: with the account, since a pool may hold providers of several.
-    'attribute.aws_role':
-      "assertion.arn.contains('assumed-role') ? assertion.arn.extract('{account_arn}assumed-role/') + 'assumed-role/' + assertion.arn.extract('assumed-role/{role_name}/') : assertion.arn",
-    // Survives no deletion: a role that is made anew with the same name has another.
-    'attribute.aws_role_id': "assertion.userid.extract('{id}:')",
-  };
-}
+/** What identifies a workload, and what may be granted to. */
+export const attributeMapping = ({ kind }: ProviderSetup): Readonly<Record<string, string>> =>
+  kind === 'aws' ? AWS_MAPPING : OIDC_MAPPING;
 
 /** Pins the provider to its roles. The slash at the end keeps out a role whose name only begins the same. */
 export function attributeCondition({ kind, roles, roleId }: ProviderSetup): string {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../api/error-codes.ts';
+import { AWS_MAPPING, mappingFlag } from '../principal.ts';
 import type { StepName } from '../steps.ts';
 
 /** One way in which the keyless chain fails. */
@@ -45,7 +46,7 @@ export interface Facts {
 /** What holds for most, where nothing is known. */
 const USUAL: Facts = {
   updateProvider: 'update-aws',
-  mapping: 'google.subject=assertion.userid',
+  mapping: mappingFlag(AWS_MAPPING),
   condition: "assertion.arn.startsWith('arn:aws:sts::AWS_ACCOUNT:assumed-role/ROLE/')",
 };
 

@@ -27,7 +27,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The attribute condition of the provider rejects this identity',
     cause: 'The condition names another account or role than this process runs as ({arn}).',
-    fix: `Let the condition accept it: ${UPDATE} --attribute-condition="{condition}"`,
+    fix: `Let the condition accept it, joined by || with those it has to keep: ${UPDATE} --attribute-condition="{condition}"`,
     said: /rejected by the attribute condition/i,
   },
   STS_SUBJECT_NOT_STRING: {
@@ -43,7 +43,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The mapped google.subject is longer than 127 bytes',
     cause: 'The provider maps assertion.arn, and role and session names are long.',
-    fix: `Map the user id, which never exceeds 86 bytes: ${UPDATE} --attribute-mapping="{mapping}"`,
+    fix: `Map the user id, which never exceeds 86 bytes; this replaces the mapping: ${UPDATE} --attribute-mapping="{mapping}"`,
     said: /exceeds the 127 bytes limit/i,
   },
   STS_CLOCK: {

@@ -82,7 +82,7 @@ export const USE_FAILURES = {
     code: 'unauthenticated',
     title: 'AWS refuses the audience of the ID token',
     cause: 'An own IAM OIDC provider for accounts.google.com lists other audiences.',
-    fix: 'Delete it, AWS knows Google by itself: aws iam delete-open-id-connect-provider --open-id-connect-provider-arn arn:aws:iam::{awsAccount}:oidc-provider/accounts.google.com',
+    fix: 'Delete that provider, AWS knows Google by itself: aws iam delete-open-id-connect-provider --open-id-connect-provider-arn arn:aws:iam::{awsAccount}:oidc-provider/accounts.google.com',
     said: /Incorrect token audience/i,
   },
   WEB_NOT_VALIDATED: {
@@ -90,7 +90,7 @@ export const USE_FAILURES = {
     code: 'unauthenticated',
     title: 'AWS could not validate the ID token',
     cause: 'An own IAM OIDC provider for accounts.google.com hides the built-in one, or the token is not of Google.',
-    fix: 'Delete it, AWS knows Google by itself: aws iam delete-open-id-connect-provider --open-id-connect-provider-arn arn:aws:iam::{awsAccount}:oidc-provider/accounts.google.com',
+    fix: 'Delete that provider, AWS knows Google by itself: aws iam delete-open-id-connect-provider --open-id-connect-provider-arn arn:aws:iam::{awsAccount}:oidc-provider/accounts.google.com',
     said: /InvalidIdentityToken|web identity token provided could not be validated/i,
   },
   WEB_EXPIRED: {
