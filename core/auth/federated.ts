@@ -83,6 +83,7 @@ export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
     project: quotaProject,
     bindAccount: borrowed,
     bindProject: borrowed === undefined ? undefined : accountProject(borrowed),
+    bindRole: delegates?.length ? 'roles/iam.serviceAccountTokenCreator' : 'roles/iam.workloadIdentityUser',
     updateProvider: signed ? 'update-aws' : 'update-oidc',
     mapping: mappingFlag(signed ? AWS_MAPPING : OIDC_MAPPING),
     condition: signed ? `assertion.arn.startsWith('${session}')` : `assertion.sub == '${subject ?? 'SUBJECT'}'`,

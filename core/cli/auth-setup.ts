@@ -4,17 +4,16 @@ import { dirname, join } from 'node:path';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import { lintSettings } from '../setup/lint.ts';
-import { type Setup, setupOf } from '../setup/model.ts';
+import { type AwsPlace, type Setup, setupOf } from '../setup/model.ts';
 import { awsScript, googleScript } from '../setup/shell.ts';
 import { accountsOf, awsTerraform } from '../setup/terraform-aws.ts';
 import { googleTerraform } from '../setup/terraform-google.ts';
-import type { AwsPlace } from '../setup/trust.ts';
 import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
 
 export interface SetupFlags {
   readonly format: 'terraform' | 'shell';
-  readonly place: AwsPlace;
+  readonly place?: AwsPlace;
   readonly roleId?: string;
   readonly out?: string;
   readonly check?: readonly string[];
@@ -49,7 +48,11 @@ export async function setupCommand(
 }
 
 /** By path; one module and one script for each administrator. */
-function filesOf(setup: Setup, place: AwsPlace, format?: SetupFlags['format']): Readonly<Record<string, string>> {
+function filesOf(
+  setup: Setup,
+  place: AwsPlace | undefined,
+  format?: SetupFlags['format'],
+): Readonly<Record<string, string>> {
   const accounts = accountsOf(setup);
   const folder = (account: string): string =>
     accounts.length === 1 ? 'aws' : `aws-${account.replace(/\D/g, '') || 'own'}`;

@@ -24,9 +24,10 @@ export function addAuthCommands(
     .argument('[pipelines...]', 'the pipeline files; those that share a provider belong together')
     .addOption(new Option('--format <format>', 'what is printed').choices(['terraform', 'shell']).default('terraform'))
     .addOption(
-      new Option('--place <place>', 'where the pipeline runs on AWS')
-        .choices(['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2'])
-        .default('lambda'),
+      new Option(
+        '--place <place>',
+        'where the pipeline runs on AWS; default: as `require` of its identity says, or lambda',
+      ).choices(['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2']),
     )
     .addOption(
       new Option('--role-id <id>', 'pin the role by its unique id too: aws iam get-role --query Role.RoleId').argParser(

@@ -62,7 +62,7 @@ function ofCheck(
 ): Finding {
   const known = id ?? (verdict === 'fail' ? failureSaid(detail, step) : undefined);
   // A right on the bucket, and no refusal of the credentials on the way there.
-  const missing = verdict === 'fail' && /storage\.(?:objects|buckets)\.|permission_denied/.test(`${code} ${detail}`);
+  const missing = verdict === 'fail' && /storage\.(?:objects|buckets)\./.test(detail);
   const fix = (missing ? binding : undefined) ?? hint;
   const more = {
     about,

@@ -1,7 +1,17 @@
 import { BrokerError } from '../api/errors.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
+import type { AwsOrigin } from '../auth/aws-origin.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
-import { type AwsGrant, type AwsRole, distinct, type Identities, type RoleSetup, UNKNOWN } from './model.ts';
+import {
+  type AwsGrant,
+  type AwsPlace,
+  type AwsRole,
+  distinct,
+  type Identities,
+  type RolePolicy,
+  type RoleSetup,
+  UNKNOWN,
+} from './model.ts';
 
 /** The role of AWS that an identity of kind gcp starts from. */
 export function trustedRole(name: string, { expect, aws }: GcpIdentity, { awsOf }: Identities): AwsRole {
@@ -27,7 +37,7 @@ interface Assumed extends AwsRole {
 
 /** Every role that the pipeline runs as or assumes: what it may do, and who may become it. */
 export function roleSetups(identities: Identities): RoleSetup[] {
-  const { aws, awsOf } = identities;
+  const { aws } = identities;
   const assumed = aws.flatMap(([, identity]): Assumed[] => {
     const role = roleNamed(identity.roleArn);
     return role === undefined ? [] : [{ ...role, identity }];
@@ -35,15 +45,36 @@ export function roleSetups(identities: Identities): RoleSetup[] {
   const own = ownRoles(identities, assumed);
   const roles = assumed.map((one): RoleSetup => {
     const { identity, ...role } = one;
-    const grants = grantsOf(role.arn, identities, assumed);
-    if (identity.google !== undefined && identity.audience !== undefined)
-      return { ...role, grants, trust: { by: 'google', audience: identity.audience } };
-    const arn = awsOf(identity.aws)?.roleArn ?? own[0]?.arn ?? '';
-    const { externalId, sessionTags } = identity;
-    return { ...role, grants, trust: { by: 'role', arn, externalId, tags: sessionTags !== undefined } };
+    return { ...role, policies: policiesOf(role.arn, identities, assumed), trust: trustFor(identity, own, identities) };
   });
-  const grants = grantsOf(undefined, identities, assumed);
-  return [...own.map((role): RoleSetup => ({ ...role, grants, trust: { by: 'place' } })), ...roles];
+  const policies = policiesOf(undefined, identities, assumed);
+  const place = placeOf(identities);
+  return [...own.map((role): RoleSetup => ({ ...role, policies, trust: { by: 'place', place } })), ...roles];
+}
+
+function trustFor(identity: AwsIdentity, own: readonly AwsRole[], { gcp, awsOf }: Identities): RoleSetup['trust'] {
+  const { google, audience, aws, externalId, sessionTags } = identity;
+  if (google !== undefined && audience !== undefined) {
+    const account = gcp.find(([name]) => name === google)?.[1].serviceAccount ?? 'the attached service account';
+    return { by: 'google', audience, account };
+  }
+  const before = awsOf(aws)?.roleArn;
+  const arns = before === undefined ? own.map(({ arn }) => arn) : [before];
+  return { by: 'role', arns, externalId, tags: sessionTags !== undefined };
+}
+
+const PLACES: Readonly<Partial<Record<AwsOrigin, AwsPlace>>> = {
+  'lambda-role': 'lambda',
+  'task-role': 'ecs',
+  'pod-role': 'eks',
+  'instance-role': 'ec2',
+};
+
+/** What the pipeline itself says of where it runs. */
+function placeOf({ aws }: Identities): AwsPlace | undefined {
+  const required = aws.find(([, { roleArn, require: origins }]) => roleArn === undefined && origins !== undefined);
+  const [origin] = required?.[1].require ?? [];
+  return origin === undefined ? undefined : PLACES[origin];
 }
 
 /** The roles that the workload itself may run with; none when nothing is done as one. */
@@ -56,24 +87,56 @@ function ownRoles(identities: Identities, assumed: readonly Assumed[]): AwsRole[
   const needed =
     assumed.some(({ identity: { google, aws } }) => google === undefined && awsOf(aws)?.roleArn === undefined) ||
     grants.some((grant) => grant.cloud === 'aws' && awsOf(grant.identity)?.roleArn === undefined);
-  // The pipeline says of it neither account nor name.
+  // The pipeline says of it neither account nor name; the partition is that of the roles it becomes.
   const role = `isthmus-${pipeline}`.slice(0, 64);
   const account = UNKNOWN.awsAccount;
-  return needed ? [{ account, role, arn: `arn:aws:iam::${account}:role/${role}` }] : [];
+  const partition = assumed[0]?.arn.split(':')[1] ?? 'aws';
+  return needed ? [{ account, role, arn: `arn:${partition}:iam::${account}:role/${role}` }] : [];
 }
 
-/** One role for each ARN, with all that it is granted. */
+/** One role for each ARN, with a policy for each pipeline, and everybody who may become it. */
 export function mergedRoles(all: readonly RoleSetup[]): RoleSetup[] {
-  return Object.values(Object.groupBy(all, ({ arn }) => arn)).flatMap((same = []) => {
+  const merged = Object.values(Object.groupBy(all, ({ arn }) => arn)).flatMap((same = []) => {
     const [first] = same;
     if (first === undefined) return [];
-    if (new Set(same.map(({ trust }) => JSON.stringify(trust))).size > 1) {
+    const trusts = same.map(({ trust }) => trust);
+    const arns = distinct(trusts.flatMap((trust) => (trust.by === 'role' ? trust.arns : [])));
+    const alike = new Set(trusts.map((trust) => JSON.stringify({ ...trust, arns: [] })));
+    if (alike.size > 1) {
       throw new BrokerError('invalid_config', `${first.arn} is assumed in two different ways`, {
-        hint: 'Use the same aws, google, externalId and sessionTags wherever the role is named, or two roles.',
+        hint: 'Use the same require, google, externalId and sessionTags wherever the role is named, or two roles.',
       });
     }
-    return [{ ...first, grants: distinct(same.flatMap(({ grants }) => grants)) }];
+    const trust = first.trust.by === 'role' ? { ...first.trust, arns } : first.trust;
+    return [{ ...first, trust, policies: distinct(same.flatMap(({ policies }) => policies)) }];
   });
+  const accounts = new Set(merged.flatMap(({ trust }) => (trust.by === 'google' ? [trust.account] : [])));
+  if (accounts.size > 1) {
+    throw new BrokerError('invalid_config', `roles are assumed by different accounts: ${[...accounts].join(', ')}`, {
+      hint: 'Set these pipelines up one by one: AWS knows such an account by a number that is asked for once.',
+    });
+  }
+  return inOrder(merged);
+}
+
+/** Those that are trusted first: AWS takes no role into a trust policy that does not exist yet. */
+function inOrder(roles: readonly RoleSetup[]): RoleSetup[] {
+  const ordered = new Map<string, RoleSetup>();
+  const visiting = new Set<string>();
+  const visit = (role: RoleSetup): void => {
+    if (visiting.has(role.arn)) return;
+    visiting.add(role.arn);
+    const { trust } = role;
+    if (trust.by === 'role') for (const one of roles) if (trust.arns.includes(one.arn)) visit(one);
+    ordered.set(role.arn, role);
+  };
+  roles.forEach(visit);
+  return [...ordered.values()];
+}
+
+function policiesOf(arn: string | undefined, identities: Identities, assumed: readonly Assumed[]): RolePolicy[] {
+  const grants = grantsOf(arn, identities, assumed);
+  return grants.length === 0 ? [] : [{ pipeline: identities.pipeline, grants }];
 }
 
 /** What plugins declared for a role (`undefined`: that of the workload), the roles it assumes, the tokens it asks for. */

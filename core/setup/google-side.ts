@@ -18,32 +18,47 @@ export function providersOf(identities: Identities): ProviderSetup[] {
 
 /** One provider for each audience, with all the roles that it has to trust. */
 export function mergedProviders(all: readonly ProviderSetup[], roleId: string | undefined): ProviderSetup[] {
-  return Object.values(Object.groupBy(all, ({ audience }) => audience)).flatMap((same = []) => {
+  const refuse = (why: string, hint: string): never => {
+    throw new BrokerError('invalid_config', why, { hint });
+  };
+  const merged = Object.values(Object.groupBy(all, ({ audience }) => audience)).flatMap((same = []) => {
     const [first] = same;
     if (first === undefined) return [];
     const { audience, kind } = first;
-    const refuse = (why: string, hint: string): never => {
-      throw new BrokerError('invalid_config', `${audience}: ${why}`, { hint });
-    };
     if (same.some((one) => one.kind !== kind))
       refuse(
-        'two kinds of proof for one provider',
+        `${audience}: two kinds of proof for one provider`,
         'Give each kind of proof (`from`) a provider of its own: one trusts AWS, the other an OIDC issuer.',
       );
     const roles = distinct(same.flatMap((one) => one.roles));
-    if (kind === 'aws' && new Set(roles.map(({ account }) => account)).size > 1)
+    if (kind !== 'kubernetes' && new Set(roles.map(({ account }) => account)).size > 1)
       refuse(
-        'a second AWS account for one provider',
+        `${audience}: a second AWS account for one provider`,
         'A provider trusts one AWS account: make another and set audience.',
-      );
-    if (kind === 'aws' && roleId !== undefined && roles.length > 1)
-      refuse(
-        'a role id pins one role, and this provider trusts several',
-        'Leave --role-id out, or give each role a provider of its own.',
       );
     return [{ ...first, roles, roleId: kind === 'aws' ? roleId : undefined }];
   });
+  const rolesOf = (kind: ProviderSetup['kind']) =>
+    merged.filter((one) => one.kind === kind).flatMap(({ roles }) => roles);
+  if (roleId !== undefined && distinct(rolesOf('aws')).length > 1)
+    refuse(
+      'a role id pins one role, and several are trusted',
+      'Leave --role-id out, or set the pipelines up one by one.',
+    );
+  // Who issues the tokens is asked for once.
+  const clusters = merged.filter(({ kind }) => kind === 'kubernetes');
+  if (clusters.length > 1 || new Set(rolesOf('aws-token').map(({ account }) => account)).size > 1)
+    refuse(
+      'there are two issuers of tokens',
+      'Set the pipelines of each cluster, or of each AWS account, up by themselves.',
+    );
+  return merged;
 }
+
+/** Each binding once, whatever it is for. */
+export const mergedBindings = (all: readonly Binding[]): Binding[] => [
+  ...new Map(all.map((one) => [JSON.stringify({ ...one, reason: '' }), one])).values(),
+];
 
 /** The first identity of the chain, as IAM policies of Google name it. */
 function memberOf(name: string, identity: GcpIdentity, identities: Identities): string {
@@ -66,8 +81,11 @@ export function impersonationsOf(name: string, identity: GcpIdentity, identities
   return chain.map((account, index) => ({
     serviceAccount: account,
     // The first is borrowed by the federated identity, each further one by the account before it.
+    // With delegates each link has to pass the request on, which only the second role allows.
     role:
-      index === 0 && from !== 'metadata' ? 'roles/iam.workloadIdentityUser' : 'roles/iam.serviceAccountTokenCreator',
+      chain.length === 1 && from !== 'metadata'
+        ? 'roles/iam.workloadIdentityUser'
+        : 'roles/iam.serviceAccountTokenCreator',
     member: index === 0 ? memberOf(name, identity, identities) : `serviceAccount:${chain[index - 1]}`,
   }));
 }

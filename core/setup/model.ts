@@ -1,11 +1,12 @@
 import type { StorageScope } from '../api/credentials.ts';
+import { BrokerError } from '../api/errors.ts';
 import type { Grant } from '../api/plugin.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
 import type { ProviderName } from '../auth/principal.ts';
 import type { Pipeline } from '../pipeline/load.ts';
 import { mergedRoles, roleSetups } from './aws-side.ts';
-import { bindingsOf, impersonationsOf, mergedProviders, providersOf } from './google-side.ts';
+import { bindingsOf, impersonationsOf, mergedBindings, mergedProviders, providersOf } from './google-side.ts';
 
 /** A role of an AWS account: who is trusted, never the whole account. */
 export interface AwsRole {
@@ -45,12 +46,27 @@ export type AwsGrant = Omit<Extract<Grant, { cloud: 'aws' }>, 'cloud' | 'identit
 
 /** A role of AWS with what it may do and who may become it. */
 export interface RoleSetup extends AwsRole {
-  readonly grants: readonly AwsGrant[];
+  readonly policies: readonly RolePolicy[];
   readonly trust:
-    | { readonly by: 'place' }
-    | { readonly by: 'role'; readonly arn: string; readonly externalId: string | undefined; readonly tags: boolean }
-    | { readonly by: 'google'; readonly audience: string };
+    | { readonly by: 'place'; readonly place: AwsPlace | undefined }
+    | {
+        readonly by: 'role';
+        readonly arns: readonly string[];
+        readonly externalId: string | undefined;
+        readonly tags: boolean;
+      }
+    | { readonly by: 'google'; readonly audience: string; readonly account: string };
 }
+
+/** What a role may do for one pipeline: a policy of its own, so that pipelines set up apart leave each other's alone. */
+export interface RolePolicy {
+  readonly pipeline: string;
+  readonly grants: readonly AwsGrant[];
+}
+
+/** Where a workload runs on AWS, and who makes it its role there. */
+export const AWS_PLACES = ['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2'] as const;
+export type AwsPlace = (typeof AWS_PLACES)[number];
 
 /** All that administrators have to set up for one pipeline, and nothing that it does not need. */
 export interface Setup {
@@ -120,6 +136,12 @@ export interface Identities {
  * @throws BrokerError `invalid_config` when a pipeline does not say whom to trust, or two contradict each other.
  */
 export function setupOf(pipelines: readonly Pipeline[], options: { readonly roleId?: string | undefined } = {}): Setup {
+  const [twice] = pipelines.filter(({ name }, index) => pipelines.findIndex((one) => one.name === name) !== index);
+  if (twice !== undefined) {
+    throw new BrokerError('invalid_config', `two pipelines are named ${twice.name}`, {
+      hint: 'Give each a name of its own: their rights, and their state, are kept by it.',
+    });
+  }
   const all = pipelines.map((pipeline) => identitiesOf(pipeline, options.roleId));
   return {
     pipeline: pipelines
@@ -130,7 +152,7 @@ export function setupOf(pipelines: readonly Pipeline[], options: { readonly role
     impersonations: distinct(
       all.flatMap((one) => one.gcp.flatMap(([name, identity]) => impersonationsOf(name, identity, one))),
     ),
-    bindings: distinct(all.flatMap(bindingsOf)),
+    bindings: mergedBindings(all.flatMap(bindingsOf)),
     roles: mergedRoles(all.flatMap(roleSetups)),
   };
 }
@@ -150,6 +172,12 @@ function identitiesOf(pipeline: Pipeline, roleId: string | undefined): Identitie
     },
   };
 }
+
+/** Whether AWS is asked for identity tokens: an account has to allow it once. */
+export const asksForTokens = (roles: readonly RoleSetup[]): boolean =>
+  roles.some(({ policies }) =>
+    policies.some(({ grants }) => grants.some(({ actions }) => actions.includes('sts:GetWebIdentityToken'))),
+  );
 
 export function distinct<T>(values: readonly T[]): T[] {
   return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()];

@@ -1,5 +1,8 @@
 import { accountProject, mappingFlag } from '../auth/principal.ts';
 import {
+  type AwsGrant,
+  type AwsPlace,
+  asksForTokens,
   hasUnknown,
   type Impersonation,
   type ProviderSetup,
@@ -9,11 +12,15 @@ import {
   unknownsIn,
   WHERE,
 } from './model.ts';
-import { type AwsPlace, attributeCondition, attributeMapping, prefixCondition, trustOf } from './trust.ts';
+import { attributeCondition, attributeMapping, placeOf, prefixCondition, trustOf } from './trust.ts';
 
 /** A text as one word of a shell, whatever it holds; in the quotes that leave it readable. */
 const word = (value: string): string =>
-  value.includes("'") && !/[$`"\\!]/.test(value) ? `"${value}"` : `'${value.replaceAll("'", `'\\''`)}'`;
+  /^[\w@%+=:,./-]+$/.test(value)
+    ? value
+    : value.includes("'") && !/[$`"\\!]/.test(value)
+      ? `"${value}"`
+      : `'${value.replaceAll("'", `'\\''`)}'`;
 
 const variable = (name: string): string => `$\{${name}}`;
 
@@ -52,10 +59,10 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
           : `--condition-from-file=<(cat <<'CONDITION'\n${JSON.stringify(condition, null, 2)}\nCONDITION\n)`;
       const place =
         'bucket' in on
-          ? `storage buckets add-iam-policy-binding gs://${on.bucket}`
-          : `projects add-iam-policy-binding ${on.project}`;
+          ? `storage buckets add-iam-policy-binding ${word(`gs://${on.bucket}`)}`
+          : `projects add-iam-policy-binding ${word(on.project)}`;
       const limits = condition === undefined ? '' : LIMITS;
-      return `# So that the pipeline can ${reason.replaceAll(/\s+/g, ' ')}.${limits}\ngcloud ${place} --role=${role} \\\n  --member=${known(member)} ${limit}`;
+      return `# So that the pipeline can ${reason.replaceAll(/\s+/g, ' ')}.${limits}\ngcloud ${place} --role=${word(role)} \\\n  --member=${known(member)} ${limit}`;
     }),
   ];
   if (parts.length === 0) return undefined;
@@ -67,11 +74,9 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
 }
 
 /** What an administrator of one AWS account runs, instead of Terraform. */
-export function awsScript(setup: Setup, account: string, place: AwsPlace): string {
+export function awsScript(setup: Setup, account: string, place: AwsPlace | undefined): string {
   const roles = setup.roles.filter((role) => role.account === account);
-  const outbound = roles.some(({ grants }) =>
-    grants.some(({ actions }) => actions.includes('sts:GetWebIdentityToken')),
-  );
+  const outbound = asksForTokens(roles);
   const parts = [
     ...(/^\d+$/.test(account)
       ? [
@@ -84,9 +89,9 @@ export function awsScript(setup: Setup, account: string, place: AwsPlace): strin
 aws iam get-outbound-web-identity-federation-info 2>/dev/null || aws iam enable-outbound-web-identity-federation`,
         ]
       : []),
-    ...roles.map((role) => roleLines(setup.pipeline, role, place)),
+    ...roles.map((role) => roleLines(role, place)),
   ];
-  const unknowns = unknownsIn(JSON.stringify(roles.map((role) => [trustOf(role, place), role.grants])));
+  const unknowns = unknownsIn(JSON.stringify(roles.map((role) => [trustOf(role, place), role.policies])));
   return script(setup.pipeline, /^\d+$/.test(account) ? `AWS account ${account}` : 'AWS', unknowns, parts);
 }
 
@@ -146,9 +151,8 @@ function impersonationLines({ serviceAccount, role, member }: Impersonation): st
   return `gcloud iam service-accounts add-iam-policy-binding ${account} --role=${role} \\\n  --member=${known(member)} --condition=None`;
 }
 
-function roleLines(pipeline: string, setup: RoleSetup, place: AwsPlace): string {
+function roleLines(setup: RoleSetup, place: AwsPlace | undefined): string {
   const { role, arn } = setup;
-  const policy = policyDocument(setup);
   const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(arn)?.[1] ?? '/';
   const at = path === '/' ? '' : ` --path ${path}`;
   const trusts = heredoc(json(trustDocument(setup, place)));
@@ -161,12 +165,11 @@ elif [ "\${REPLACE:-}" = 1 ]; then
 else
   echo 'role ${role} exists: who may become it was left as it is (REPLACE=1 replaces it)' >&2
 fi`,
-    ...(policy === undefined
-      ? []
-      : [
-          `aws iam put-role-policy --role-name ${role} --policy-name isthmus-${pipeline} --policy-document "$(cat <<POLICY\n${heredoc(json(policy))}\nPOLICY\n)"`,
-        ]),
-    ...(place === 'ec2' && setup.trust.by === 'place'
+    ...setup.policies.map(
+      ({ pipeline, grants }) =>
+        `aws iam put-role-policy --role-name ${role} --policy-name isthmus-${pipeline} --policy-document "$(cat <<POLICY\n${heredoc(json(policyDocument(grants)))}\nPOLICY\n)"`,
+    ),
+    ...(placeOf(setup, place) === 'ec2'
       ? [
           `aws iam get-instance-profile --instance-profile-name ${role} >/dev/null 2>&1 || {
   aws iam create-instance-profile --instance-profile-name ${role}
@@ -179,9 +182,8 @@ fi`,
 
 const json = (document: object): string => JSON.stringify(document, null, 2);
 
-/** What the role may do; undefined when nothing. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html */
-export function policyDocument({ grants }: RoleSetup): object | undefined {
-  if (grants.length === 0) return undefined;
+/** What a role may do. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html */
+export function policyDocument(grants: readonly AwsGrant[]): object {
   const statements = grants.map(({ actions, resources, condition }) => ({
     Effect: 'Allow',
     Action: actions,
@@ -192,9 +194,14 @@ export function policyDocument({ grants }: RoleSetup): object | undefined {
 }
 
 /** Who may become the role. */
-export function trustDocument(setup: RoleSetup, place: AwsPlace): object {
+export function trustDocument(setup: RoleSetup, place: AwsPlace | undefined): object {
   const { principal, actions, equals } = trustOf(setup, place);
   const condition = Object.keys(equals).length === 0 ? {} : { Condition: { StringEquals: equals } };
-  const statement = { Effect: 'Allow', Principal: { [principal.type]: principal.id }, Action: actions, ...condition };
+  const statement = {
+    Effect: 'Allow',
+    Principal: { [principal.type]: principal.ids.length === 1 ? principal.ids[0] : principal.ids },
+    Action: actions,
+    ...condition,
+  };
   return { Version: '2012-10-17', Statement: [statement] };
 }

@@ -1,22 +1,20 @@
 import { type Block, list, render, text } from './hcl.ts';
-import type { AwsGrant, RoleSetup, Setup } from './model.ts';
+import { type AwsGrant, type AwsPlace, asksForTokens, type RoleSetup, type Setup } from './model.ts';
 import { head, known, label, rendered, variable, variablesFor } from './terraform-google.ts';
-import { type AwsPlace, trustOf } from './trust.ts';
+import { placeOf, trustOf } from './trust.ts';
 
 /** The accounts of AWS in which something is to be done, each set up by itself. */
 export const accountsOf = ({ roles }: Setup): readonly string[] => [...new Set(roles.map(({ account }) => account))];
 
 /** The Terraform of one AWS account: the roles there, who may become them and what they may do. */
-export function awsTerraform(setup: Setup, account: string, place: AwsPlace): string {
+export function awsTerraform(setup: Setup, account: string, place: AwsPlace | undefined): string {
   const roles = setup.roles.filter((role) => role.account === account);
   // The account that asks for tokens is the one that has to allow it.
-  const outbound = roles.some(({ grants }) =>
-    grants.some(({ actions }) => actions.includes('sts:GetWebIdentityToken')),
-  );
+  const outbound = asksForTokens(roles);
   const blocks: Block[] = [
     ...(/^\d+$/.test(account) ? [{ block: 'data', labels: ['aws_caller_identity', 'this'], body: [] }] : []),
     ...(outbound ? outboundFederation() : []),
-    ...roles.flatMap((role) => roleBlocks(setup.pipeline, role, roles, place)),
+    ...roles.flatMap((role) => roleBlocks(role, roles, place)),
   ];
   const body = render(blocks);
   const create = variable(
@@ -48,30 +46,30 @@ function outboundFederation(): Block[] {
   ];
 }
 
-function roleBlocks(pipeline: string, setup: RoleSetup, beside: readonly RoleSetup[], place: AwsPlace): Block[] {
+function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[], place: AwsPlace | undefined): Block[] {
   const name = label(setup.role);
   const { trust } = setup;
   const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(setup.arn)?.[1] ?? '/';
   // AWS refuses a trust policy that names a role which does not exist yet.
-  const before = beside.find(({ arn }) => trust.by === 'role' && arn === trust.arn);
-  const policy: Block[] =
-    setup.grants.length === 0
-      ? []
-      : [
-          { block: 'data', labels: ['aws_iam_policy_document', name], body: setup.grants.map(statement) },
-          {
-            block: 'resource',
-            labels: ['aws_iam_role_policy', name],
-            body: [
-              ['name', text(`isthmus-${pipeline}`)],
-              ['role', text(setup.role)],
-              ['policy', `data.aws_iam_policy_document.${name}.json`],
-              ['depends_on', `[aws_iam_role.${name}]`],
-            ],
-          },
-        ];
+  const before = beside.filter(({ arn }) => trust.by === 'role' && trust.arns.includes(arn));
+  const policies = setup.policies.flatMap(({ pipeline, grants }): Block[] => {
+    const one = `${name}_for_${label(pipeline)}`;
+    return [
+      { block: 'data', labels: ['aws_iam_policy_document', one], body: grants.map(statement) },
+      {
+        block: 'resource',
+        labels: ['aws_iam_role_policy', one],
+        body: [
+          ['name', text(`isthmus-${pipeline}`)],
+          ['role', text(setup.role)],
+          ['policy', `data.aws_iam_policy_document.${one}.json`],
+          ['depends_on', `[aws_iam_role.${name}]`],
+        ],
+      },
+    ];
+  });
   const profile: Block[] =
-    place === 'ec2' && trust.by === 'place'
+    placeOf(setup, place) === 'ec2'
       ? [
           {
             block: 'resource',
@@ -94,11 +92,13 @@ function roleBlocks(pipeline: string, setup: RoleSetup, beside: readonly RoleSet
         ['name', text(setup.role)],
         ...(path === '/' ? [] : [['path', text(path)] as const]),
         ['assume_role_policy', `data.aws_iam_policy_document.${name}_trust.json`],
-        ...(before === undefined ? [] : [['depends_on', `[aws_iam_role.${label(before.role)}]`] as const]),
+        ...(before.length === 0
+          ? []
+          : [['depends_on', list(before.map(({ role }) => `aws_iam_role.${label(role)}`))] as const]),
         ...(/^\d+$/.test(setup.account) ? [rightAccount(setup.account)] : []),
       ],
     },
-    ...policy,
+    ...policies,
     ...profile,
   ];
 }
@@ -117,7 +117,7 @@ const rightAccount = (account: string): Block => ({
   ],
 });
 
-function trusts(setup: RoleSetup, place: AwsPlace): Block {
+function trusts(setup: RoleSetup, place: AwsPlace | undefined): Block {
   const { principal, actions, equals, comment } = trustOf(setup, place);
   return {
     block: 'statement',
@@ -128,7 +128,7 @@ function trusts(setup: RoleSetup, place: AwsPlace): Block {
         block: 'principals',
         body: [
           ['type', text(principal.type)],
-          ['identifiers', `[${known(principal.id)}]`],
+          ['identifiers', list(principal.ids.map(known))],
         ],
       },
       ...Object.entries(equals).map(([variable_, value]) => condition('StringEquals', variable_, [known(value)])),

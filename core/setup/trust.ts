@@ -1,5 +1,5 @@
 import { AWS_MAPPING, OIDC_MAPPING } from '../auth/principal.ts';
-import { type Binding, type ProviderSetup, type RoleSetup, UNKNOWN } from './model.ts';
+import { type AwsPlace, type Binding, type ProviderSetup, type RoleSetup, UNKNOWN } from './model.ts';
 
 /** What identifies a workload, and what may be granted to. */
 export const attributeMapping = ({ kind }: ProviderSetup): Readonly<Record<string, string>> =>
@@ -36,15 +36,11 @@ export function prefixCondition({ on }: Binding): { title: string; expression: s
 
 /** One statement of a trust policy. */
 export interface TrustStatement {
-  readonly principal: { readonly type: 'Service' | 'AWS' | 'Federated'; readonly id: string };
+  readonly principal: { readonly type: 'Service' | 'AWS' | 'Federated'; readonly ids: readonly string[] };
   readonly actions: readonly string[];
   readonly equals: Readonly<Record<string, string>>;
   readonly comment?: string;
 }
-
-/** Where a workload runs on AWS, and who makes it its role there. */
-export const AWS_PLACES = ['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2'] as const;
-export type AwsPlace = (typeof AWS_PLACES)[number];
 
 const SERVICES = {
   lambda: ['lambda.amazonaws.com', ['sts:AssumeRole']],
@@ -53,11 +49,16 @@ const SERVICES = {
   ec2: ['ec2.amazonaws.com', ['sts:AssumeRole']],
 } as const;
 
+/** Where the workload runs: as asked for, or as the pipeline says. */
+export const placeOf = ({ trust }: RoleSetup, asked: AwsPlace | undefined): AwsPlace | undefined =>
+  trust.by === 'place' ? (asked ?? trust.place ?? 'lambda') : undefined;
+
 /** Who may become a role. */
-export function trustOf({ trust }: RoleSetup, place: AwsPlace): TrustStatement {
+export function trustOf(setup: RoleSetup, asked: AwsPlace | undefined): TrustStatement {
+  const { trust } = setup;
   if (trust.by === 'google') {
     return {
-      principal: { type: 'Federated', id: 'accounts.google.com' },
+      principal: { type: 'Federated', ids: ['accounts.google.com'] },
       actions: ['sts:AssumeRoleWithWebIdentity'],
       equals: { 'accounts.google.com:sub': UNKNOWN.googleAccountId, 'accounts.google.com:oaud': trust.audience },
       comment:
@@ -67,11 +68,12 @@ export function trustOf({ trust }: RoleSetup, place: AwsPlace): TrustStatement {
   if (trust.by === 'role') {
     const actions = ['sts:AssumeRole', ...(trust.tags ? ['sts:TagSession'] : [])];
     const equals: Record<string, string> = trust.externalId === undefined ? {} : { 'sts:ExternalId': trust.externalId };
-    return { principal: { type: 'AWS', id: trust.arn }, actions, equals };
+    return { principal: { type: 'AWS', ids: trust.arns }, actions, equals };
   }
+  const place = placeOf(setup, asked) ?? 'lambda';
   if (place === 'eks-irsa') {
     return {
-      principal: { type: 'Federated', id: UNKNOWN.clusterProviderArn },
+      principal: { type: 'Federated', ids: [UNKNOWN.clusterProviderArn] },
       actions: ['sts:AssumeRoleWithWebIdentity'],
       equals: {
         [`${UNKNOWN.clusterIssuer}:sub`]: UNKNOWN.kubernetesSubject,
@@ -80,5 +82,5 @@ export function trustOf({ trust }: RoleSetup, place: AwsPlace): TrustStatement {
     };
   }
   const [id, actions] = SERVICES[place];
-  return { principal: { type: 'Service', id }, actions, equals: {} };
+  return { principal: { type: 'Service', ids: [id] }, actions, equals: {} };
 }

@@ -13,7 +13,11 @@ export const gcsConfig = z.strictObject({
   matchGlob: keyGlob().optional().describe('Selected by Cloud Storage itself, over the full name: `2026/**.csv`.'),
   include: z.array(keyGlob()).optional().describe('Only keys that match one of these globs.'),
   exclude: z.array(keyGlob()).default([]).describe('No keys that match one of these globs.'),
-  userProject: z.string().min(1).optional().describe('The project that pays, for requester-pays buckets.'),
+  userProject: z
+    .string()
+    .regex(/^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^\d+$/, 'must be a project id')
+    .optional()
+    .describe('The project that pays, for requester-pays buckets.'),
   endpoint: endpointUrl()
     .optional()
     .describe('Another server that speaks the JSON API: an emulator, a private endpoint.'),

@@ -8,7 +8,7 @@ import { plugins } from '../../config/plugins.ts';
 import { tokens } from '../../config/tokens.ts';
 import { parsePipelineText } from '../../core/pipeline/load.ts';
 import { list, map, render, text } from '../../core/setup/hcl.ts';
-import { referred, setupOf, UNKNOWN } from '../../core/setup/model.ts';
+import { type RoleSetup, referred, setupOf, UNKNOWN } from '../../core/setup/model.ts';
 import { awsScript, googleScript, trustDocument } from '../../core/setup/shell.ts';
 import { accountsOf, awsTerraform } from '../../core/setup/terraform-aws.ts';
 import { googleTerraform } from '../../core/setup/terraform-google.ts';
@@ -97,6 +97,8 @@ const pipelineOf = (name: string, identities: object, prefix = '') =>
     'p.yaml',
     { plugins, environment: {} },
   );
+
+const grantsOf = ({ policies }: RoleSetup) => policies.flatMap(({ grants }) => grants);
 
 /** EKS is where a pod's own token is. */
 const place = (name: string) => (name === 'kubernetes' ? 'eks-irsa' : 'lambda');
@@ -275,6 +277,119 @@ describe('pipelines that share a provider', () => {
   });
 });
 
+describe('roles of AWS that pipelines share', () => {
+  const google = { kind: 'gcp', from: 'metadata' };
+  const nobody = { kind: 'anonymous' };
+  const writer = { kind: 'aws', roleArn: ROLE };
+  const pipeline = (name: string, identities: object, more: object = {}) =>
+    parsePipelineText(
+      JSON.stringify({
+        name,
+        identities: { reader: nobody, ...identities },
+        source: { use: 'gcs', with: { bucket: 'acme-exports', identity: 'reader' } },
+        sink: { use: 's3', with: { bucket: 'acme-lake', prefix: `${name}/`, identity: 'writer', ...more } },
+      }),
+      'p.yaml',
+      { plugins, environment: {} },
+    );
+
+  it('let in the role of each, and hold a policy for each', () => {
+    const setup = setupOf([pipeline('one', { writer }), pipeline('two', { writer })]);
+    const shared = setup.roles.find(({ arn }) => arn === ROLE);
+    expect(shared?.trust).toMatchObject({
+      by: 'role',
+      arns: [expect.stringMatching(/isthmus-one$/), expect.stringMatching(/isthmus-two$/)],
+    });
+    expect(shared?.policies.map((policy) => policy.pipeline)).toEqual(['one', 'two']);
+    const script = awsScript(setup, '111122223333', 'lambda');
+    expect(script).toContain('--policy-name isthmus-one ');
+    expect(script).toContain('--policy-name isthmus-two ');
+  });
+
+  it('are made after those that they trust, whatever the order of the file', () => {
+    const arn = (role: string): string => `arn:aws:iam::111122223333:role/${role}`;
+    const chain = {
+      writer: { kind: 'aws', roleArn: arn('last'), aws: 'middle' },
+      middle: { kind: 'aws', roleArn: arn('middle') },
+    };
+    const roles = setupOf([pipeline('one', chain)]).roles.map(({ role }) => role);
+    expect(roles).toEqual(['isthmus-one', 'middle', 'last']);
+  });
+
+  it('cannot be assumed by two service accounts, since AWS knows one by a number that is asked for once', () => {
+    const other = { ...google, serviceAccount: SA };
+    const one = { google, writer: { ...writer, google: 'google', audience: 'https://isthmus/aws' } };
+    const two = {
+      other,
+      writer: { ...writer, google: 'other', audience: 'https://isthmus/aws', roleArn: `${ROLE}-2` },
+    };
+    expect(() => setupOf([pipeline('one', one), pipeline('two', two)])).toThrow(/different accounts/);
+  });
+
+  it('cannot be told apart where two pipelines have one name', () => {
+    expect(() => setupOf([pipeline('one', { writer }), pipeline('one', { writer })])).toThrow(
+      /two pipelines are named one/,
+    );
+  });
+
+  it('are of the partition that the pipeline names', () => {
+    const gov = { writer: { kind: 'aws', roleArn: 'arn:aws-us-gov:iam::111122223333:role/lake-writer' } };
+    const [own] = setupOf([pipeline('one', gov, { region: 'us-gov-west-1' })]).roles;
+    expect(own?.arn).toMatch(/^arn:aws-us-gov:iam:/);
+  });
+
+  it.each([
+    ['pod-role', 'pods.eks.amazonaws.com'],
+    ['task-role', 'ecs-tasks.amazonaws.com'],
+    ['lambda-role', 'lambda.amazonaws.com'],
+    ['instance-role', 'ec2.amazonaws.com'],
+  ])('trust what starts a workload that requires %s: %s', (required, service) => {
+    const setup = setupOf([pipeline('one', { writer: { kind: 'aws', require: required } })]);
+    const [account = ''] = accountsOf(setup);
+    expect(awsTerraform(setup, account, undefined)).toContain(service);
+    expect(awsTerraform(setup, account, 'ecs')).toContain('ecs-tasks.amazonaws.com');
+  });
+});
+
+describe('what is pinned by an id, or issued by one issuer', () => {
+  it('cannot be two roles', () => {
+    const reader = (provider: string, roleName: string) => ({
+      kind: 'gcp',
+      audience: `${POOL}/${provider}`,
+      expect: { ...expected, roleName },
+    });
+    const both = [
+      pipelineOf('one', { reader: reader('first', 'a') }),
+      pipelineOf('two', { reader: reader('second', 'b') }),
+    ];
+    expect(() => setupOf(both, { roleId: 'AROA0123456789ABCDEF' })).toThrow(/a role id pins one role/);
+    expect(setupOf(both).providers).toHaveLength(2);
+  });
+
+  it('cannot be two clusters', () => {
+    const reader = (provider: string) => ({
+      kind: 'gcp',
+      from: 'kubernetes-token',
+      audience: `${POOL}/${provider}`,
+      tokenFile: '/var/run/token',
+    });
+    const both = [pipelineOf('one', { reader: reader('first') }), pipelineOf('two', { reader: reader('second') })];
+    expect(() => setupOf(both)).toThrow(/two issuers/);
+  });
+});
+
+it('with delegates each account may make tokens of the next, and the first too', () => {
+  const reader = {
+    kind: 'gcp',
+    audience: `${POOL}/isthmus`,
+    expect: expected,
+    serviceAccount: SA,
+    delegates: ['first@acme.iam.gserviceaccount.com'],
+  };
+  const roles = setupOf([pipelineOf('p', { reader })]).impersonations.map(({ role }) => role);
+  expect(roles).toEqual(['roles/iam.serviceAccountTokenCreator', 'roles/iam.serviceAccountTokenCreator']);
+});
+
 describe('a script that is run again', () => {
   const reader = { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected };
   const setup = setupOf([pipelineOf('p', { reader })]);
@@ -351,6 +466,25 @@ describe('what a set-up knows of its surroundings', () => {
     expect(awsTerraform(setup, '111122223333', 'lambda')).not.toContain('aws_iam_instance_profile');
   });
 
+  it('takes nothing of a plugin for a command', () => {
+    const setup = setupOf([
+      pipelineOf('p', { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } }),
+    ]);
+    const [binding] = setup.bindings;
+    const bindings = ['x; touch y; :', "x'; touch y", 'x$(touch y)'].map((project) => ({
+      on: { project },
+      role: '`touch y`',
+      member: binding?.member ?? '',
+      reason: 'be bad',
+    }));
+    const script = googleScript({ ...setup, bindings }) ?? '';
+    const folder = spawnSync('bash', ['--norc', '-c', `cd "$(mktemp -d)"; gcloud() { :; }; ${script}\nls`], {
+      encoding: 'utf8',
+      env: { PATH: '/usr/bin:/bin', REPLACE: '1' },
+    });
+    expect(folder).toMatchObject({ status: 0, stdout: '' });
+  });
+
   it('keeps what a plugin says of a grant inside the comment', () => {
     const setup = setupOf([
       pipelineOf('p', { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } }),
@@ -382,11 +516,11 @@ describe('a chain of roles', () => {
     expect(accountsOf(setup)).toEqual([UNKNOWN.awsAccount, '111122223333', '444455556666']);
     const [own, middle, writer] = setup.roles;
     expect(own).toMatchObject({ role: 'isthmus-p', trust: { by: 'place' } });
-    expect(own?.grants.map(({ resources }) => resources)).toEqual([[arn('111122223333', 'middle')]]);
-    expect(middle).toMatchObject({ trust: { by: 'role', arn: own?.arn } });
-    expect(middle?.grants.map(({ resources }) => resources)).toEqual([[arn('444455556666', 'writer')]]);
-    expect(writer).toMatchObject({ trust: { by: 'role', arn: middle?.arn } });
-    expect(writer?.grants.flatMap(({ actions }) => actions)).toContain('s3:PutObject');
+    expect(own && grantsOf(own).map(({ resources }) => resources)).toEqual([[arn('111122223333', 'middle')]]);
+    expect(middle).toMatchObject({ trust: { by: 'role', arns: [own?.arn] } });
+    expect(middle && grantsOf(middle).map(({ resources }) => resources)).toEqual([[arn('444455556666', 'writer')]]);
+    expect(writer).toMatchObject({ trust: { by: 'role', arns: [middle?.arn] } });
+    expect(writer && grantsOf(writer).flatMap(({ actions }) => actions)).toContain('s3:PutObject');
     expect(awsTerraform(setup, '444455556666', 'lambda')).toMatch(/path +(?:) *= "\/path\/"/);
     expect(awsTerraform(setup, '444455556666', 'lambda')).not.toContain('middle" {');
   });

@@ -36,6 +36,7 @@ export interface Facts {
   /** The account whose policy lets the federated identity in, and its project. */
   readonly bindAccount?: string | undefined;
   readonly bindProject?: string | undefined;
+  readonly bindRole?: string | undefined;
   /** `update-aws` or `update-oidc`, by the kind of provider. */
   readonly updateProvider?: string | undefined;
   /** The attribute mapping and condition that the provider should have. */
@@ -45,6 +46,7 @@ export interface Facts {
 
 /** What holds for most, where nothing is known. */
 const USUAL: Facts = {
+  bindRole: 'roles/iam.workloadIdentityUser',
   updateProvider: 'update-aws',
   mapping: mappingFlag(AWS_MAPPING),
   condition: "assertion.arn.startsWith('arn:aws:sts::AWS_ACCOUNT:assumed-role/ROLE/')",

@@ -11,7 +11,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The audience is not the name of a provider',
     cause: 'The name of a pool, an unresolved variable, another host, or a path of attributes.',
-    fix: 'Set audience to what this prints, with // instead of https://: gcloud iam workload-identity-pools providers describe projects/{poolNumber}/locations/global/workloadIdentityPools/{pool}/providers/{provider} --format="value(name)"',
+    fix: `Set audience to //iam.googleapis.com/ followed by what this prints: ${DESCRIBE} --format="value(name)"`,
     said: /Invalid value for "?audience"?/i,
   },
   STS_TARGET_INVALID: {
@@ -43,7 +43,7 @@ export const STS_FAILURES = {
     code: 'unauthenticated',
     title: 'The mapped google.subject is longer than 127 bytes',
     cause: 'The provider maps assertion.arn, and role and session names are long.',
-    fix: `Map the user id, which never exceeds 86 bytes; this replaces the mapping: ${UPDATE} --attribute-mapping="{mapping}"`,
+    fix: `For AWS map the user id, which never exceeds 86 bytes (for OIDC shorten the path or the name of the role); this replaces the mapping: ${UPDATE} --attribute-mapping="{mapping}"`,
     said: /exceeds the 127 bytes limit/i,
   },
   STS_CLOCK: {

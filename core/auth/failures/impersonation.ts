@@ -1,7 +1,7 @@
 import type { Failure } from './failure.ts';
 
 const BIND =
-  'gcloud iam service-accounts add-iam-policy-binding {bindAccount} --project={bindProject} --role=roles/iam.workloadIdentityUser --member="{member}" --condition=None';
+  'gcloud iam service-accounts add-iam-policy-binding {bindAccount} --project={bindProject} --role={bindRole} --member="{member}" --condition=None';
 
 /** What iamcredentials says. */
 export const IMPERSONATION_FAILURES = {
@@ -50,7 +50,7 @@ export const IMPERSONATION_FAILURES = {
     code: 'impersonation_denied',
     title: 'The service account may not be impersonated',
     cause:
-      'The principal lacks roles/iam.workloadIdentityUser on it: no binding, another attribute value, a wrong e-mail address, or a change less than five minutes old.',
+      'The principal lacks {bindRole} on it: no binding, another attribute value, a wrong e-mail address, or a change less than five minutes old.',
     fix: BIND,
     said: /iam\.serviceAccounts\.(?:getAccessToken|implicitDelegation)|unable to impersonate|Unable to acquire impersonated credentials/i,
   },
