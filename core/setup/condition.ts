@@ -14,15 +14,19 @@ const PINS_ROLE: readonly RegExp[] = [
   new RegExp(String.raw`^assertion\.arn\.startsWith\(${WORD}${ROLE}/[^'"]*\1\)$`),
   new RegExp(String.raw`^assertion\.arn==${WORD}${ROLE}/[^'"]+\1$`),
   new RegExp(String.raw`^attribute\.aws_role==${WORD}${ROLE}\1$`),
+  new RegExp(String.raw`^attribute\.aws_rolein\[(?:${WORD}${ROLE}\1,?)+\]$`),
   new RegExp(String.raw`^(?:attribute\.aws_role_id|assertion\.userid\.extract\(['"]\{id\}:['"]\))==${WORD}AROA\w+\1$`),
   new RegExp(String.raw`^assertion\.userid\.startsWith\(${WORD}AROA\w+:[^'"]*\1\)$`),
 ];
 
-/** For an OIDC issuer: a claim with one value, or with one of some. */
+/** Claims of which one value is one workload; others, such as `aud`, say less than they seem to. */
+const CLAIM = String.raw`(?:google\.subject|assertion\.sub|(?:assertion|attribute)\.(?:subject|email|repository|repository_id|project_path|project_id|terraform_workspace_id))`;
+
+/** For an OIDC issuer: a claim with one value, or with one of some; or any run of one repository. */
 const PINS_SUBJECT: readonly RegExp[] = [
-  new RegExp(String.raw`^(?:assertion|attribute|google)\.[\w.]+(?:\[[^\]]+\])*==${WORD}[^'"]+\1$`),
-  new RegExp(String.raw`^(?:assertion|attribute|google)\.[\w.]+\.startsWith\(${WORD}[^'"]{8,}\1\)$`),
-  /^(?:assertion|attribute|google)\.[\w.]+in\[(?:(['"])[^'"]+\1,?)+\]$/,
+  new RegExp(String.raw`^${CLAIM}==${WORD}[^'"]+\1$`),
+  new RegExp(String.raw`^${CLAIM}in\[(?:(['"])[^'"]+\1,?)+\]$`),
+  new RegExp(String.raw`^(?:google\.subject|assertion\.sub)\.startsWith\(${WORD}repo:[^'"/]+/[^'"/:]+:[^'"]*\1\)$`),
 ];
 
 /**
@@ -32,6 +36,9 @@ const PINS_SUBJECT: readonly RegExp[] = [
 export function judge(condition: string, kind: 'aws' | 'oidc'): Judged {
   const text = withoutSpaces(condition);
   if (text === '') return { pinned: false };
+  // Of what follows a comment or a choice, anything may be true.
+  if (/\?|\/\//.test(withoutQuoted(text)))
+    return { pinned: false, why: 'it holds a choice or a comment, which hide what it lets in' };
   const pins = kind === 'aws' ? PINS_ROLE : [...PINS_SUBJECT, ...PINS_ROLE];
   for (const alternative of split(unwrapped(text), '||')) {
     const joined = split(unwrapped(alternative), '&&').map(unwrapped);
@@ -42,6 +49,8 @@ export function judge(condition: string, kind: 'aws' | 'oidc'): Judged {
   }
   return { pinned: true };
 }
+
+const withoutQuoted = (text: string): string => text.replace(/(['"])(?:\\.|(?!\1).)*\1/g, "''");
 
 /** Spaces mean nothing outside of quotes. */
 const withoutSpaces = (text: string): string =>

@@ -15,6 +15,8 @@ export interface LintFinding {
     | 'web-identity-sub'
     | 'web-identity-aud'
     | 'whole-service'
+    | 'whole-account'
+    | 'every-resource'
     | 'disabled'
     | 'not-judged';
   readonly severity: 'error' | 'warning';

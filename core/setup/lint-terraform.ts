@@ -24,12 +24,19 @@ export function lintTerraform(written: string): readonly LintFinding[] {
     const judged = lintProvider(settings);
     findings.push(...(reference ? judged.filter(({ rule }) => rule !== 'no-condition') : judged));
   }
-  for (const [, role = 'a role', member = ''] of source.matchAll(
-    /role\s*=\s*"([^"]+)"\s*members?\s*=\s*\[?\s*"((?:[^"\\]|\\.)*)"/g,
-  ))
-    findings.push(...lintMember(role, member.replace(/\$\{[^}]*\}/g, POOL)));
+  for (const { name, body } of blocks(source, 'google_\\w+_iam_(?:member|binding)')) {
+    const role = attribute(body, 'role').text || 'a role';
+    const written = /\bmembers?\s*=\s*(\[[^\]]*\]|[^\n]*)/.exec(body)?.[1] ?? '';
+    const members = [...written.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, member = '']) => member);
+    findings.push(...members.flatMap((member) => lintMember(role, member.replace(/\$\{[^}]*\}/g, POOL))));
+    if (members.length > 0) continue;
+    const fix = 'Check what is granted: gcloud … get-iam-policy --format=json, then --check that.';
+    const message = 'the member is a reference and was not judged';
+    findings.push(findingAt(`terraform/${name}`)('not-judged', 'warning', message, fix));
+  }
   if (/resource\s+"aws_iam_role"|data\s+"aws_iam_policy_document"/.test(source)) {
-    const fix = 'Check the policies themselves: aws iam get-role --role-name ROLE, then --check that.';
+    const fix =
+      'Check the policies themselves: aws iam get-role --role-name ROLE, and get-role-policy, then --check what they print.';
     findings.push(
       findingAt('terraform/aws')('not-judged', 'warning', 'policies of AWS in Terraform were not judged', fix),
     );

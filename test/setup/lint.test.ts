@@ -61,6 +61,20 @@ describe('a provider', () => {
     ],
     ['that maps the ARN', { attributeMapping: { 'google.subject': 'assertion.arn' } }, ['subject-too-long']],
     ["with Google's own mapping", { attributeMapping: {} }, ['subject-too-long']],
+    ['with a choice', { attributeCondition: `true ? true : false && ${PINNED}` }, ['not-pinned']],
+    ['with a choice behind what pins', { attributeCondition: `${PINNED} && false ? false : true` }, ['not-pinned']],
+    ['with a comment', { attributeCondition: `true // && ${PINNED}` }, ['not-pinned']],
+    ...[
+      "assertion.iss == 'https://x'",
+      "assertion.aud == 'x'",
+      "assertion.sub.startsWith('system:serviceaccount:')",
+      "assertion.sub.startsWith('arn:aws:iam::111122223333:role/')",
+      "assertion.sub.startsWith('repo:acme/')",
+    ].map((attributeCondition): [string, object, string[]] => [
+      `of an OIDC issuer that pins too little: ${attributeCondition}`,
+      { aws: undefined, attributeCondition },
+      ['not-pinned'],
+    ]),
     ['that is deleted', { state: 'DELETED' }, ['disabled']],
     ['that is disabled', { disabled: true }, ['disabled']],
   ])('%s is named', (_what, change, expected) => {
@@ -73,6 +87,10 @@ describe('a provider', () => {
       rules(provider({ attributeMapping, attributeCondition: `attribute.aws_role == '${role}'` }));
     expect(pinned(`arn:aws:sts::${ACCOUNT}:assumed-role/exports`)).toEqual([]);
     expect(pinned('exports')).toEqual(['not-pinned']);
+    const among = (roles: string) =>
+      rules(provider({ attributeMapping, attributeCondition: `attribute.aws_role in [${roles}]` }));
+    expect(among(`'arn:aws:sts::${ACCOUNT}:assumed-role/a', 'arn:aws:sts::${ACCOUNT}:assumed-role/b'`)).toEqual([]);
+    expect(among(`'arn:aws:sts::${ACCOUNT}:assumed-role/a', ''`)).toEqual(['not-pinned']);
   });
 
   it.each([
@@ -83,12 +101,13 @@ describe('a provider', () => {
     expect(rules(provider({ attributeCondition }))).toEqual([]);
   });
 
-  it.each(["assertion.sub == 'system:serviceaccount:a:b'", "assertion.repository in ['acme/a', 'acme/b']"])(
-    'of an OIDC issuer that pins passes: %s',
-    (attributeCondition) => {
-      expect(rules(provider({ aws: undefined, attributeCondition }))).toEqual([]);
-    },
-  );
+  it.each([
+    "assertion.sub == 'system:serviceaccount:a:b'",
+    "assertion.sub.startsWith('repo:acme/app:')",
+    "assertion.repository in ['acme/a', 'acme/b']",
+  ])('of an OIDC issuer that pins passes: %s', (attributeCondition) => {
+    expect(rules(provider({ aws: undefined, attributeCondition }))).toEqual([]);
+  });
 
   it('is looked at in a list too', () => {
     const list = `[${provider()},${provider({ attributeCondition: '' })}]`;
@@ -111,7 +130,8 @@ it('a binding for everybody in the world is named', () => {
 });
 
 it('a policy that allows a whole service is named', () => {
-  const statement = (Action: unknown) => JSON.stringify({ Statement: [{ Effect: 'Allow', Action, Resource: '*' }] });
+  const statement = (Action: unknown) =>
+    JSON.stringify({ Statement: [{ Effect: 'Allow', Action, Resource: 'arn:aws:s3:::acme-lake/*' }] });
   expect(rules(statement('s3:*'))).toEqual(['whole-service']);
   expect(rules(statement(['s3:PutObject', '*']))).toEqual(['whole-service']);
   expect(rules(statement(['s3:PutObject']))).toEqual([]);
@@ -180,4 +200,88 @@ it('Terraform is read as text, and what cannot be judged is said', () => {
 
 it.each(['{}', '[]x', '"text"', '{"bindings": 1}'])('%s is no settings, and named as such', (text) => {
   expect(() => lintSettings(text, 'x.json')).toThrow(/no provider, policy, role or Terraform/);
+});
+
+describe('a policy of AWS', () => {
+  const HUB = 'token.actions.githubusercontent.com';
+  const EKS = 'oidc.eks.eu-west-1.amazonaws.com/id/0123';
+  const federated = (issuer: string, Condition: object) => ({
+    Principal: { Federated: `arn:aws:iam::${ACCOUNT}:oidc-provider/${issuer}` },
+    Action: 'sts:AssumeRoleWithWebIdentity',
+    Condition,
+  });
+
+  it.each([
+    ['lets in whom it does not name', { NotPrincipal: { AWS: 'x' }, Action: 'sts:AssumeRole' }, ['everybody']],
+    ['allows what it does not name', { NotAction: 'iam:*', Resource: '*' }, ['whole-service']],
+    ['writes to every bucket', { Action: 's3:PutObject', Resource: '*' }, ['every-resource']],
+    ['writes to every bucket, by ARN', { Action: ['s3:Put*'], Resource: 'arn:aws:s3:::*' }, ['every-resource']],
+    ['becomes every role', { Action: 'sts:AssumeRole', Resource: ['*'] }, ['every-resource']],
+    ['asks for tokens, which no resource narrows', { Action: 'sts:GetWebIdentityToken', Resource: '*' }, []],
+    ['lists all buckets', { Action: 's3:ListAllMyBuckets', Resource: '*' }, []],
+    [
+      'trusts a whole account',
+      { Principal: { AWS: `arn:aws:iam::${ACCOUNT}:root` }, Action: 'sts:AssumeRole' },
+      ['whole-account'],
+    ],
+    [
+      'trusts a whole account, by its number',
+      { Principal: { AWS: ACCOUNT }, Action: 'sts:AssumeRole' },
+      ['whole-account'],
+    ],
+    ['trusts one role', { Principal: { AWS: `arn:aws:iam::${ACCOUNT}:role/x` }, Action: 'sts:AssumeRole' }, []],
+    [
+      'trusts every run of GitHub',
+      federated(HUB, { StringEquals: { [`${HUB}:aud`]: 'sts.amazonaws.com' } }),
+      ['web-identity-sub'],
+    ],
+    [
+      'trusts an organisation of GitHub',
+      federated(HUB, { StringLike: { [`${HUB}:sub`]: 'repo:acme/*' } }),
+      ['web-identity-sub'],
+    ],
+    ['trusts one repository of GitHub', federated(HUB, { StringLike: { [`${HUB}:sub`]: 'repo:acme/app:*' } }), []],
+    [
+      'trusts every pod',
+      federated(EKS, { StringLike: { [`${EKS}:sub`]: 'system:serviceaccount:*:*' } }),
+      ['web-identity-sub'],
+    ],
+    ['trusts one pod', federated(EKS, { StringEquals: { [`${EKS}:sub`]: 'system:serviceaccount:a:b' } }), []],
+    [
+      'trusts SAML',
+      { Principal: { Federated: `arn:aws:iam::${ACCOUNT}:saml-provider/x` }, Action: 'sts:AssumeRoleWithSAML' },
+      ['not-judged'],
+    ],
+    [
+      'compares with a boolean',
+      { Action: 's3:PutObject', Resource: 'arn:aws:s3:::a/*', Condition: { Bool: { 'aws:SecureTransport': true } } },
+      [],
+    ],
+  ])('that %s', (_what, statement, expected) => {
+    expect(rules(JSON.stringify({ Statement: { Effect: 'Allow', ...statement } }))).toEqual(expected);
+  });
+});
+
+describe('a binding of Google', () => {
+  const POOLED =
+    'principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/attribute.aws_role/x';
+  it.each([
+    ['roles/iam.serviceAccountTokenCreator', 'domain:acme.com', ['everybody']],
+    ['roles/owner', POOLED, ['whole-service']],
+    ['roles/storage.admin', POOLED, ['whole-service']],
+    ['roles/storage.objectViewer', POOLED, []],
+    ['roles/owner', 'user:someone@acme.com', []],
+  ])('of %s to %s', (role, member, expected) => {
+    expect(rules(JSON.stringify({ bindings: [{ role, members: [member] }] }))).toEqual(expected);
+  });
+
+  it.each([
+    ['role = "r"\n  member = "allUsers"', ['everybody']],
+    ['member = "allUsers"\n  role = "r"', ['everybody']],
+    ['role = "r"\n  bucket = "b"\n  member = "allUsers"', ['everybody']],
+    ['role = "r"\n  members = [\n    "user:a@b.c",\n    "allUsers",\n  ]', ['everybody']],
+    ['role = "r"\n  member = local.somebody', ['not-judged']],
+  ])('is read in Terraform: %s', (body, expected) => {
+    expect(rules(`resource "google_storage_bucket_iam_member" "x" {\n  ${body}\n}\n`, 'x.tf')).toEqual(expected);
+  });
 });
