@@ -30,7 +30,7 @@ export const ERROR_CODES = {
     next: 'retry',
     title: 'The connection failed',
     cause: 'DNS, TLS, a proxy, or a connection that was reset.',
-    fix: 'Check that this machine can reach the host named in the message; set HTTPS_PROXY with NODE_USE_ENV_PROXY=1 if it needs a proxy.',
+    fix: 'Check that this machine can reach the host named in the message; set HTTPS_PROXY with NODE_USE_ENV_PROXY=1 if it needs a proxy, and NODE_EXTRA_CA_CERTS if that has a certificate of its own.',
   },
   timeout: {
     next: 'retry',

@@ -14,7 +14,13 @@ export async function importCommand(
       hint: 'Name the file that gcloud iam workload-identity-pools create-cred-config wrote.',
     });
   });
-  const { notes, lifetimeSeconds, from, ...identity } = readCredentialFile(text, file);
+  const { notes: read, lifetimeSeconds, from, ...identity } = readCredentialFile(text, file);
+  const notes = [
+    ...read,
+    ...(from === 'aws-signature'
+      ? ['add expect: { awsAccountId, roleName } too: `isthmus doctor` shows both where the pipeline runs']
+      : []),
+  ];
   const options = {
     kind: 'gcp',
     ...(from === 'aws-signature' ? {} : { from }),
@@ -29,7 +35,5 @@ export async function importCommand(
   output.out(`  ${flags.name}:`);
   for (const [key, value] of Object.entries(options)) output.out(`    ${key}: ${value}`);
   for (const note of notes) output.err(`note: ${note}`);
-  if (from === 'aws-signature')
-    output.err('note: add expect: { awsAccountId, roleName } too: `isthmus doctor` shows both where the pipeline runs');
   return EXIT.complete;
 }

@@ -91,13 +91,15 @@ async function write(folder: string, files: Readonly<Record<string, string>>, ou
 /** `isthmus auth setup --check`: reads settings as they are and names what is too lax. */
 async function checkCommand(paths: readonly string[], json: boolean, output: Output): Promise<number> {
   const all = [];
+  const unread: BrokerError[] = [];
   for (const path of paths) {
-    const text = await readFile(path, 'utf8').catch((error: unknown) => {
-      throw new BrokerError('invalid_config', `${path}: ${systemErrorCode(error) ?? 'it cannot be read'}`, {
-        hint: 'Name a file: the JSON of gcloud or aws, or Terraform.',
-      });
-    });
-    all.push(...lintSettings(text, path).map((finding) => ({ file: path, ...finding })));
+    try {
+      const text = await readFile(path, 'utf8');
+      all.push(...lintSettings(text, path).map((finding) => ({ file: path, ...finding })));
+    } catch (error) {
+      // The others are judged all the same; the command fails in the end.
+      unread.push(error instanceof BrokerError ? error : unreadable(path, error));
+    }
   }
   if (json) output.out(JSON.stringify(all));
   else {
@@ -105,7 +107,17 @@ async function checkCommand(paths: readonly string[], json: boolean, output: Out
       output.out(`${visible(file)}: ${severity}: ${place}: ${message}`);
       output.out(`  fix: ${fix}`);
     }
-    output.out(all.length === 0 ? `${paths.length} checked: nothing is too lax` : `${all.length} found`);
+    const checked = paths.length - unread.length;
+    if (all.length > 0) output.out(`${all.length} found`);
+    else if (checked > 0) output.out(`${checked} checked: nothing found that is too lax`);
   }
+  const [first, ...more] = unread;
+  for (const error of more) output.err(`error: ${error.message}`);
+  if (first !== undefined) throw first;
   return all.some(({ severity }) => severity === 'error') ? EXIT.failed : EXIT.complete;
 }
+
+const unreadable = (path: string, error: unknown): BrokerError =>
+  new BrokerError('invalid_config', `${visible(path)}: ${systemErrorCode(error) ?? 'it cannot be read'}`, {
+    hint: 'Name a file: the JSON of gcloud or aws, or Terraform.',
+  });

@@ -1,3 +1,4 @@
+import { BrokerError } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { STEPS } from '../auth/steps.ts';
@@ -36,7 +37,7 @@ export async function doctorCommand(
   const mistakes = await opening?.then(() => undefined, mistakesOf);
   await using open = mistakes === undefined ? await opening : undefined;
   const json = flags.json === true;
-  if (!json) output.out(heading(open));
+  if (!json) output.out(heading(file, open));
   const tell = (finding: Finding): void => {
     if (!json) for (const line of lines(finding)) output.out(line);
   };
@@ -46,7 +47,7 @@ export async function doctorCommand(
   const findings = [...(mistakes ?? []), ...examined];
   const code = doctorExit(findings);
   if (json) output.out(JSON.stringify({ ...(open && { pipeline: open.pipeline.name }), exitCode: code, findings }));
-  else for (const line of verdict(findings, code)) output.out(line);
+  else for (const line of verdict(findings, code, offline)) output.out(line);
   return code;
 }
 
@@ -55,15 +56,16 @@ function mistakesOf(error: unknown): readonly Finding[] {
   if (!(error instanceof InvalidPipeline)) throw error;
   return error.problems.map(({ line, column, path, message }) => {
     const place = [error.file, line, column].filter((one) => one !== undefined).join(':');
+    const fix = line === undefined ? 'Name a pipeline file that can be read.' : 'Correct this line.';
     const detail = `${place}: ${path ? `${path}: ` : ''}${message}`;
-    return found('config', 'fail', visible(detail), { id: 'invalid_config', fix: 'Correct this line.' });
+    return found('config', 'fail', visible(detail), { id: 'invalid_config', fix });
   });
 }
 
-const heading = (open: OpenJob | undefined): string =>
-  open === undefined
+const heading = (file: string | undefined, open: OpenJob | undefined): string =>
+  file === undefined
     ? 'isthmus doctor: this process (name a pipeline to examine it too)'
-    : `isthmus doctor: ${open.pipeline.name}`;
+    : `isthmus doctor: ${visible(open?.pipeline.name ?? file)}`;
 
 const STEP_WIDTH = Math.max(...STEPS.map((step) => step.length));
 
@@ -78,22 +80,29 @@ function lines({ verdict, step, about, detail, fix, id }: Finding): string[] {
   ];
 }
 
-function verdict(findings: readonly Finding[], code: number): string[] {
+function verdict(findings: readonly Finding[], code: number, offline: boolean): string[] {
   const count = (wanted: Finding['verdict']): number => findings.filter((finding) => finding.verdict === wanted).length;
-  const sum = `${count('pass')} passed, ${count('warn')} warnings, ${count('fail')} failed, ${count('skip')} skipped`;
-  return ['', code === 0 ? `Healthy: ${sum}` : `Not healthy: ${sum} (exit code ${code})`];
+  const warned = count('warn');
+  const warnings = `${warned} warning${warned === 1 ? '' : 's'}`;
+  const sum = `${count('pass')} passed, ${warnings}, ${count('fail')} failed, ${count('skip')} skipped`;
+  // Credentials, and what either cloud thinks of them, were not tried.
+  const good = offline ? 'Nothing is wrong as far as can be told offline' : 'Healthy';
+  return ['', code === 0 ? `${good}: ${sum}` : `Not healthy: ${sum} (exit code ${code})`];
 }
 
 function explainCommand(text: string, json: boolean, output: Output): number {
   const found = explain(text);
-  if (json) output.out(JSON.stringify(found ?? null));
-  else if (found === undefined)
-    output.err(`nothing is known about "${text.slice(0, 80)}": give a code, an id, or the words of an error`);
+  if (found === undefined) {
+    throw new BrokerError('invalid_config', `nothing is known about "${visible(text.slice(0, 80))}"`, {
+      hint: 'Give a code, an id, or the words of an error as they were printed.',
+    });
+  }
+  if (json) output.out(JSON.stringify(found));
   else {
     const { id, title, cause, fix, step } = found;
     output.out(`${id}: ${title}`);
     const rows = [...(step === undefined ? [] : [['  step', step]]), ['  cause', cause], ['  fix', fix]];
     for (const line of table(rows)) output.out(line);
   }
-  return found === undefined ? EXIT.invalid : EXIT.complete;
+  return EXIT.complete;
 }

@@ -84,7 +84,12 @@ export const cli =
       await program.parseAsync([...args], { from: 'user' });
     } catch (error) {
       if (!(error instanceof CommanderError)) throw error;
-      return error.exitCode === 0 ? EXIT.complete : EXIT.invalid;
+      if (error.exitCode === 0) return EXIT.complete;
+      const { message } = error;
+      const hint = 'See isthmus --help.';
+      if (args.includes('--json'))
+        output.out(JSON.stringify({ outcome: 'failed', error: { code: 'invalid_config', message, hint } }));
+      return EXIT.invalid;
     }
     return code;
   };

@@ -70,7 +70,13 @@ function told(source: SourceFinding, won: boolean, environment: Environment): Fi
   if (source.outcome === 'absent') return found('aws-source', 'skip', detail);
   const id = source.id ?? 'AWS_NO_CREDENTIALS';
   const { fix }: Failure = AUTH_FAILURES[id];
-  const more = { id, fix: fill(fix, { profile: environment.AWS_PROFILE }) };
+  const more = {
+    id,
+    fix: fill(fix, {
+      profile: environment.AWS_PROFILE,
+      region: environment.AWS_REGION || environment.AWS_DEFAULT_REGION,
+    }),
+  };
   return found('aws-source', won ? 'warn' : 'fail', detail, more);
 }
 
@@ -107,19 +113,20 @@ export async function awsIdentity(
 ): Promise<{ readonly findings: readonly Finding[]; readonly met: Met | undefined }> {
   const about = name ?? 'the process';
   const first: StepName = identity.google !== undefined ? 'google-identity' : 'aws-source';
+  let seen: readonly Finding[] = [];
   try {
     const credentials = await broker.aws(name).get({ signal });
     // Who we are can be asked anywhere; that no region is known has its own line.
     const anywhere = { region: 'us-east-1', endpoint: runtime.endpoints.awsSts };
     const place = await stsPlace(identity.region, runtime, signal).catch(() => anywhere);
-    const seen = steps(about);
+    seen = steps(about);
     const caller = await callerIdentity(credentials, place, { signal, clock: runtime.clock });
     const who = found('aws-identity', 'pass', `${caller.arn}, user id ${caller.userId}`, { about });
     return { findings: [...seen, who], met: { credentials, caller, region: place.region } };
   } catch (thrown) {
     const error = asBrokerError(thrown);
     if (error.code === 'stopped') throw error;
-    const seen = steps(about);
+    seen = [...seen, ...steps(about)];
     const reached = seen.some(({ step }) => step === first)
       ? identity.google
         ? 'google-to-aws'

@@ -34,10 +34,13 @@ export function explain(given: string): Explanation | undefined {
 const SAID: readonly (readonly [ErrorCode, RegExp])[] = [
   [
     'network',
-    /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|self-signed certificate|unable to verify the first/,
+    /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|self-signed certificate|unable to (?:verify the first|get local issuer)|CERTIFICATE_VERIFY_FAILED|Could not connect to the endpoint URL|EndpointConnectionError/i,
   ],
   ['bucket_missing', /NoSuchBucket|specified bucket does not exist/],
-  ['permission_denied', /AccessDenied|Access Denied|403 Forbidden/],
+  [
+    'permission_denied',
+    /AccessDenied|Access Denied|403 Forbidden|vpcServiceControlsUniqueIdentifier|insufficient authentication scopes/,
+  ],
   ['wrong_region', /PermanentRedirect|AuthorizationHeaderMalformed/],
   ['throttled', /SlowDown|TooManyRequests|rateLimitExceeded/],
 ];

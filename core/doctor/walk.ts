@@ -1,3 +1,4 @@
+import { asBrokerError } from '../api/errors.ts';
 import type { AuthRuntime, AwsIdentity } from '../auth/aws-identity.ts';
 import { awsStsHost } from '../auth/aws-sts.ts';
 import { fromVariables } from '../auth/aws-variables.ts';
@@ -5,11 +6,12 @@ import { IdentityBroker } from '../auth/broker.ts';
 import { CredentialCache } from '../auth/cached.ts';
 import type { GcpIdentity, Known } from '../auth/federated.ts';
 import { googleHosts } from '../auth/gcp-identity.ts';
+import { kubernetesToken } from '../auth/subject-token.ts';
 import type { OpenJob } from '../cli/job.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { awsIdentity, expectationFinding, type Met, nodeRole, offlineSource, sourceFindings } from './aws.ts';
 import { endpointFindings } from './endpoints.ts';
-import { type Finding, found } from './finding.ts';
+import { type Finding, failed, found } from './finding.ts';
 import { chainFindings, podToken, predictedIdentity, selfCheck } from './google.ts';
 import type { Patient, StepLog } from './patient.ts';
 import { runtimeFindings } from './runtime.ts';
@@ -88,7 +90,15 @@ async function offlineFindings(
   const credentials = identity.aws === undefined ? fromVariables(environment) : undefined;
   const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
   const proof = credentials && region ? selfCheck(name, identity, { credentials, region }, runtime.clock.now()) : [];
-  const pod = await podToken(name, identity, runtime.clock.now());
+  const now = runtime.clock.now();
+  if (identity.from === 'kubernetes-token') {
+    const refused = await kubernetesToken(identity.tokenFile ?? '', identity.audience ?? '', now).then(
+      () => undefined,
+      (error: unknown) => failed('subject-token', asBrokerError(error), name),
+    );
+    if (refused !== undefined) return [refused];
+  }
+  const pod = await podToken(name, identity, now);
   return [...predictedIdentity(name, identity, { sub: pod.sub }), ...pod.findings, ...proof];
 }
 

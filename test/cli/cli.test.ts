@@ -115,6 +115,14 @@ describe('isthmus, without any cloud', () => {
     expect(err).not.toContain('    at ');
   });
 
+  it('prints one document with --json for a mistake in the arguments too', async () => {
+    const { code, out } = await isthmus(undefined, 'run', EXAMPLE, '--json', '--bogus');
+    expect(code).toBe(2);
+    expect(JSON.parse(out)).toMatchObject({
+      error: { code: 'invalid_config', message: expect.stringContaining('--bogus') },
+    });
+  });
+
   it('lists plugins, their options and the schema', async () => {
     expect((await isthmus(undefined, 'plugins')).out).toMatch(/source\s+gcs[\s\S]*sink\s+s3/);
     expect((await isthmus(undefined, 'plugins', 's3')).out).toMatch(/expectedBucketOwner/);

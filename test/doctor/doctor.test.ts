@@ -212,7 +212,41 @@ describe('the doctor', () => {
     expect(text).toMatch(/PASS {2}aws-identity /);
   });
 
-  it('answers 2 to a code that nobody knows', async () => {
-    expect(await isthmus({}, 'doctor', '--explain', 'NO_SUCH_THING')).toMatchObject({ code: 2 });
+  it('refuses a code that nobody knows', async () => {
+    const error = isthmus({}, 'doctor', '--explain', 'NO_SUCH_THING');
+    await expect(error).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining('NO_SUCH_THING'),
+    });
+  });
+
+  it('says of a file that is not there that it is not there, not that a line of it is wrong', async () => {
+    const { code, text } = await isthmus(cloud.environment, 'doctor', join(folder.path, 'none.yaml'));
+    expect(code).toBe(2);
+    expect(text).toMatch(/^isthmus doctor: .*none\.yaml/);
+    expect(text).toContain('fix: Name a pipeline file that can be read.');
+  });
+
+  it('says offline that nothing was tried, rather than that all is well', async () => {
+    const { text } = await isthmus(cloud.environment, 'doctor', await pipeline({}), '--offline');
+    expect(text).toContain('Nothing is wrong as far as can be told offline');
+    expect(text).not.toContain('Healthy');
+  });
+
+  it('looks offline too at the token of a pod', async () => {
+    const reader = { kind: 'gcp', from: 'kubernetes-token', audience: READER.audience, tokenFile: '/nowhere/token' };
+    const file = await pipeline({ identities: { reader, writer: { kind: 'aws' } } });
+    const { code, text } = await isthmus(cloud.environment, 'doctor', file, '--offline');
+    expect(code).toBe(DOCTOR_EXIT['subject-token']);
+    expect(text).toMatch(/FAIL {2}subject-token .*\/nowhere\/token: ENOENT/);
+  });
+
+  it('tells credentials that were found from the answer of AWS to who they are', async () => {
+    const body = '<ErrorResponse><Error><Code>InternalFailure</Code><Message>no</Message></Error></ErrorResponse>';
+    cloud.awsSts.faults.add('POST /', { kind: 'answer', status: 400, body }, Number.POSITIVE_INFINITY);
+    const { code, text } = await isthmus(cloud.environment, 'doctor');
+    expect(code).toBe(DOCTOR_EXIT['aws-identity']);
+    expect(text).toMatch(/PASS {2}aws-source +the process: lambda-role/);
+    expect(text).toMatch(/FAIL {2}aws-identity +the process: /);
   });
 });

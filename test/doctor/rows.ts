@@ -131,6 +131,16 @@ export const BROKEN: readonly Broken[] = [
     }),
   },
   {
+    id: 'AWS_STS_UNREACHABLE',
+    arrange: async (scene) => ({
+      variables: {
+        ...(await place('EKS with IRSA')(scene)),
+        AWS_ENDPOINT_URL_STS: 'http://127.0.0.1:9',
+        AWS_EC2_METADATA_DISABLED: 'true',
+      },
+    }),
+  },
+  {
     id: 'AWS_WEB_IDENTITY_DENIED',
     arrange: async (scene) => {
       const variables = await place('EKS with IRSA')(scene);
@@ -520,6 +530,14 @@ export const SAID: readonly (readonly [FailureId, string])[] = [
   ['AWS_CREDENTIAL_SOURCE_INVALID', 'aws version "2" is not supported in the current build.'],
   ['AWS_CONTAINER_UNSUPPORTED', 'Unable to determine the AWS metadata server security credentials endpoint'],
   ['AWS_NO_CREDENTIALS', 'Could not load credentials from any providers'],
+  ['AWS_REGION_MISSING', 'NoRegionError: You must specify a region.'],
+  ['AWS_CREDENTIALS_REFUSED', 'The AWS Access Key Id you provided does not exist in our records. (InvalidAccessKeyId)'],
+  ['GOOGLE_NOT_HERE', 'Could not load the default credentials. Browse to https://cloud.google.com/docs/authentication'],
+  ['GOOGLE_NOT_HERE', 'Your default credentials were not found. To set up Application Default Credentials, see …'],
+  [
+    'USE_UNAUTHENTICATED',
+    'Anonymous caller does not have storage.objects.get access to the Google Cloud Storage object.',
+  ],
   ['AWS_POD_IDENTITY_HOST', '169.254.170.23 is not a valid container metadata service hostname'],
   [
     'AWS_SSO_EXPIRED',

@@ -8,7 +8,7 @@ export const AWS_FAILURES = {
     title: 'No AWS credentials were found',
     cause: 'Neither environment, profile, web identity, container nor instance gave any.',
     fix: 'Run where an IAM role is attached (Lambda, ECS, EKS, EC2), or sign in: aws sso login --profile {profile}. `isthmus doctor` shows why each source gave none.',
-    said: /Could not load credentials from any providers|Unable to locate credentials|Could not load the default credentials|default credentials were not found/,
+    said: /Could not load credentials from any providers|Unable to locate credentials/,
   },
   AWS_ROLE_NAME_URL: {
     step: 'aws-source',
@@ -32,7 +32,7 @@ export const AWS_FAILURES = {
     title: 'No AWS region is known',
     cause: 'No region in the identity, AWS_REGION, AWS_DEFAULT_REGION, the profile, ECS or EC2 metadata.',
     fix: 'Set AWS_REGION, or region on the identity of kind aws.',
-    said: /Unable to determine AWS region|Region is missing/,
+    said: /Unable to determine AWS region|Region is missing|You must specify a region|Missing region in config/,
   },
   AWS_CREDENTIAL_SOURCE_COUNT: {
     step: 'config',
@@ -98,6 +98,14 @@ export const AWS_FAILURES = {
     fix: 'Annotate the Kubernetes service account with eks.amazonaws.com/role-arn and restart the pod, so that EKS mounts the token.',
     said: /Web identity configuration not specified|AWS_WEB_IDENTITY_TOKEN_FILE/,
   },
+  AWS_STS_UNREACHABLE: {
+    step: 'aws-source',
+    code: 'network',
+    title: 'AWS STS cannot be reached',
+    cause: 'A subnet without a way out and without an endpoint for STS, a proxy, or DNS.',
+    fix: 'Let the subnet reach sts.{region}.amazonaws.com:443: a NAT gateway, or an interface endpoint for com.amazonaws.{region}.sts.',
+    said: /(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT).{0,40}\bsts\.[a-z0-9-]+\.amazonaws\.com/,
+  },
   AWS_WEB_IDENTITY_DENIED: {
     step: 'aws-source',
     code: 'unauthenticated',
@@ -126,7 +134,7 @@ export const AWS_FAILURES = {
     code: 'no_credentials',
     title: 'EC2 metadata refused the request',
     cause: 'The instance requires IMDSv2 and the request had no token of it, or the instance has no role.',
-    fix: 'Attach an instance profile: aws ec2 associate-iam-instance-profile --instance-id INSTANCE --iam-instance-profile Name=PROFILE',
+    fix: 'Attach an instance profile: aws ec2 associate-iam-instance-profile --instance-id INSTANCE --iam-instance-profile Name=PROFILE; after HTTP 403 allow metadata: aws ec2 modify-instance-metadata-options --instance-id INSTANCE --http-endpoint enabled',
     said: /EC2 Metadata (?:token request|v1 fallback)|Error response received from instance metadata service/,
   },
   AWS_SESSION_TOKEN_MISSING: {
@@ -172,7 +180,7 @@ export const AWS_FAILURES = {
     title: 'AWS does not accept the credentials',
     cause: 'Expired, deleted, from another partition, or with a wrong session token.',
     fix: 'Get new ones from the source that doctor names; for SSO: aws sso login --profile {profile}',
-    said: /InvalidClientTokenId|ExpiredToken|SignatureDoesNotMatch|IncompleteSignature|UnrecognizedClient/,
+    said: /InvalidClientTokenId|InvalidAccessKeyId|ExpiredToken|SignatureDoesNotMatch|IncompleteSignature|UnrecognizedClient|Partial credentials found/,
   },
   AWS_WRONG_IDENTITY: {
     step: 'aws-identity',
