@@ -38,8 +38,8 @@ export async function setupCommand(
     });
   }
   const pipelines = await Promise.all(paths.map((path) => jobs.load(path)));
-  const setup = setupOf(pipelines, { roleId: flags.roleId });
-  const files = flags.out === undefined ? filesOf(setup, flags.place, flags.format) : filesOf(setup, flags.place);
+  const setup = setupOf(pipelines, { roleId: flags.roleId, place: flags.place });
+  const files = filesOf(setup, flags.out === undefined ? flags.format : undefined);
   if (flags.out !== undefined) return write(flags.out, files, output);
   const shown = Object.entries(files);
   for (const [name, text] of shown) output.out(shown.length === 1 ? text.trimEnd() : `# --- ${name} ---\n${text}`);
@@ -48,21 +48,17 @@ export async function setupCommand(
 }
 
 /** By path; one module and one script for each administrator. */
-function filesOf(
-  setup: Setup,
-  place: AwsPlace | undefined,
-  format?: SetupFlags['format'],
-): Readonly<Record<string, string>> {
+function filesOf(setup: Setup, format: SetupFlags['format'] | undefined): Readonly<Record<string, string>> {
   const accounts = accountsOf(setup);
   const folder = (account: string): string =>
     accounts.length === 1 ? 'aws' : `aws-${account.replace(/\D/g, '') || 'own'}`;
   const terraform: (readonly [string, string | undefined])[] = [
     ['google/main.tf', googleTerraform(setup)],
-    ...accounts.map((account) => [`${folder(account)}/main.tf`, awsTerraform(setup, account, place)] as const),
+    ...accounts.map((account) => [`${folder(account)}/main.tf`, awsTerraform(setup, account)] as const),
   ];
   const shell: (readonly [string, string | undefined])[] = [
     ['google.sh', googleScript(setup)],
-    ...accounts.map((account) => [`${folder(account)}.sh`, awsScript(setup, account, place)] as const),
+    ...accounts.map((account) => [`${folder(account)}.sh`, awsScript(setup, account)] as const),
   ];
   const all = [...(format === 'shell' ? [] : terraform), ...(format === 'terraform' ? [] : shell)];
   return Object.fromEntries(all.filter((entry): entry is readonly [string, string] => entry[1] !== undefined));

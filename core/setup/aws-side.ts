@@ -52,16 +52,21 @@ export function roleSetups(identities: Identities): RoleSetup[] {
   return [...own.map((role): RoleSetup => ({ ...role, policies, trust: { by: 'place', place } })), ...roles];
 }
 
-function trustFor(identity: AwsIdentity, own: readonly AwsRole[], { gcp, awsOf }: Identities): RoleSetup['trust'] {
-  const { google, audience, aws, externalId, sessionTags } = identity;
+function trustFor(identity: AwsIdentity, own: readonly AwsRole[], identities: Identities): RoleSetup['trust'] {
+  const { gcp, awsOf } = identities;
+  const { google, audience, aws, externalId } = identity;
   if (google !== undefined && audience !== undefined) {
     const account = gcp.find(([name]) => name === google)?.[1].serviceAccount ?? 'the attached service account';
     return { by: 'google', audience, account };
   }
   const before = awsOf(aws)?.roleArn;
   const arns = before === undefined ? own.map(({ arn }) => arn) : [before];
-  return { by: 'role', arns, externalId, tags: sessionTags !== undefined };
+  return { by: 'role', arns, externalId, tags: hasTags(identity, identities) };
 }
+
+/** The tags that EKS Pod Identity gives a session go on to each role that it becomes. */
+const hasTags = ({ sessionTags }: AwsIdentity, identities: Identities): boolean =>
+  sessionTags !== undefined || placeOf(identities) === 'eks';
 
 const PLACES: Readonly<Partial<Record<AwsOrigin, AwsPlace>>> = {
   'lambda-role': 'lambda',
@@ -70,11 +75,11 @@ const PLACES: Readonly<Partial<Record<AwsOrigin, AwsPlace>>> = {
   'instance-role': 'ec2',
 };
 
-/** What the pipeline itself says of where it runs. */
-function placeOf({ aws }: Identities): AwsPlace | undefined {
+/** Where the pipeline runs: as was said, or as it says itself. */
+function placeOf({ aws, place }: Identities): AwsPlace {
   const required = aws.find(([, { roleArn, require: origins }]) => roleArn === undefined && origins !== undefined);
   const [origin] = required?.[1].require ?? [];
-  return origin === undefined ? undefined : PLACES[origin];
+  return place ?? (origin === undefined ? undefined : PLACES[origin]) ?? 'lambda';
 }
 
 /** The roles that the workload itself may run with; none when nothing is done as one. */
@@ -148,8 +153,8 @@ function grantsOf(arn: string | undefined, identities: Identities, assumed: read
     return [rest];
   });
   const next = assumed.filter(({ identity: { google, aws } }) => google === undefined && awsOf(aws)?.roleArn === arn);
-  const assumes = next.map(({ arn: target, identity: { sessionTags } }) => ({
-    actions: ['sts:AssumeRole', ...(sessionTags === undefined ? [] : ['sts:TagSession'])],
+  const assumes = next.map(({ arn: target, identity }) => ({
+    actions: ['sts:AssumeRole', ...(hasTags(identity, identities) ? ['sts:TagSession'] : [])],
     resources: [target],
     reason: `become ${target}`,
   }));

@@ -48,7 +48,7 @@ export type AwsGrant = Omit<Extract<Grant, { cloud: 'aws' }>, 'cloud' | 'identit
 export interface RoleSetup extends AwsRole {
   readonly policies: readonly RolePolicy[];
   readonly trust:
-    | { readonly by: 'place'; readonly place: AwsPlace | undefined }
+    | { readonly by: 'place'; readonly place: AwsPlace }
     | {
         readonly by: 'role';
         readonly arns: readonly string[];
@@ -119,6 +119,14 @@ export const unknownsIn = (text: string): readonly string[] => [
   ...new Set(text.split(MARKED).filter((_, index) => index % 2 === 1)),
 ];
 
+/** What the administrator says of the workload. */
+export interface SetupOptions {
+  /** Of the one role that is trusted: pins it by its id too. */
+  readonly roleId?: string | undefined;
+  /** Where it runs on AWS. Default: what `require` of its identity says, or Lambda. */
+  readonly place?: AwsPlace | undefined;
+}
+
 /** A pipeline, as those see it who set it up. */
 export interface Identities {
   readonly pipeline: string;
@@ -126,6 +134,8 @@ export interface Identities {
   readonly aws: readonly (readonly [string, AwsIdentity])[];
   readonly grants: readonly Grant[];
   readonly roleId: string | undefined;
+  /** Where it runs, if that was said. */
+  readonly place: AwsPlace | undefined;
   /** An identity of kind aws by name; undefined for the ambient one. */
   awsOf(name: string | undefined): AwsIdentity | undefined;
 }
@@ -135,14 +145,14 @@ export interface Identities {
  *
  * @throws BrokerError `invalid_config` when a pipeline does not say whom to trust, or two contradict each other.
  */
-export function setupOf(pipelines: readonly Pipeline[], options: { readonly roleId?: string | undefined } = {}): Setup {
+export function setupOf(pipelines: readonly Pipeline[], options: SetupOptions = {}): Setup {
   const [twice] = pipelines.filter(({ name }, index) => pipelines.findIndex((one) => one.name === name) !== index);
   if (twice !== undefined) {
     throw new BrokerError('invalid_config', `two pipelines are named ${twice.name}`, {
       hint: 'Give each a name of its own: their rights, and their state, are kept by it.',
     });
   }
-  const all = pipelines.map((pipeline) => identitiesOf(pipeline, options.roleId));
+  const all = pipelines.map((pipeline) => identitiesOf(pipeline, options));
   return {
     pipeline: pipelines
       .map(({ name }) => name)
@@ -157,7 +167,7 @@ export function setupOf(pipelines: readonly Pipeline[], options: { readonly role
   };
 }
 
-function identitiesOf(pipeline: Pipeline, roleId: string | undefined): Identities {
+function identitiesOf(pipeline: Pipeline, { roleId, place }: SetupOptions): Identities {
   const entries = Object.entries(pipeline.identities);
   const named = new Map(entries);
   return {
@@ -166,6 +176,7 @@ function identitiesOf(pipeline: Pipeline, roleId: string | undefined): Identitie
     aws: entries.filter((entry): entry is [string, AwsIdentity] => entry[1].kind === 'aws'),
     grants: [...pipeline.sources, ...pipeline.sinks].flatMap(({ plugin, config }) => plugin.grants?.(config) ?? []),
     roleId,
+    place,
     awsOf: (name) => {
       const identity = name === undefined ? undefined : named.get(name);
       return identity?.kind === 'aws' ? identity : undefined;

@@ -1,7 +1,6 @@
 import { accountProject, mappingFlag } from '../auth/principal.ts';
 import {
   type AwsGrant,
-  type AwsPlace,
   asksForTokens,
   hasUnknown,
   type Impersonation,
@@ -12,7 +11,7 @@ import {
   unknownsIn,
   WHERE,
 } from './model.ts';
-import { attributeCondition, attributeMapping, placeOf, prefixCondition, trustOf } from './trust.ts';
+import { attributeCondition, attributeMapping, prefixCondition, trustOf } from './trust.ts';
 
 /** A text as one word of a shell, whatever it holds; in the quotes that leave it readable. */
 const word = (value: string): string =>
@@ -74,7 +73,7 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
 }
 
 /** What an administrator of one AWS account runs, instead of Terraform. */
-export function awsScript(setup: Setup, account: string, place: AwsPlace | undefined): string {
+export function awsScript(setup: Setup, account: string): string {
   const roles = setup.roles.filter((role) => role.account === account);
   const outbound = asksForTokens(roles);
   const parts = [
@@ -89,9 +88,9 @@ export function awsScript(setup: Setup, account: string, place: AwsPlace | undef
 aws iam get-outbound-web-identity-federation-info 2>/dev/null || aws iam enable-outbound-web-identity-federation`,
         ]
       : []),
-    ...roles.map((role) => roleLines(role, place)),
+    ...roles.map((role) => roleLines(role)),
   ];
-  const unknowns = unknownsIn(JSON.stringify(roles.map((role) => [trustOf(role, place), role.policies])));
+  const unknowns = unknownsIn(JSON.stringify(roles.map((role) => [trustOf(role), role.policies])));
   return script(setup.pipeline, /^\d+$/.test(account) ? `AWS account ${account}` : 'AWS', unknowns, parts);
 }
 
@@ -151,11 +150,11 @@ function impersonationLines({ serviceAccount, role, member }: Impersonation): st
   return `gcloud iam service-accounts add-iam-policy-binding ${account} --role=${role} \\\n  --member=${known(member)} --condition=None`;
 }
 
-function roleLines(setup: RoleSetup, place: AwsPlace | undefined): string {
+function roleLines(setup: RoleSetup): string {
   const { role, arn } = setup;
   const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(arn)?.[1] ?? '/';
   const at = path === '/' ? '' : ` --path ${path}`;
-  const trusts = heredoc(json(trustDocument(setup, place)));
+  const trusts = heredoc(json(trustDocument(setup)));
   return [
     `trust=$(cat <<TRUST\n${trusts}\nTRUST\n)
 if ! aws iam get-role --role-name ${role} >/dev/null 2>&1; then
@@ -169,7 +168,7 @@ fi`,
       ({ pipeline, grants }) =>
         `aws iam put-role-policy --role-name ${role} --policy-name isthmus-${pipeline} --policy-document "$(cat <<POLICY\n${heredoc(json(policyDocument(grants)))}\nPOLICY\n)"`,
     ),
-    ...(placeOf(setup, place) === 'ec2'
+    ...(setup.trust.by === 'place' && setup.trust.place === 'ec2'
       ? [
           `aws iam get-instance-profile --instance-profile-name ${role} >/dev/null 2>&1 || {
   aws iam create-instance-profile --instance-profile-name ${role}
@@ -194,8 +193,8 @@ export function policyDocument(grants: readonly AwsGrant[]): object {
 }
 
 /** Who may become the role. */
-export function trustDocument(setup: RoleSetup, place: AwsPlace | undefined): object {
-  const { principal, actions, equals } = trustOf(setup, place);
+export function trustDocument(setup: RoleSetup): object {
+  const { principal, actions, equals } = trustOf(setup);
   const condition = Object.keys(equals).length === 0 ? {} : { Condition: { StringEquals: equals } };
   const statement = {
     Effect: 'Allow',

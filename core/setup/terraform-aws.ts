@@ -1,20 +1,20 @@
 import { type Block, list, render, text } from './hcl.ts';
-import { type AwsGrant, type AwsPlace, asksForTokens, type RoleSetup, type Setup } from './model.ts';
+import { type AwsGrant, asksForTokens, type RoleSetup, type Setup } from './model.ts';
 import { head, known, label, rendered, variable, variablesFor } from './terraform-google.ts';
-import { placeOf, trustOf } from './trust.ts';
+import { trustOf } from './trust.ts';
 
 /** The accounts of AWS in which something is to be done, each set up by itself. */
 export const accountsOf = ({ roles }: Setup): readonly string[] => [...new Set(roles.map(({ account }) => account))];
 
 /** The Terraform of one AWS account: the roles there, who may become them and what they may do. */
-export function awsTerraform(setup: Setup, account: string, place: AwsPlace | undefined): string {
+export function awsTerraform(setup: Setup, account: string): string {
   const roles = setup.roles.filter((role) => role.account === account);
   // The account that asks for tokens is the one that has to allow it.
   const outbound = asksForTokens(roles);
   const blocks: Block[] = [
     ...(/^\d+$/.test(account) ? [{ block: 'data', labels: ['aws_caller_identity', 'this'], body: [] }] : []),
     ...(outbound ? outboundFederation() : []),
-    ...roles.flatMap((role) => roleBlocks(role, roles, place)),
+    ...roles.flatMap((role) => roleBlocks(role, roles)),
   ];
   const body = render(blocks);
   const create = variable(
@@ -46,7 +46,7 @@ function outboundFederation(): Block[] {
   ];
 }
 
-function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[], place: AwsPlace | undefined): Block[] {
+function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[]): Block[] {
   const name = label(setup.role);
   const { trust } = setup;
   const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(setup.arn)?.[1] ?? '/';
@@ -69,7 +69,7 @@ function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[], place: AwsPl
     ];
   });
   const profile: Block[] =
-    placeOf(setup, place) === 'ec2'
+    setup.trust.by === 'place' && setup.trust.place === 'ec2'
       ? [
           {
             block: 'resource',
@@ -83,7 +83,7 @@ function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[], place: AwsPl
         ]
       : [];
   return [
-    { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trusts(setup, place)] },
+    { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trusts(setup)] },
     {
       block: 'resource',
       labels: ['aws_iam_role', name],
@@ -117,8 +117,8 @@ const rightAccount = (account: string): Block => ({
   ],
 });
 
-function trusts(setup: RoleSetup, place: AwsPlace | undefined): Block {
-  const { principal, actions, equals, comment } = trustOf(setup, place);
+function trusts(setup: RoleSetup): Block {
+  const { principal, actions, equals, comment } = trustOf(setup);
   return {
     block: 'statement',
     ...(comment === undefined ? {} : { comment }),

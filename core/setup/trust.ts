@@ -1,5 +1,5 @@
 import { AWS_MAPPING, OIDC_MAPPING } from '../auth/principal.ts';
-import { type AwsPlace, type Binding, type ProviderSetup, type RoleSetup, UNKNOWN } from './model.ts';
+import { type Binding, type ProviderSetup, type RoleSetup, UNKNOWN } from './model.ts';
 
 /** What identifies a workload, and what may be granted to. */
 export const attributeMapping = ({ kind }: ProviderSetup): Readonly<Record<string, string>> =>
@@ -49,13 +49,8 @@ const SERVICES = {
   ec2: ['ec2.amazonaws.com', ['sts:AssumeRole']],
 } as const;
 
-/** Where the workload runs: as asked for, or as the pipeline says. */
-export const placeOf = ({ trust }: RoleSetup, asked: AwsPlace | undefined): AwsPlace | undefined =>
-  trust.by === 'place' ? (asked ?? trust.place ?? 'lambda') : undefined;
-
 /** Who may become a role. */
-export function trustOf(setup: RoleSetup, asked: AwsPlace | undefined): TrustStatement {
-  const { trust } = setup;
+export function trustOf({ trust }: RoleSetup): TrustStatement {
   if (trust.by === 'google') {
     return {
       principal: { type: 'Federated', ids: ['accounts.google.com'] },
@@ -70,8 +65,7 @@ export function trustOf(setup: RoleSetup, asked: AwsPlace | undefined): TrustSta
     const equals: Record<string, string> = trust.externalId === undefined ? {} : { 'sts:ExternalId': trust.externalId };
     return { principal: { type: 'AWS', ids: trust.arns }, actions, equals };
   }
-  const place = placeOf(setup, asked) ?? 'lambda';
-  if (place === 'eks-irsa') {
+  if (trust.place === 'eks-irsa') {
     return {
       principal: { type: 'Federated', ids: [UNKNOWN.clusterProviderArn] },
       actions: ['sts:AssumeRoleWithWebIdentity'],
@@ -81,6 +75,6 @@ export function trustOf(setup: RoleSetup, asked: AwsPlace | undefined): TrustSta
       },
     };
   }
-  const [id, actions] = SERVICES[place];
+  const [id, actions] = SERVICES[trust.place];
   return { principal: { type: 'Service', ids: [id] }, actions, equals: {} };
 }

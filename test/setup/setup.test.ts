@@ -8,7 +8,7 @@ import { plugins } from '../../config/plugins.ts';
 import { tokens } from '../../config/tokens.ts';
 import { parsePipelineText } from '../../core/pipeline/load.ts';
 import { list, map, render, text } from '../../core/setup/hcl.ts';
-import { type RoleSetup, referred, setupOf, UNKNOWN } from '../../core/setup/model.ts';
+import { type AwsPlace, type RoleSetup, referred, type Setup, setupOf, UNKNOWN } from '../../core/setup/model.ts';
 import { awsScript, googleScript, trustDocument } from '../../core/setup/shell.ts';
 import { accountsOf, awsTerraform } from '../../core/setup/terraform-aws.ts';
 import { googleTerraform } from '../../core/setup/terraform-google.ts';
@@ -82,7 +82,7 @@ function setupFor(name: string) {
     },
   };
   const source = JSON.stringify(pipeline).replaceAll('${', () => '$${');
-  return setupOf([parsePipelineText(source, 'p.yaml', { plugins, environment: {} })]);
+  return setupOf([parsePipelineText(source, 'p.yaml', { plugins, environment: {} })], { place: place(name) });
 }
 
 /** A pipeline that differs from others in its identities, and in the bucket that is named like it. */
@@ -101,7 +101,7 @@ const pipelineOf = (name: string, identities: object, prefix = '') =>
 const grantsOf = ({ policies }: RoleSetup) => policies.flatMap(({ grants }) => grants);
 
 /** EKS is where a pod's own token is. */
-const place = (name: string) => (name === 'kubernetes' ? 'eks-irsa' : 'lambda');
+const place = (name: string): AwsPlace => (name === 'kubernetes' ? 'eks-irsa' : 'lambda');
 
 /** All that is made for a pipeline, by what an administrator runs. */
 function made(name: string): { terraform: string[]; shell: string[] } {
@@ -109,8 +109,8 @@ function made(name: string): { terraform: string[]; shell: string[] } {
   const accounts = accountsOf(setup);
   const some = (texts: readonly (string | undefined)[]): string[] => texts.filter((one) => one !== undefined);
   return {
-    terraform: some([googleTerraform(setup), ...accounts.map((account) => awsTerraform(setup, account, place(name)))]),
-    shell: some([googleScript(setup), ...accounts.map((account) => awsScript(setup, account, place(name)))]),
+    terraform: some([googleTerraform(setup), ...accounts.map((account) => awsTerraform(setup, account))]),
+    shell: some([googleScript(setup), ...accounts.map((account) => awsScript(setup, account))]),
   };
 }
 
@@ -127,7 +127,7 @@ async function written(folder: string, name: string): Promise<string[]> {
     ['google', googleTerraform(setup)],
     ...accountsOf(setup).map((account): [string, string] => [
       `aws-${account.replace(/\W/g, '')}`,
-      awsTerraform(setup, account, place(name)),
+      awsTerraform(setup, account),
     ]),
   ];
   const folders: string[] = [];
@@ -228,7 +228,7 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
     const trusts = calls.flatMap((call) =>
       call.includes('create-role') ? [JSON.parse(call.at(-1) ?? '') as object] : [],
     );
-    const documents = setupFor(name).roles.map((role) => trustDocument(role, place(name)));
+    const documents = setupFor(name).roles.map((role) => trustDocument(role));
     const filled = referred(JSON.stringify(documents), (unknown) => known[unknown as keyof typeof known]);
     expect(trusts).toEqual(JSON.parse(filled));
   });
@@ -301,7 +301,7 @@ describe('roles of AWS that pipelines share', () => {
       arns: [expect.stringMatching(/isthmus-one$/), expect.stringMatching(/isthmus-two$/)],
     });
     expect(shared?.policies.map((policy) => policy.pipeline)).toEqual(['one', 'two']);
-    const script = awsScript(setup, '111122223333', 'lambda');
+    const script = awsScript(setup, '111122223333');
     expect(script).toContain('--policy-name isthmus-one ');
     expect(script).toContain('--policy-name isthmus-two ');
   });
@@ -344,10 +344,22 @@ describe('roles of AWS that pipelines share', () => {
     ['lambda-role', 'lambda.amazonaws.com'],
     ['instance-role', 'ec2.amazonaws.com'],
   ])('trust what starts a workload that requires %s: %s', (required, service) => {
-    const setup = setupOf([pipeline('one', { writer: { kind: 'aws', require: required } })]);
-    const [account = ''] = accountsOf(setup);
-    expect(awsTerraform(setup, account, undefined)).toContain(service);
-    expect(awsTerraform(setup, account, 'ecs')).toContain('ecs-tasks.amazonaws.com');
+    const one = pipeline('one', { writer: { kind: 'aws', require: required } });
+    const terraform = (setup: Setup) => awsTerraform(setup, accountsOf(setup)[0] ?? '');
+    expect(terraform(setupOf([one]))).toContain(service);
+    expect(terraform(setupOf([one], { place: 'ecs' }))).toContain('ecs-tasks.amazonaws.com');
+  });
+
+  it('may be tagged where EKS Pod Identity starts the chain, since its tags go on from role to role', () => {
+    const setup = (place: AwsPlace) => setupOf([pipeline('one', { writer })], { place });
+    const trusted = (place: AwsPlace) => setup(place).roles.find(({ arn }) => arn === ROLE)?.trust;
+    expect(trusted('eks')).toMatchObject({ tags: true });
+    expect(trusted('lambda')).toMatchObject({ tags: false });
+    expect(
+      setup('eks')
+        .roles.flatMap(grantsOf)
+        .flatMap(({ actions }) => actions),
+    ).toContain('sts:TagSession');
   });
 });
 
@@ -433,7 +445,7 @@ describe('a script that is run again', () => {
   });
 
   it('leaves it to the administrator who may become a role that is there', async () => {
-    const aws = awsScript(setup, '111122223333', 'lambda');
+    const aws = awsScript(setup, '111122223333');
     const left = await run(aws, '');
     expect(left).toMatchObject({ status: 0, stderr: expect.stringContaining('left as it is') });
     expect(left.calls).toContain('put-role-policy');
@@ -458,12 +470,11 @@ describe('what a set-up knows of its surroundings', () => {
   });
 
   it('gives a role of EC2 the profile that an instance takes it by', () => {
-    const setup = setupOf([
-      pipelineOf('p', { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } }),
-    ]);
-    expect(awsTerraform(setup, '111122223333', 'ec2')).toContain('aws_iam_instance_profile');
-    expect(awsScript(setup, '111122223333', 'ec2')).toContain('create-instance-profile');
-    expect(awsTerraform(setup, '111122223333', 'lambda')).not.toContain('aws_iam_instance_profile');
+    const pipeline = pipelineOf('p', { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } });
+    const setup = setupOf([pipeline], { place: 'ec2' });
+    expect(awsTerraform(setup, '111122223333')).toContain('aws_iam_instance_profile');
+    expect(awsScript(setup, '111122223333')).toContain('create-instance-profile');
+    expect(awsTerraform(setupOf([pipeline]), '111122223333')).not.toContain('aws_iam_instance_profile');
   });
 
   it('takes nothing of a plugin for a command', () => {
@@ -521,8 +532,8 @@ describe('a chain of roles', () => {
     expect(middle && grantsOf(middle).map(({ resources }) => resources)).toEqual([[arn('444455556666', 'writer')]]);
     expect(writer).toMatchObject({ trust: { by: 'role', arns: [middle?.arn] } });
     expect(writer && grantsOf(writer).flatMap(({ actions }) => actions)).toContain('s3:PutObject');
-    expect(awsTerraform(setup, '444455556666', 'lambda')).toMatch(/path +(?:) *= "\/path\/"/);
-    expect(awsTerraform(setup, '444455556666', 'lambda')).not.toContain('middle" {');
+    expect(awsTerraform(setup, '444455556666')).toMatch(/path +(?:) *= "\/path\/"/);
+    expect(awsTerraform(setup, '444455556666')).not.toContain('middle" {');
   });
 
   it('that begins with an id pins it', () => {
