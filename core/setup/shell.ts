@@ -99,17 +99,21 @@ const LIMITS = `
 # A condition needs a bucket with uniform bucket-level access. Listing is checked against the bucket: names below other
 # prefixes can be seen, though not read.`;
 
+/** What was deleted keeps its name for 30 days, and comes back. */
+const found = (command: string, name: string): string =>
+  `state=$(${command} describe "${name}" --format='value(state)' 2>/dev/null || true)
+[ "$state" != DELETED ] || ${command} undelete "${name}"`;
+
 function poolLines({ projectNumber, pool }: ProviderSetup): string {
   // By its full name: gcloud takes the number of a project nowhere else here.
-  const name = `projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}`;
-  return `gcloud services enable iam.googleapis.com sts.googleapis.com iamcredentials.googleapis.com --project=${projectNumber}
-gcloud iam workload-identity-pools describe ${name} >/dev/null 2>&1 ||
-  gcloud iam workload-identity-pools create ${name}`;
+  return `pool=projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}
+gcloud services enable iam.googleapis.com sts.googleapis.com iamcredentials.googleapis.com --project=${projectNumber}
+${found('gcloud iam workload-identity-pools', '$pool')}
+[ -n "$state" ] || gcloud iam workload-identity-pools create "$pool"`;
 }
 
 function providerLines(setup: ProviderSetup): string {
   const { projectNumber, pool, provider, kind, audience } = setup;
-  const name = `projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}/providers/${provider}`;
   const issuer = kind === 'kubernetes' ? '$CLUSTER_ISSUER' : '$AWS_TOKEN_ISSUER';
   const trusted =
     kind === 'aws'
@@ -118,16 +122,19 @@ function providerLines(setup: ProviderSetup): string {
   const form = kind === 'aws' ? 'aws' : 'oidc';
   return `# The condition is what keeps every other identity of the issuer out. One that is there already is not replaced: it
 # may let in other pipelines. Name all pipelines of a provider in one set-up, or run with REPLACE=1.
+provider=projects/${projectNumber}/locations/global/workloadIdentityPools/${pool}/providers/${provider}
 condition=${known(attributeCondition(setup))}
+${found('gcloud iam workload-identity-pools providers', '$provider')}
 verb=create
-if found=$(gcloud iam workload-identity-pools providers describe ${name} --format='value(attributeCondition)' 2>/dev/null); then
+if [ -n "$state" ]; then
   verb=update
+  found=$(gcloud iam workload-identity-pools providers describe "$provider" --format='value(attributeCondition)')
   if [ "$found" != "$condition" ] && [ "\${REPLACE:-}" != 1 ]; then
     printf 'the provider has another condition: %s\\nset REPLACE=1 to replace it by: %s\\n' "$found" "$condition" >&2
     exit 1
   fi
 fi
-gcloud iam workload-identity-pools providers "$verb-${form}" ${name} \\
+gcloud iam workload-identity-pools providers "$verb-${form}" "$provider" \\
   ${trusted} \\
   --attribute-mapping=${word(mappingFlag(attributeMapping(setup)))} \\
   --attribute-condition="$condition"`;

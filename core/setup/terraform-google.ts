@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { accountProject } from '../auth/principal.ts';
 import { type Block, type Entry, list, map, render, text } from './hcl.ts';
 import { type Binding, type Impersonation, type ProviderSetup, referred, type Setup, WHERE } from './model.ts';
@@ -20,6 +21,10 @@ terraform {
 
 /** A name for a resource: what Terraform allows of a text. */
 export const label = (value: string): string => value.replace(/[^a-zA-Z0-9_]+/g, '_').replace(/^(?=\d)/, '_');
+
+/** Tells one grant from another, whatever stands before it: a number would move each when one is added. */
+const mark = (...parts: readonly unknown[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 8);
 
 /** A text in which what only the administrator knows is a reference to a variable. */
 export const known = (value: string): string => referred(text(value), (name) => `$\{var.${name.toLowerCase()}}`);
@@ -47,8 +52,8 @@ export function googleTerraform({ providers, impersonations, bindings }: Setup):
     ...pools.flatMap(pool),
     ...providers.map(provider),
     ...accounts.flatMap(serviceAccount),
-    ...impersonations.map((one, index) => impersonation(one, index, stands)),
-    ...bindings.map((one, index) => binding(one, index, stands)),
+    ...impersonations.map((one) => impersonation(one, stands)),
+    ...bindings.map((one) => binding(one, stands)),
   ];
   if (blocks.length === 0) return undefined;
   const create =
@@ -169,12 +174,12 @@ function serviceAccount(email: string): Block[] {
   ];
 }
 
-function impersonation({ serviceAccount: email, role, member }: Impersonation, index: number, stands: Standing): Block {
+function impersonation({ serviceAccount: email, role, member }: Impersonation, stands: Standing): Block {
   const project = accountProject(email) ?? '-';
   const made = project === '-' ? [] : [`google_service_account.${label(email)}`];
   return {
     block: 'resource',
-    labels: ['google_service_account_iam_member', `impersonate_${index + 1}`],
+    labels: ['google_service_account_iam_member', `${label(email)}_${mark(role, member)}`],
     body: [
       ['service_account_id', text(`projects/${project}/serviceAccounts/${email}`)],
       ['role', text(role)],
@@ -189,7 +194,7 @@ const LIMITS = `
 A condition needs a bucket with uniform bucket-level access. Listing is checked against the bucket: names below other
 prefixes can be seen, though not read.`;
 
-function binding(one: Binding, index: number, stands: Standing): Block {
+function binding(one: Binding, stands: Standing): Block {
   const { on, role, member, reason } = one;
   const condition = prefixCondition(one);
   const conditional: Block[] =
@@ -204,10 +209,11 @@ function binding(one: Binding, index: number, stands: Standing): Block {
             ],
           },
         ];
+  const name = `${label('bucket' in on ? on.bucket : on.project)}_${mark(on, role, member)}`;
   const place: Entry = 'bucket' in on ? ['bucket', text(on.bucket)] : ['project', text(on.project)];
   return {
     block: 'resource',
-    labels: ['bucket' in on ? 'google_storage_bucket_iam_member' : 'google_project_iam_member', `grant_${index + 1}`],
+    labels: ['bucket' in on ? 'google_storage_bucket_iam_member' : 'google_project_iam_member', name],
     comment: `So that the pipeline can ${reason}.${condition === undefined ? '' : LIMITS}`,
     body: [place, ['role', text(role)], ['member', known(member)], ...stands.on(member), ...conditional],
   };

@@ -412,7 +412,7 @@ describe('a script that is run again', () => {
     const log = join(folder.path, 'log');
     for (const program of ['gcloud', 'aws']) {
       const path = join(folder.path, program);
-      const answers = `case " $* " in *" providers describe "*) printf '%s\n' "$FOUND";; *" get-caller-identity "*) echo 111122223333;; esac`;
+      const answers = `case " $* " in *"(state)"*) echo "\${STATE:-ACTIVE}";; *" providers describe "*) printf '%s\n' "$FOUND";; *" get-caller-identity "*) echo 111122223333;; esac`;
       await writeFile(path, `#!/bin/bash\necho ${program} "$@" >>"${log}"\n${answers}\n`);
       await chmod(path, 0o755);
     }
@@ -451,6 +451,13 @@ describe('a script that is run again', () => {
     expect(left.calls).toContain('put-role-policy');
     expect(left.calls).not.toContain('update-assume-role-policy');
     expect((await run(aws, '', { REPLACE: '1' })).calls).toContain('update-assume-role-policy');
+  });
+
+  it('brings back what was deleted less than 30 days ago', async () => {
+    const { status, calls } = await run(google, '', { STATE: 'DELETED', REPLACE: '1' });
+    expect(status).toBe(0);
+    expect(calls).toMatch(/workload-identity-pools undelete .*\n[\s\S]*providers undelete /);
+    expect(calls).not.toMatch(/pools create|create-aws/);
   });
 
   it('names no project by number where gcloud wants an id', () => {
