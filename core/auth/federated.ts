@@ -21,6 +21,8 @@ export interface Known {
   readonly caller?: CallerIdentity | undefined;
   /** The claim `sub` of a token that is shown to Google. */
   readonly sub?: string | undefined;
+  /** The role that was assumed on the way, with its path: a session's ARN has none. */
+  readonly roleArn?: string | undefined;
 }
 
 /** As whom Google knows a federated identity, by the mapping that `auth setup` makes. */
@@ -33,7 +35,10 @@ export interface FederatedName {
   readonly account: string | undefined;
 }
 
-export function federatedName({ audience, from, expect }: GcpIdentity, { caller, sub }: Known): FederatedName {
+export function federatedName(
+  { audience, from, expect }: GcpIdentity,
+  { caller, sub, roleArn: assumed }: Known,
+): FederatedName {
   const provider = audience === undefined ? undefined : providerName(audience);
   const session = caller === undefined ? undefined : roleSession(caller.arn);
   const role = session?.role ?? expect?.roleName;
@@ -41,7 +46,7 @@ export function federatedName({ audience, from, expect }: GcpIdentity, { caller,
   const subject =
     from === 'aws-signature'
       ? caller?.userId
-      : (sub ?? (from === 'aws-token' ? roleArn(caller, account, role) : undefined));
+      : (sub ?? (from === 'aws-token' ? (assumed ?? roleArn(caller, account, role)) : undefined));
   const one = provider === undefined || subject === undefined ? undefined : principal(provider, subject);
   const session_ =
     account === undefined || role === undefined ? undefined : roleOfSession(account, role, partitionOf(caller));

@@ -101,7 +101,8 @@ function keyFindings(environment: Environment): Finding[] {
 /** Whom AWS knows an identity as, met in person. */
 export interface Met {
   readonly credentials: AwsCredentials;
-  readonly caller: CallerIdentity;
+  /** Undefined where AWS could not be asked. */
+  readonly caller: CallerIdentity | undefined;
   readonly region: string;
 }
 
@@ -114,19 +115,27 @@ export async function awsIdentity(
   const about = name ?? 'the process';
   const first: StepName = identity.google !== undefined ? 'google-identity' : 'aws-source';
   let seen: readonly Finding[] = [];
+  let met: Met | undefined;
   try {
     const credentials = await broker.aws(name).get({ signal });
     // Who we are can be asked anywhere; that no region is known has its own line.
     const anywhere = { region: 'us-east-1', endpoint: runtime.endpoints.awsSts };
     const place = await stsPlace(identity.region, runtime, signal).catch(() => anywhere);
     seen = steps(about);
+    met = { credentials, caller: undefined, region: place.region };
     const caller = await callerIdentity(credentials, place, { signal, clock: runtime.clock });
     const who = found('aws-identity', 'pass', `${caller.arn}, user id ${caller.userId}`, { about });
-    return { findings: [...seen, who], met: { credentials, caller, region: place.region } };
+    return { findings: [...seen, who], met: { ...met, caller } };
   } catch (thrown) {
     const error = asBrokerError(thrown);
     if (error.code === 'stopped') throw error;
     seen = [...seen, ...steps(about)];
+    if (met !== undefined && (error.code === 'network' || error.code === 'timeout')) {
+      // A subnet whose only way out leads to Google: there the chain works, since Google asks AWS.
+      const detail = `AWS could not be asked who this is: ${error.message}`;
+      const told = found('aws-identity', 'warn', detail, { about, fix: error.hint, id: 'AWS_STS_UNREACHABLE' });
+      return { findings: [...seen, told], met };
+    }
     const reached = seen.some(({ step }) => step === first)
       ? identity.google
         ? 'google-to-aws'

@@ -13,17 +13,27 @@ const REACH_MS = 5000;
 /** AWS refuses a signature that is 15 minutes off; before that there is something to mend. */
 const SKEW_WARN_MS = 60_000;
 
-/** Step 0: the machine. @param hosts base URLs that the pipeline will talk to. */
+/** Base URLs that a pipeline talks to; without those that are only useful it may work all the same. */
+export interface Hosts {
+  readonly needed: readonly string[];
+  readonly useful: readonly string[];
+}
+
+/** Step 0: the machine. */
 export async function runtimeFindings(
   environment: Environment,
-  hosts: readonly string[],
+  { needed, useful }: Hosts,
   clock: ServerClock,
   signal: AbortSignal | undefined,
 ): Promise<readonly Finding[]> {
   const findings = [nodeVersion(process.versions.node), ...proxy(environment), ...debugging(environment)];
   findings.push(...(await libraryVersion()));
   if (signal === undefined) return findings;
-  findings.push(...(await Promise.all(hosts.map((host) => reach(host, clock, signal)))));
+  const reached = [
+    ...needed.map((host) => reach(host, 'fail', clock, signal)),
+    ...useful.filter((host) => !needed.includes(host)).map((host) => reach(host, 'warn', clock, signal)),
+  ];
+  findings.push(...(await Promise.all(reached)));
   return [...findings, ...skew(clock)];
 }
 
@@ -70,7 +80,12 @@ async function libraryVersion(): Promise<Finding[]> {
 }
 
 /** DNS, TLS and proxy in one: any answer will do, and its `Date` tells the time. */
-async function reach(base: string, clock: ServerClock, signal: AbortSignal): Promise<Finding> {
+async function reach(
+  base: string,
+  otherwise: 'fail' | 'warn',
+  clock: ServerClock,
+  signal: AbortSignal,
+): Promise<Finding> {
   const { host } = new URL(base);
   try {
     const sentAt = clock.local();
@@ -81,7 +96,7 @@ async function reach(base: string, clock: ServerClock, signal: AbortSignal): Pro
   } catch (error) {
     const why = systemErrorCode(error) ?? `no answer within ${REACH_MS / 1000} s`;
     const fix = `Let this machine reach ${host}:443 directly, or set HTTPS_PROXY with NODE_USE_ENV_PROXY=1.`;
-    return found('runtime', 'fail', `${host}: ${why}`, { fix, id: 'network' });
+    return found('runtime', otherwise, `${host}: ${why}`, { fix, id: 'network' });
   }
 }
 

@@ -42,9 +42,12 @@ export async function examine(examination: Examination): Promise<readonly Findin
   const ambient = needsAmbient(open, gcp, aws);
   const google = gcp.flatMap(([, identity]) => hostsOf(identity, runtime));
   const storage = gcp.map(([, { universeDomain }]) => open?.endpoints.gcs(universeDomain) ?? '');
-  const hosts = new Set([...google, ...storage, ...(ambient ? awsHosts(environment, runtime) : [])]);
+  const hosts = {
+    needed: [...new Set([...google, ...storage])],
+    useful: ambient ? awsHosts(environment, runtime) : [],
+  };
 
-  add(await runtimeFindings(environment, [...hosts], runtime.clock, offline ? undefined : signal));
+  add(await runtimeFindings(environment, hosts, runtime.clock, offline ? undefined : signal));
   if (open !== undefined) add(configFindings(open));
   if (offline) {
     if (ambient) add(offlineSource(environment));
@@ -70,7 +73,8 @@ export async function examine(examination: Examination): Promise<readonly Findin
   for (const [name, identity] of gcp) {
     const met = known.get(identity.aws);
     const pod = await podToken(name, identity, runtime.clock.now());
-    names.set(name, { caller: met?.caller, sub: pod.sub });
+    const roleArn = aws.find(([one]) => one === identity.aws)?.[1].roleArn;
+    names.set(name, { caller: met?.caller, sub: pod.sub, roleArn });
     add([...pod.findings, ...(await gcpFindings(name, identity, met, names.get(name) ?? {}, patient))]);
   }
   if (open !== undefined) add(await endpointFindings(open, { gcp, names, signal, before: all }));
@@ -113,7 +117,7 @@ async function gcpFindings(
   if (fromAws && met === undefined)
     return [found('google-sts', 'skip', 'not reached: there is no AWS identity', { about: name })];
   const findings: Finding[] = [];
-  if (met !== undefined && fromAws) findings.push(expectationFinding(name, identity, met.caller));
+  if (met?.caller !== undefined && fromAws) findings.push(expectationFinding(name, identity, met.caller));
   findings.push(...predictedIdentity(name, identity, known));
   if (findings.some(({ verdict }) => verdict === 'fail')) {
     return [...findings, found('google-sts', 'skip', 'not reached: nothing was sent to Google', { about: name })];

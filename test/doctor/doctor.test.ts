@@ -233,6 +233,17 @@ describe('the doctor', () => {
     expect(text).not.toContain('Healthy');
   });
 
+  it('goes on where only Google can be reached, since Google asks AWS who this is', async () => {
+    const closed = { ...cloud.endpoints, awsSts: 'http://127.0.0.1:9' };
+    const { expect: _, ...reader } = READER;
+    const file = await pipeline({ identities: { reader, writer: { kind: 'aws' } } });
+    const variables = { ...cloud.environment, ISTHMUS_ENDPOINTS: JSON.stringify(closed) };
+    const { code, text } = await isthmus(variables, 'doctor', file);
+    expect(text).toMatch(/WARN {2}aws-identity .*AWS could not be asked who this is/);
+    expect(text).toMatch(/PASS {2}source /);
+    expect(code).toBe(0);
+  });
+
   it('looks offline too at the token of a pod', async () => {
     const reader = { kind: 'gcp', from: 'kubernetes-token', audience: READER.audience, tokenFile: '/nowhere/token' };
     const file = await pipeline({ identities: { reader, writer: { kind: 'aws' } } });
