@@ -142,7 +142,7 @@ describe('reading', () => {
       outcome: 'failed',
       error: { hint: expect.stringContaining('userProject') },
     });
-    expect(await w.carry({ source: { userProject: 'payer' } })).toMatchObject({
+    expect(await w.carry({ source: { userProject: 'payer-project' } })).toMatchObject({
       failures: [{ code: 'source_encrypted' }],
     });
   });
