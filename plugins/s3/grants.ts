@@ -7,6 +7,7 @@ import type { S3Config } from './config.ts';
  */
 export function s3Grants(config: S3Config): readonly Grant[] {
   const { bucket, prefix, identity, encryption, kmsKeyId, tags } = config;
+  const partition = partitionOf(config.region);
   const place = `s3://${bucket}/${prefix}`;
   const below = `${literal(prefix)}*`;
   const grants: Grant[] = [
@@ -20,14 +21,14 @@ export function s3Grants(config: S3Config): readonly Grant[] {
         // HEAD: comparing checksums reads metadata only.
         's3:GetObject',
       ],
-      resources: [`arn:aws:s3:::${bucket}/${below}`],
+      resources: [`arn:${partition}:s3:::${bucket}/${below}`],
       reason: `write to ${place}, and read the checksums of what is there`,
     },
     {
       cloud: 'aws',
       identity,
       actions: ['s3:ListBucket'],
-      resources: [`arn:aws:s3:::${bucket}`],
+      resources: [`arn:${partition}:s3:::${bucket}`],
       ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': below } } }),
       reason: `list ${place}`,
     },
@@ -39,10 +40,10 @@ export function s3Grants(config: S3Config): readonly Grant[] {
       cloud: 'aws',
       identity,
       actions: ['kms:GenerateDataKey', 'kms:Decrypt'],
-      resources: [kmsKeyId === undefined || alias?.startsWith('alias/') ? '*' : keyArn(kmsKeyId)],
+      resources: [kmsKeyId === undefined || alias?.startsWith('alias/') ? '*' : keyArn(kmsKeyId, partition)],
       condition: {
         ...(alias?.startsWith('alias/') ? { 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } } : {}),
-        StringLike: { 'kms:ViaService': 's3.*.amazonaws.com' },
+        StringLike: { 'kms:ViaService': `s3.*.amazonaws.com${partition === 'aws-cn' ? '.cn' : ''}` },
       },
       reason: `encrypt with the KMS key${kmsKeyId === undefined ? ' of the bucket' : ` ${kmsKeyId}`}`,
     });
@@ -57,4 +58,9 @@ export function s3Grants(config: S3Config): readonly Grant[] {
 const literal = (text: string): string => text.replace(/[*?$]/g, (character) => `$\{${character}}`);
 
 /** A bare id is of this account and of the region of the bucket. */
-const keyArn = (id: string): string => (id.startsWith('arn:') ? id : `arn:aws:kms:*:*:key/${id}`);
+const keyArn = (id: string, partition: string): string =>
+  id.startsWith('arn:') ? id : `arn:${partition}:kms:*:*:key/${id}`;
+
+/** Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html */
+const partitionOf = (region: string | undefined): string =>
+  region?.startsWith('cn-') ? 'aws-cn' : region?.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';

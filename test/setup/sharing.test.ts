@@ -107,8 +107,9 @@ describe('roles of AWS that pipelines share', () => {
 
   it('are of the partition that the pipeline names', () => {
     const gov = { writer: { kind: 'aws', roleArn: 'arn:aws-us-gov:iam::111122223333:role/lake-writer' } };
-    const [own] = setupOf([pipeline('one', gov, { region: 'us-gov-west-1' })]).roles;
-    expect(own?.arn).toMatch(/^arn:aws-us-gov:iam:/);
+    const roles = setupOf([pipeline('one', gov, { region: 'us-gov-west-1' })]).roles;
+    expect(roles[0]?.arn).toMatch(/^arn:aws-us-gov:iam:/);
+    expect(roles.flatMap(grantsOf).flatMap(({ resources }) => resources)).toContain('arn:aws-us-gov:s3:::acme-lake');
   });
 
   it.each([
