@@ -1,5 +1,5 @@
 import { ERROR_CODES, type ErrorCode, type NextStep } from './error-codes.ts';
-import { safeText } from './text.ts';
+import { LONGEST_HINT, safeText } from './text.ts';
 
 export interface ErrorOptions {
   /** An instruction; the default is the fix of the code. */
@@ -29,7 +29,7 @@ export class BrokerError extends Error {
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(safeText(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hint = safeText(options.hint ?? ERROR_CODES[code].fix);
+    this.hint = safeText(options.hint ?? ERROR_CODES[code].fix, LONGEST_HINT);
     this.retryAfterMs = options.retryAfterMs;
     this.id = options.id;
   }

@@ -1,4 +1,6 @@
 const LONGEST = 600;
+/** Of an instruction: half a command is none. */
+export const LONGEST_HINT = 2000;
 
 /** Shapes of secrets, by what their issuers begin them with; the last is any bearer token in a header. */
 const SECRET_SHAPES: readonly RegExp[] = [
@@ -17,13 +19,13 @@ export function looksSecret(text: string): boolean {
 
 /**
  * A text that may be shown: secrets by shape blotted out, control characters escaped (a server must not write to
- * the terminal), and no longer than 600 characters.
+ * the terminal), and no longer than 600 characters, or as is said.
  */
-export function safeText(text: string): string {
+export function safeText(text: string, longest = LONGEST): string {
   let safe = text;
   for (const shape of SECRET_SHAPES) safe = safe.replace(shape, '[hidden]');
   safe = visible(safe);
-  return safe.length <= LONGEST ? safe : `${safe.slice(0, LONGEST)}…`;
+  return safe.length <= longest ? safe : `${safe.slice(0, longest)}…`;
 }
 
 /** Escapes control characters, line breaks included, and lone surrogates. */

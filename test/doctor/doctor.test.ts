@@ -134,6 +134,7 @@ describe('each way to fail is recognised, with its step, a fix and an exit code'
     expect(finding, JSON.stringify(bad, null, 2)).toBeDefined();
     expect(finding?.step).toBe(AUTH_FAILURES[id].step);
     expect(finding?.fix).toMatch(/\w{3}/);
+    expect(finding?.fix, 'half a command').not.toMatch(/…$/);
     expect(finding?.fix, 'a name was left out of the fix').not.toMatch(/(?<!extract\('[^']*)\{\w+\}|undefined/);
     expect(finding?.fix, 'a name that is known was left out').not.toMatch(
       /\b(?:MEMBER|PRINCIPAL|AWS_ACCOUNT|POOL|POOL_NUMBER|SERVICE_ACCOUNT|AUDIENCE|ROLE_ARN|TOKEN_AUDIENCE|BIND_PROJECT|BIND_ACCOUNT|MAPPING|CONDITION)\b/,
