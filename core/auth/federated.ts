@@ -65,6 +65,12 @@ function roleArn(caller: CallerIdentity | undefined, account: string | undefined
 
 const partitionOf = (caller: CallerIdentity | undefined): string => caller?.arn.split(':')[1] ?? 'aws';
 
+/** The role by which the first service account is borrowed. With delegates it has to pass the request on too. */
+export const borrowingRole = ({ from, delegates = [] }: GcpIdentity) =>
+  from === 'metadata' || delegates.length > 0
+    ? ('roles/iam.serviceAccountTokenCreator' as const)
+    : ('roles/iam.workloadIdentityUser' as const);
+
 /** The user's own names, for the instructions of a refusal. */
 export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
   const { audience, serviceAccount, delegates, quotaProject, from } = identity;
@@ -88,7 +94,7 @@ export function factsOf(identity: GcpIdentity, known: Known = {}): Facts {
     project: quotaProject,
     bindAccount: borrowed,
     bindProject: borrowed === undefined ? undefined : accountProject(borrowed),
-    bindRole: delegates?.length ? 'roles/iam.serviceAccountTokenCreator' : 'roles/iam.workloadIdentityUser',
+    bindRole: borrowingRole(identity),
     updateProvider: signed ? 'update-aws' : 'update-oidc',
     mapping: mappingFlag(signed ? AWS_MAPPING : OIDC_MAPPING),
     condition: signed ? `assertion.arn.startsWith('${session}')` : `assertion.sub == '${subject ?? 'SUBJECT'}'`,

@@ -48,7 +48,7 @@ export async function setupCommand(
 }
 
 /** By path; one module and one script for each administrator. */
-function filesOf(setup: Setup, format: SetupFlags['format'] | undefined): Readonly<Record<string, string>> {
+function filesOf(setup: Setup, format?: SetupFlags['format']): Readonly<Record<string, string>> {
   const accounts = accountsOf(setup);
   const folder = (account: string): string =>
     accounts.length === 1 ? 'aws' : `aws-${account.replace(/\D/g, '') || 'own'}`;
@@ -107,9 +107,8 @@ async function checkCommand(paths: readonly string[], json: boolean, output: Out
     if (all.length > 0) output.out(`${all.length} found`);
     else if (checked > 0) output.out(`${checked} checked: nothing found that is too lax`);
   }
-  const [first, ...more] = unread;
-  for (const error of more) output.err(`error: ${error.message}`);
-  if (first !== undefined) throw first;
+  for (const { message, hint } of unread) output.err(`error: ${message}\n  ${hint}`);
+  if (unread.length > 0) return EXIT.invalid;
   return all.some(({ severity }) => severity === 'error') ? EXIT.failed : EXIT.complete;
 }
 

@@ -26,7 +26,7 @@ export function addAuthCommands(
     .addOption(
       new Option(
         '--place <place>',
-        'where the pipeline runs on AWS; default: as `require` of its identity says, or lambda',
+        'where the pipeline runs on AWS; default: as `require` of its identity says (pod-role: eks), or lambda',
       ).choices(['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2']),
     )
     .addOption(

@@ -56,7 +56,7 @@ function mistakesOf(error: unknown): readonly Finding[] {
   if (!(error instanceof InvalidPipeline)) throw error;
   return error.problems.map(({ line, column, path, message }) => {
     const place = [error.file, line, column].filter((one) => one !== undefined).join(':');
-    const fix = line === undefined ? 'Name a pipeline file that can be read.' : 'Correct this line.';
+    const fix = line === undefined ? 'Name a pipeline file that is there and holds a pipeline.' : 'Correct this line.';
     const detail = `${place}: ${path ? `${path}: ` : ''}${message}`;
     return found('config', 'fail', visible(detail), { id: 'invalid_config', fix });
   });

@@ -85,7 +85,7 @@ export const cli =
     } catch (error) {
       if (!(error instanceof CommanderError)) throw error;
       if (error.exitCode === 0) return EXIT.complete;
-      const { message } = error;
+      const message = error.message.replace(/^error: /, '');
       const hint = 'See isthmus --help.';
       if (args.includes('--json'))
         output.out(JSON.stringify({ outcome: 'failed', error: { code: 'invalid_config', message, hint } }));

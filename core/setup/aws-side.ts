@@ -71,15 +71,15 @@ const hasTags = ({ sessionTags }: AwsIdentity, identities: Identities): boolean 
 const PLACES: Readonly<Partial<Record<AwsOrigin, AwsPlace>>> = {
   'lambda-role': 'lambda',
   'task-role': 'ecs',
+  // Or IRSA, which nobody can tell from here.
   'pod-role': 'eks',
   'instance-role': 'ec2',
 };
 
 /** Where the pipeline runs: as was said, or as it says itself. */
 function placeOf({ aws, place }: Identities): AwsPlace {
-  const required = aws.find(([, { roleArn, require: origins }]) => roleArn === undefined && origins !== undefined);
-  const [origin] = required?.[1].require ?? [];
-  return place ?? (origin === undefined ? undefined : PLACES[origin]) ?? 'lambda';
+  const required = aws.flatMap(([, { require: origins = [] }]) => origins.map((origin) => PLACES[origin]));
+  return place ?? required.find((one) => one !== undefined) ?? 'lambda';
 }
 
 /** The roles that the workload itself may run with; none when nothing is done as one. */
@@ -115,10 +115,12 @@ export function mergedRoles(all: readonly RoleSetup[]): RoleSetup[] {
     const trust = first.trust.by === 'role' ? { ...first.trust, arns } : first.trust;
     return [{ ...first, trust, policies: distinct(same.flatMap(({ policies }) => policies)) }];
   });
-  const accounts = new Set(merged.flatMap(({ trust }) => (trust.by === 'google' ? [trust.account] : [])));
-  if (accounts.size > 1) {
-    throw new BrokerError('invalid_config', `roles are assumed by different accounts: ${[...accounts].join(', ')}`, {
-      hint: 'Set these pipelines up one by one: AWS knows such an account by a number that is asked for once.',
+  // AWS knows a service account by a number, which is asked for once in each account of AWS.
+  for (const [account, roles = []] of Object.entries(Object.groupBy(merged, ({ account: of }) => of))) {
+    const by = new Set(roles.flatMap(({ trust }) => (trust.by === 'google' ? [trust.account] : [])));
+    if (by.size < 2) continue;
+    throw new BrokerError('invalid_config', `roles of ${account} are assumed by several: ${[...by].join(', ')}`, {
+      hint: 'Let one service account assume the roles of one AWS account, or set the pipelines up one by one.',
     });
   }
   return inOrder(merged);

@@ -20,11 +20,12 @@ const PINS_ROLE: readonly RegExp[] = [
 ];
 
 /** Claims of which one value is one workload; others, such as `aud`, say less than they seem to. */
-const CLAIM = String.raw`(?:google\.subject|assertion\.sub|(?:assertion|attribute)\.(?:subject|email|repository|repository_id|project_path|project_id|terraform_workspace_id))`;
+const CLAIM = String.raw`(?:google\.subject|assertion(?:\.sub|\[['"]sub['"]\])|(?:assertion|attribute)\.(?:subject|email|repository|repository_id|project_path|project_id|job_workflow_ref|terraform_workspace_id))`;
 
 /** For an OIDC issuer: a claim with one value, or with one of some; or any run of one repository. */
 const PINS_SUBJECT: readonly RegExp[] = [
   new RegExp(String.raw`^${CLAIM}==${WORD}[^'"]+\1$`),
+  new RegExp(String.raw`^${WORD}[^'"]+\1==${CLAIM}$`),
   new RegExp(String.raw`^${CLAIM}in\[(?:(['"])[^'"]+\1,?)+\]$`),
   new RegExp(String.raw`^(?:google\.subject|assertion\.sub)\.startsWith\(${WORD}repo:[^'"/]+/[^'"/:]+:[^'"]*\1\)$`),
 ];

@@ -1,5 +1,5 @@
 import { BrokerError } from '../api/errors.ts';
-import type { GcpIdentity } from '../auth/federated.ts';
+import { borrowingRole, type GcpIdentity } from '../auth/federated.ts';
 import { principal, principalSet, providerName, roleOfSession } from '../auth/principal.ts';
 import { trustedRole } from './aws-side.ts';
 import { type Binding, distinct, type Identities, type Impersonation, type ProviderSetup, UNKNOWN } from './model.ts';
@@ -50,7 +50,7 @@ export function mergedProviders(all: readonly ProviderSetup[], roleId: string | 
   if (clusters.length > 1 || new Set(rolesOf('aws-token').map(({ account }) => account)).size > 1)
     refuse(
       'there are two issuers of tokens',
-      'Set the pipelines of each cluster, or of each AWS account, up by themselves.',
+      'Use one cluster, or one AWS account, for all that is set up at once; who issues the tokens is asked for once.',
     );
   return merged;
 }
@@ -75,17 +75,13 @@ function memberOf(name: string, identity: GcpIdentity, identities: Identities): 
 }
 
 export function impersonationsOf(name: string, identity: GcpIdentity, identities: Identities): Impersonation[] {
-  const { serviceAccount, delegates = [], from } = identity;
+  const { serviceAccount, delegates = [] } = identity;
   if (serviceAccount === undefined) return [];
   const chain = [...delegates, serviceAccount];
   return chain.map((account, index) => ({
     serviceAccount: account,
     // The first is borrowed by the federated identity, each further one by the account before it.
-    // With delegates each link has to pass the request on, which only the second role allows.
-    role:
-      chain.length === 1 && from !== 'metadata'
-        ? 'roles/iam.workloadIdentityUser'
-        : 'roles/iam.serviceAccountTokenCreator',
+    role: index === 0 ? borrowingRole(identity) : 'roles/iam.serviceAccountTokenCreator',
     member: index === 0 ? memberOf(name, identity, identities) : `serviceAccount:${chain[index - 1]}`,
   }));
 }

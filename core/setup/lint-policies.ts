@@ -26,6 +26,7 @@ const statementSchema = z.object({
     .optional(),
   NotPrincipal: z.unknown().optional(),
   NotAction: z.unknown().optional(),
+  NotResource: z.unknown().optional(),
   Action: oneOrMany.optional(),
   Resource: oneOrMany.optional(),
   Condition: conditionSchema,
@@ -52,7 +53,7 @@ export function lintMember(role: string, member: string): readonly LintFinding[]
     const message = 'everybody of a domain is granted this';
     return [found('everybody', 'error', message, 'Grant it to the principal of the workload instead.')];
   }
-  if (/\/workloadIdentityPools\//.test(member) && /^roles\/(?:owner|editor)$|admin$/i.test(role)) {
+  if (/\/workloadIdentityPools\//.test(member) && /^roles\/(?:owner|editor|(?:.*\.)?\w*admin)$/i.test(role)) {
     const message = 'more than any pipeline needs';
     return [
       found('whole-service', 'error', message, 'Grant the roles that `isthmus auth setup` prints for the pipeline.'),
@@ -69,7 +70,7 @@ export function lintStatement(value: unknown, index: number): readonly LintFindi
   const parsed = statementSchema.safeParse(value);
   if (!parsed.success) return undefined;
   if (parsed.data.Effect !== 'Allow') return [];
-  const { Principal, NotPrincipal, NotAction } = parsed.data;
+  const { Principal, NotPrincipal, NotAction, NotResource } = parsed.data;
   const found = findingAt(`statement ${index + 1}`);
   if (NotPrincipal !== undefined)
     return [found('everybody', 'error', 'everybody but those who are named is let in', 'Name in Principal who may.')];
@@ -77,18 +78,24 @@ export function lintStatement(value: unknown, index: number): readonly LintFindi
     return [
       found('whole-service', 'error', 'everything but what is named is allowed', 'Name in Action what is needed.'),
     ];
+  if (NotResource !== undefined)
+    return [
+      found('every-resource', 'error', 'everything but what is named may be used', 'Name in Resource what is needed.'),
+    ];
   return Principal === undefined ? lintPermissions(parsed.data, index) : lintTrust(parsed.data, index);
 }
 
 function lintPermissions({ Action = [], Resource = [] }: Statement, index: number): readonly LintFinding[] {
   const found = findingAt(`statement ${index + 1}`);
   const fix = 'Allow what `isthmus auth setup` prints for the pipeline.';
-  const wide = Action.filter((action) => action === '*' || /^[a-z0-9-]+:\*$/i.test(action));
+  const wide = Action.filter((action) => action === '*' || /^[a-z0-9*-]+:\*$/i.test(action));
   if (wide.length > 0)
     return [found('whole-service', 'error', `${wide.join(', ')}: more than any pipeline needs`, fix)];
   // Other actions, such as asking for a token, have no resource that could be named.
-  const everywhere = Resource.some((one) => /^(?:\*|arn:aws[a-z-]*:(?:s3|iam):[^/]*:(?:role\/)?\*)$/.test(one))
-    ? Action.filter((action) => /^(?:s3:(?!ListAllMyBuckets$)|iam:|sts:AssumeRole)/i.test(action))
+  const everywhere = Resource.some((one) =>
+    /^(?:\*|arn:aws[a-z-]*:s3:::\*.*|arn:aws[a-z-]*:iam::[^:]*:(?:role\/)?\*)$/.test(one),
+  )
+    ? Action.filter((action) => /^(?:s3:(?!ListAllMyBuckets$)|iam:|sts:(?:AssumeRole|\*))/i.test(action))
     : [];
   const message = `${everywhere.join(', ')} on every resource: more than any pipeline needs`;
   return everywhere.length === 0 ? [] : [found('every-resource', 'error', message, fix)];
@@ -118,11 +125,11 @@ function lintFederated(
   condition: Statement['Condition'],
   found: ReturnType<typeof findingAt>,
 ): readonly LintFinding[] {
-  if (/:saml-provider\//.test(federated)) {
-    const fix = 'See who the provider lets in; Isthmus uses no SAML.';
-    return [found('not-judged', 'warning', 'a SAML provider was not judged', fix)];
+  const issuer = /^(?:.*:oidc-provider\/(.+)|(accounts\.google\.com))$/.exec(federated)?.slice(1).find(Boolean);
+  if (issuer === undefined) {
+    const fix = 'See whom it lets in; Isthmus uses OIDC only.';
+    return [found('not-judged', 'warning', `${federated} is no OIDC provider and was not judged`, fix)];
   }
-  const issuer = federated.replace(/^.*:oidc-provider\//, '');
   const google = issuer === 'accounts.google.com';
   const findings: LintFinding[] = [];
   if (!pinsSubject(condition, `${issuer}:sub`, google)) {
@@ -145,7 +152,8 @@ function lintFederated(
 /** Equal to subjects without wildcards (or to any run of one repository), and not only "if it exists". */
 function pinsSubject(condition: Statement['Condition'], key: string, google: boolean): boolean {
   return Object.entries(condition).some(([operator, variables]) => {
-    const subjects = variables[key] ?? [];
+    // AWS compares keys whatever their case.
+    const subjects = Object.entries(variables).find(([name]) => name.toLowerCase() === key.toLowerCase())?.[1] ?? [];
     const like = /^(?:ForAnyValue:)?StringLike$/.test(operator);
     const plain = /^(?:ForAnyValue:)?StringEquals(?:IgnoreCase)?$/.test(operator);
     if (subjects.length === 0 || !(like || plain)) return false;

@@ -24,16 +24,7 @@ export function lintTerraform(written: string): readonly LintFinding[] {
     const judged = lintProvider(settings);
     findings.push(...(reference ? judged.filter(({ rule }) => rule !== 'no-condition') : judged));
   }
-  for (const { name, body } of blocks(source, 'google_\\w+_iam_(?:member|binding)')) {
-    const role = attribute(body, 'role').text || 'a role';
-    const written = /\bmembers?\s*=\s*(\[[^\]]*\]|[^\n]*)/.exec(body)?.[1] ?? '';
-    const members = [...written.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, member = '']) => member);
-    findings.push(...members.flatMap((member) => lintMember(role, member.replace(/\$\{[^}]*\}/g, POOL))));
-    if (members.length > 0) continue;
-    const fix = 'Check what is granted: gcloud … get-iam-policy --format=json, then --check that.';
-    const message = 'the member is a reference and was not judged';
-    findings.push(findingAt(`terraform/${name}`)('not-judged', 'warning', message, fix));
-  }
+  findings.push(...lintMembers(source));
   if (/resource\s+"aws_iam_role"|data\s+"aws_iam_policy_document"/.test(source)) {
     const fix =
       'Check the policies themselves: aws iam get-role --role-name ROLE, and get-role-policy, then --check what they print.';
@@ -42,6 +33,43 @@ export function lintTerraform(written: string): readonly LintFinding[] {
     );
   }
   return findings;
+}
+
+const TEXT = /"((?:[^"\\]|\\.)*)"/g;
+const MEMBERS = /\bmembers?\s*=\s*(\[(?:"(?:[^"\\]|\\.)*"|[^\]"])*\]|[^\n]*)/g;
+
+/** The members of bindings, and whatever else looks like one: an argument of a module, a list in a local. */
+function lintMembers(source: string): readonly LintFinding[] {
+  const findings: LintFinding[] = [];
+  const judged = new Set<number>();
+  for (const { 0: all, 1: value = '', index } of source.matchAll(MEMBERS)) {
+    const start = index + all.length - value.length;
+    const role = attribute(around(source, index), 'role').text || 'a role';
+    const texts = [...value.matchAll(TEXT)];
+    for (const { 1: member = '', index: at } of texts) {
+      judged.add(start + at);
+      findings.push(...lintMember(role, member.replace(/\$\{[^}]*\}/g, POOL)));
+    }
+    const unknown = texts.some(([, member = '']) => /^\$\{[^}]*\}$/.test(member));
+    if (!unknown && /^[\s,[\]]*$/.test(value.replace(TEXT, ''))) continue;
+    const fix = 'Check what is granted: gcloud … get-iam-policy --format=json, then --check that.';
+    findings.push(findingAt(role)('not-judged', 'warning', 'a member is a reference and was not judged', fix));
+  }
+  for (const { 1: member = '', index } of source.matchAll(TEXT))
+    if (!judged.has(index)) findings.push(...lintMember('a role', member.replace(/\$\{[^}]*\}/g, POOL)));
+  return findings;
+}
+
+/** The innermost block around a place. */
+function around(source: string, place: number): string {
+  const open: number[] = [];
+  for (const { 0: found, index } of source.matchAll(/"(?:[^"\\]|\\.)*"|[{}]/g)) {
+    if (found === '{') open.push(index);
+    if (found !== '}') continue;
+    const start = open.pop() ?? 0;
+    if (start < place && place < index) return source.slice(start, index);
+  }
+  return source;
 }
 
 /** What a reference inside of a member most likely is: the name of a pool. */

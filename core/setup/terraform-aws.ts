@@ -53,7 +53,7 @@ function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[]): Block[] {
   // AWS refuses a trust policy that names a role which does not exist yet.
   const before = beside.filter(({ arn }) => trust.by === 'role' && trust.arns.includes(arn));
   const policies = setup.policies.flatMap(({ pipeline, grants }): Block[] => {
-    const one = `${name}_for_${label(pipeline)}`;
+    const one = `${name}_for_${pipeline}`;
     return [
       { block: 'data', labels: ['aws_iam_policy_document', one], body: grants.map(statement) },
       {

@@ -225,7 +225,7 @@ describe('the doctor', () => {
     const { code, text } = await isthmus(cloud.environment, 'doctor', join(folder.path, 'none.yaml'));
     expect(code).toBe(2);
     expect(text).toMatch(/^isthmus doctor: .*none\.yaml/);
-    expect(text).toContain('fix: Name a pipeline file that can be read.');
+    expect(text).toContain('fix: Name a pipeline file that is there');
   });
 
   it('says offline that nothing was tried, rather than that all is well', async () => {

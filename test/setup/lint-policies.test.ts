@@ -80,6 +80,9 @@ describe('a policy of AWS', () => {
     ['allows what it does not name', { NotAction: 'iam:*', Resource: '*' }, ['whole-service']],
     ['writes to every bucket', { Action: 's3:PutObject', Resource: '*' }, ['every-resource']],
     ['writes to every bucket, by ARN', { Action: ['s3:Put*'], Resource: 'arn:aws:s3:::*' }, ['every-resource']],
+    ['reads every object', { Action: 's3:GetObject', Resource: 'arn:aws:s3:::*/*' }, ['every-resource']],
+    ['names what it does not touch', { Action: 's3:GetObject', NotResource: 'x' }, ['every-resource']],
+    ['allows all of all', { Action: '*:*', Resource: '*' }, ['whole-service']],
     ['becomes every role', { Action: 'sts:AssumeRole', Resource: ['*'] }, ['every-resource']],
     ['asks for tokens, which no resource narrows', { Action: 'sts:GetWebIdentityToken', Resource: '*' }, []],
     ['lists all buckets', { Action: 's3:ListAllMyBuckets', Resource: '*' }, []],
@@ -117,6 +120,12 @@ describe('a policy of AWS', () => {
       ['not-judged'],
     ],
     [
+      'trusts Cognito',
+      { Principal: { Federated: 'cognito-identity.amazonaws.com' }, Action: 'sts:AssumeRoleWithWebIdentity' },
+      ['not-judged'],
+    ],
+    ['writes the key in capitals', federated(EKS, { StringEquals: { [`${EKS}:SUB`]: 'a' } }), []],
+    [
       'compares with a boolean',
       { Action: 's3:PutObject', Resource: 'arn:aws:s3:::a/*', Condition: { Bool: { 'aws:SecureTransport': true } } },
       [],
@@ -135,6 +144,7 @@ describe('a binding of Google', () => {
     ['roles/storage.admin', POOLED, ['whole-service']],
     ['roles/storage.objectViewer', POOLED, []],
     ['roles/owner', 'user:someone@acme.com', []],
+    ['projects/x/roles/notabadmin', POOLED, []],
   ])('of %s to %s', (role, member, expected) => {
     expect(rules(JSON.stringify({ bindings: [{ role, members: [member] }] }))).toEqual(expected);
   });
@@ -145,7 +155,18 @@ describe('a binding of Google', () => {
     ['role = "r"\n  bucket = "b"\n  member = "allUsers"', ['everybody']],
     ['role = "r"\n  members = [\n    "user:a@b.c",\n    "allUsers",\n  ]', ['everybody']],
     ['role = "r"\n  member = local.somebody', ['not-judged']],
+    [`role = "r"\n  members = ["user:a@b.c", "x/\${a.b[0].c}/workloadIdentityPools/p/*"]`, ['pool-wide']],
+    ['role = "r"\n  members = ["user:a@b.c", var.x]', ['not-judged']],
+    [`role = "r"\n  member = "\${local.x}"`, ['not-judged']],
+    ['role = "r"\n  members = concat(["user:a@b.c"], [\n    "allUsers"])', ['not-judged', 'everybody']],
   ])('is read in Terraform: %s', (body, expected) => {
     expect(rules(`resource "google_storage_bucket_iam_member" "x" {\n  ${body}\n}\n`, 'x.tf')).toEqual(expected);
+  });
+
+  it.each([
+    'data "google_iam_policy" "x" {\n  binding {\n    role = "r"\n    members = ["allUsers"]\n  }\n}\n',
+    'module "x" {\n  source = "y"\n  bindings = { "roles/r" = ["allUsers"] }\n}\n',
+  ])('is read in a document and in a module too: %s', (source) => {
+    expect(rules(source, 'x.tf')).toEqual(['everybody']);
   });
 });

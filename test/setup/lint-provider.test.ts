@@ -104,6 +104,8 @@ describe('a provider', () => {
   it.each([
     "assertion.sub == 'system:serviceaccount:a:b'",
     "assertion.sub.startsWith('repo:acme/app:')",
+    "assertion['sub'] == 'a'",
+    "'a' == assertion.sub",
     "assertion.repository in ['acme/a', 'acme/b']",
   ])('of an OIDC issuer that pins passes: %s', (attributeCondition) => {
     expect(rules(provider({ aws: undefined, attributeCondition }))).toEqual([]);

@@ -96,7 +96,14 @@ describe('roles of AWS that pipelines share', () => {
       other,
       writer: { ...writer, google: 'other', audience: 'https://isthmus/aws', roleArn: `${ROLE}-2` },
     };
-    expect(() => setupOf([pipeline('one', one), pipeline('two', two)])).toThrow(/different accounts/);
+    expect(() => setupOf([pipeline('one', one), pipeline('two', two)])).toThrow(/assumed by several/);
+  });
+
+  it('of two AWS accounts may be assumed by two service accounts', () => {
+    const other = { ...google, serviceAccount: SA };
+    const one = { ...writer, google: 'google', audience: 'https://isthmus/aws' };
+    const two = { ...one, google: 'other', roleArn: ROLE.replace('111122223333', '444455556666') };
+    expect(setupOf([pipeline('one', { google, other, writer: one, second: two })]).roles).toHaveLength(2);
   });
 
   it('cannot be told apart where two pipelines have one name', () => {
@@ -117,6 +124,7 @@ describe('roles of AWS that pipelines share', () => {
     ['task-role', 'ecs-tasks.amazonaws.com'],
     ['lambda-role', 'lambda.amazonaws.com'],
     ['instance-role', 'ec2.amazonaws.com'],
+    [['environment', 'task-role'], 'ecs-tasks.amazonaws.com'],
   ])('trust what starts a workload that requires %s: %s', (required, service) => {
     const one = pipeline('one', { writer: { kind: 'aws', require: required } });
     const terraform = (setup: Setup) => awsTerraform(setup, accountsOf(setup)[0] ?? '');

@@ -104,7 +104,7 @@ export const AWS_FAILURES = {
     title: 'AWS STS cannot be reached',
     cause: 'A subnet without a way out and without an endpoint for STS, a proxy, or DNS.',
     fix: 'Let the subnet reach sts.{region}.amazonaws.com:443: a NAT gateway, or an interface endpoint for com.amazonaws.{region}.sts.',
-    said: /(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT).{0,40}\bsts\.[a-z0-9-]+\.amazonaws\.com/,
+    said: /(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|connect to the endpoint URL).{0,40}\bsts\.(?:[a-z0-9-]+\.)?amazonaws\./,
   },
   AWS_WEB_IDENTITY_DENIED: {
     step: 'aws-source',
