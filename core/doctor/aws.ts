@@ -1,5 +1,5 @@
 import type { AwsCredentials } from '../api/credentials.ts';
-import { asBrokerError } from '../api/errors.ts';
+import { asBrokerError, type BrokerError } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import { type AwsIdentity, refuseCaller, stsPlace } from '../auth/aws-identity.ts';
 import type { RegionResolver } from '../auth/aws-region.ts';
@@ -114,34 +114,36 @@ export async function awsIdentity(
 ): Promise<{ readonly findings: readonly Finding[]; readonly met: Met | undefined }> {
   const about = name ?? 'the process';
   const first: StepName = identity.google !== undefined ? 'google-identity' : 'aws-source';
-  let seen: readonly Finding[] = [];
-  let met: Met | undefined;
+  const refused = (error: BrokerError, seen: readonly Finding[], otherwise: StepName): readonly Finding[] => {
+    if (error.code === 'stopped') throw error;
+    return [...seen, failed(stepOf(error) ?? otherwise, error, about)];
+  };
+  let credentials: AwsCredentials;
   try {
-    const credentials = await broker.aws(name).get({ signal });
-    // Who we are can be asked anywhere; that no region is known has its own line.
-    const anywhere = { region: 'us-east-1', endpoint: runtime.endpoints.awsSts };
-    const place = await stsPlace(identity.region, runtime, signal).catch(() => anywhere);
-    seen = steps(about);
-    met = { credentials, caller: undefined, region: place.region };
+    credentials = await broker.aws(name).get({ signal });
+  } catch (thrown) {
+    const seen = steps(about);
+    const next = identity.google === undefined ? 'aws-identity' : 'google-to-aws';
+    const at = seen.some(({ step }) => step === first) ? next : first;
+    return { findings: refused(asBrokerError(thrown), seen, at), met: undefined };
+  }
+  const seen = steps(about);
+  // Who we are can be asked anywhere; that no region is known has its own line.
+  const anywhere = { region: 'us-east-1', endpoint: runtime.endpoints.awsSts };
+  const place = await stsPlace(identity.region, runtime, signal).catch(() => anywhere);
+  const met = { credentials, caller: undefined, region: place.region };
+  try {
     const caller = await callerIdentity(credentials, place, { signal, clock: runtime.clock });
     const who = found('aws-identity', 'pass', `${caller.arn}, user id ${caller.userId}`, { about });
     return { findings: [...seen, who], met: { ...met, caller } };
   } catch (thrown) {
     const error = asBrokerError(thrown);
-    if (error.code === 'stopped') throw error;
-    seen = [...seen, ...steps(about)];
-    if (met !== undefined && (error.code === 'network' || error.code === 'timeout')) {
-      // A subnet whose only way out leads to Google: there the chain works, since Google asks AWS.
-      const detail = `AWS could not be asked who this is: ${error.message}`;
-      const told = found('aws-identity', 'warn', detail, { about, fix: error.hint, id: 'AWS_STS_UNREACHABLE' });
-      return { findings: [...seen, told], met };
-    }
-    const reached = seen.some(({ step }) => step === first)
-      ? identity.google
-        ? 'google-to-aws'
-        : 'aws-identity'
-      : first;
-    return { findings: [...seen, failed(stepOf(error) ?? reached, error, about)], met: undefined };
+    if (error.code !== 'network' && error.code !== 'timeout')
+      return { findings: refused(error, seen, 'aws-identity'), met: undefined };
+    // A subnet whose only way out leads to Google: there the chain works, since Google asks AWS.
+    const detail = `AWS could not be asked who this is: ${error.message}`;
+    const told = found('aws-identity', 'warn', detail, { about, fix: error.hint, id: 'AWS_STS_UNREACHABLE' });
+    return { findings: [...seen, told], met };
   }
 }
 
