@@ -75,8 +75,7 @@ const webIdentityProbe: Probe = async (environment, signal) => {
   if (finding.outcome !== 'failed') return finding;
   const denied = /AssumeRoleWithWebIdentity/.test(finding.why);
   // The token is there: what failed is the way to AWS.
-  if (/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT/.test(finding.why))
-    return { ...finding, id: 'AWS_STS_UNREACHABLE' };
+  if (finding.passing) return { ...finding, id: 'AWS_STS_UNREACHABLE' };
   return { ...finding, id: denied ? 'AWS_WEB_IDENTITY_DENIED' : (finding.id ?? 'AWS_WEB_IDENTITY_FILE') };
 };
 

@@ -74,8 +74,9 @@ export async function examine(examination: Examination): Promise<readonly Findin
     const met = known.get(identity.aws);
     const pod = await podToken(name, identity, runtime.clock.now());
     const roleArn = aws.find(([one]) => one === identity.aws)?.[1].roleArn;
-    names.set(name, { caller: met?.caller, sub: pod.sub, roleArn });
-    add([...pod.findings, ...(await gcpFindings(name, identity, met, names.get(name) ?? {}, patient))]);
+    const who: Known = { caller: met?.caller, sub: pod.sub, roleArn };
+    names.set(name, who);
+    add([...pod.findings, ...(await gcpFindings(name, identity, met, who, patient))]);
   }
   if (open !== undefined) add(await endpointFindings(open, { gcp, names, signal, before: all }));
   return all;
@@ -93,8 +94,8 @@ async function offlineFindings(
 ): Promise<readonly Finding[]> {
   const credentials = identity.aws === undefined ? fromVariables(environment) : undefined;
   const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
-  const proof = credentials && region ? selfCheck(name, identity, { credentials, region }, runtime.clock.now()) : [];
   const now = runtime.clock.now();
+  const proof = credentials && region ? selfCheck(name, identity, { credentials, region }, now) : [];
   if (identity.from === 'kubernetes-token') {
     const refused = await kubernetesToken(identity.tokenFile ?? '', identity.audience ?? '', now).then(
       () => undefined,

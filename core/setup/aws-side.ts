@@ -48,6 +48,12 @@ export function roleSetups(identities: Identities): RoleSetup[] {
     return { ...role, policies: policiesOf(role.arn, identities, assumed), trust: trustFor(identity, own, identities) };
   });
   const policies = policiesOf(undefined, identities, assumed);
+  if (own.length > 1 && policies.length > 0) {
+    const names = own.map(({ role }) => role).join(', ');
+    throw new BrokerError('invalid_config', `one pipeline runs with several roles: ${names}`, {
+      hint: 'Name the role that writes by roleArn on an identity of kind aws: else each of them would get its rights.',
+    });
+  }
   const place = placeOf(identities);
   return [...own.map((role): RoleSetup => ({ ...role, policies, trust: { by: 'place', place } })), ...roles];
 }

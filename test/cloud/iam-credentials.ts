@@ -34,8 +34,10 @@ const idRequest = z.strictObject({
 
 /** iamcredentials.googleapis.com: generateAccessToken and generateIdToken for those who may, delegates included. */
 export class LocalIamCredentials extends LocalServer {
-  /** E-mail address to the beginning of the principals (or accounts) that may impersonate it. */
+  /** E-mail address to the beginning of the principals (or accounts) that may impersonate it, but delegate nothing. */
   readonly workloadIdentityUsers = new Map<string, string>();
+  /** The same for those that may also pass a request on: only this role holds implicitDelegation. */
+  readonly tokenCreators = new Map<string, string>();
   /** Accounts for which an organisation policy allows twelve hours. */
   readonly longLived = new Set<string>();
   readonly #tokens: Map<string, GoogleToken>;
@@ -67,19 +69,28 @@ export class LocalIamCredentials extends LocalServer {
     const access = found[2] === 'generateAccessToken';
     const asked = (access ? accessRequest : idRequest).safeParse(body);
     if (!asked.success) return googleError(400, 'INVALID_ARGUMENT', 'Request contains an invalid argument.');
-    if (!this.#mayReach(email, asked.data.delegates ?? [], caller.principal))
-      return denied(access ? 'iam.serviceAccounts.getAccessToken' : 'iam.serviceAccounts.getOpenIdToken');
+    const last = access ? 'getAccessToken' : 'getOpenIdToken';
+    const lacking = this.#lacking(email, asked.data.delegates ?? [], caller.principal, last);
+    if (lacking !== undefined) return denied(`iam.serviceAccounts.${lacking}`);
     return 'scope' in asked.data ? this.#accessToken(email, asked.data) : this.#idToken(email, asked.data.audience);
   }
 
-  /** Whether a chain of delegates leads from the caller to the account, each step allowed. */
-  #mayReach(email: string, delegates: readonly string[], caller: string): boolean {
+  /**
+   * The first permission that a chain of delegates lacks on its way from the caller to the account.
+   *
+   * Source: https://cloud.google.com/iam/docs/create-short-lived-credentials-delegated
+   */
+  #lacking(email: string, delegates: readonly string[], caller: string, last: string): string | undefined {
     const accounts = delegates.map((delegate) => delegate.replace('projects/-/serviceAccounts/', ''));
     const chain = [caller, ...accounts, email];
-    return chain.slice(1).every((account, index) => {
-      const allowed = this.workloadIdentityUsers.get(account);
-      return allowed !== undefined && chain[index]?.startsWith(allowed) === true;
-    });
+    const may = (roles: ReadonlyMap<string, string>, account: string, by = ''): boolean => {
+      const allowed = roles.get(account);
+      return allowed !== undefined && by.startsWith(allowed);
+    };
+    const delegating = accounts.every((account, index) => may(this.tokenCreators, account, chain[index]));
+    if (!delegating) return 'implicitDelegation';
+    const reached = [this.tokenCreators, this.workloadIdentityUsers].some((roles) => may(roles, email, chain.at(-2)));
+    return reached ? undefined : last;
   }
 
   #accessToken(email: string, { scope, lifetime }: z.output<typeof accessRequest>): Reply {

@@ -27,8 +27,15 @@ describe('impersonation', () => {
     await using cloud = await localCloud();
     const [first, last] = ['first@acme.iam.gserviceaccount.com', 'last@acme.iam.gserviceaccount.com'];
     cloud.iamCredentials.workloadIdentityUsers.set(first, 'principal:').set(last, first);
-    const chained = broker(cloud, { chained: { ...federated, serviceAccount: last, delegates: [first] } });
-    const token = await chained.gcp('chained', request)?.get();
+    const chained = () =>
+      broker(cloud, { chained: { ...federated, serviceAccount: last, delegates: [first] } }).gcp('chained', request);
+    // That role lets nobody pass a request on.
+    expect(await caught(chained()?.get())).toMatchObject({
+      id: 'IMP_DENIED',
+      hint: expect.stringMatching(/first@acme\S* --project=acme --role=roles\/iam\.serviceAccountTokenCreator/),
+    });
+    cloud.iamCredentials.tokenCreators.set(first, 'principal:').set(last, first);
+    const token = await chained()?.get();
     expect(cloud.googleSts.tokens.get(token?.token ?? '')).toMatchObject({ principal: last, scopes: [READ] });
     const direct = broker(cloud, { direct: { ...federated, serviceAccount: last } });
     expect(await caught(direct.gcp('direct', request)?.get())).toMatchObject({ id: 'IMP_DENIED' });

@@ -130,6 +130,14 @@ describe('what cannot be set up', () => {
     expect(() => setup(two)).toThrow(/second AWS account/);
   });
 
+  it('refuses to give two roles of one pipeline the rights of both', () => {
+    const two = {
+      reader: { ...reader, expect: expected },
+      other: { ...reader, expect: { ...expected, roleName: 'other' } },
+    };
+    expect(() => setup(two)).toThrow(/several roles: exports, other/);
+  });
+
   it('refuses one provider for two kinds of proof', () => {
     const two = { reader: { ...reader, expect: expected }, other: { ...reader, from: 'aws-token', expect: expected } };
     expect(() => setup(two)).toThrow(/two kinds of proof/);
