@@ -28,7 +28,7 @@ export interface Examination {
   readonly tell: (finding: Finding) => void;
 }
 
-/** Walks the keyless chain step by step, each as a run does it. Sources are read from and sinks written to by nobody. */
+/** Walks the keyless chain step by step, each as a run does it. No item is carried; what a check begins, it takes back. */
 export async function examine(examination: Examination): Promise<readonly Finding[]> {
   const { environment, runtime, open, log, offline, signal, tell } = examination;
   const all: Finding[] = [];
