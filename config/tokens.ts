@@ -3,15 +3,16 @@ import type { Endpoints, PluginDefinition } from '../core/api/index.ts';
 import type { AuthRuntime } from '../core/auth/aws-identity.ts';
 import type { CredentialCache } from '../core/auth/cached.ts';
 import type { AuthEndpoints } from '../core/auth/steps.ts';
-import type { JobFactory } from '../core/cli/job.ts';
 import type { Cli } from '../core/cli/main.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
+import type { JobFactory, PipelineLoader } from '../core/runtime/job.ts';
 
 const token = <T>(name: string): ServiceIdentifier<T> => Symbol.for(`isthmus.${name}`);
 
 /** What the process is made of; nothing here changes from run to run. */
 export const tokens = {
   environment: token<Environment>('environment'),
+  loader: token<PipelineLoader>('loader'),
   plugins: token<readonly PluginDefinition[]>('plugins'),
   endpoints: token<Endpoints & AuthEndpoints>('endpoints'),
   authRuntime: token<AuthRuntime>('authRuntime'),

@@ -3,12 +3,12 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
+import type { JobFactory } from '../runtime/job.ts';
 import { lintSettings } from '../setup/lint.ts';
 import { type AwsPlace, type Setup, setupOf } from '../setup/model.ts';
 import { awsScript, googleScript } from '../setup/shell.ts';
 import { accountsOf, awsTerraform } from '../setup/terraform-aws.ts';
 import { googleTerraform } from '../setup/terraform-google.ts';
-import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
 
 export interface SetupFlags {

@@ -10,9 +10,9 @@ import { CLOUD_PLATFORM } from '../auth/google-sts.ts';
 import { jwtClaims } from '../auth/jwt.ts';
 import { principal, providerName } from '../auth/principal.ts';
 import type { AuthStep } from '../auth/steps.ts';
-import type { Pipeline } from '../pipeline/load.ts';
+import type { Pipeline } from '../pipeline/validate.ts';
+import type { JobFactory } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
-import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
 import { loggerFor } from './run.ts';
 

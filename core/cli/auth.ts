@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
+import type { JobFactory } from '../runtime/job.ts';
 import type { SetupFlags } from './auth-setup.ts';
 import type { TokenFlags } from './auth-token.ts';
-import type { JobFactory } from './job.ts';
 import type { Does } from './main.ts';
 import type { Output } from './output.ts';
 

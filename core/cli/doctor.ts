@@ -8,8 +8,8 @@ import { StepLog } from '../doctor/patient.ts';
 import { examine } from '../doctor/walk.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
+import type { JobFactory, OpenJob } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
-import type { JobFactory, OpenJob } from './job.ts';
 import { EXIT, type Output, table } from './output.ts';
 import { loggerFor } from './run.ts';
 

@@ -3,7 +3,7 @@ import { visible } from '../api/text.ts';
 import { optionDocs, pipelineJsonSchema } from '../pipeline/documents.ts';
 import { unknown } from '../pipeline/explain.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
-import type { JobFactory } from './job.ts';
+import type { JobFactory } from '../runtime/job.ts';
 import { EXIT, type Output, table } from './output.ts';
 
 /** `isthmus validate`: reads pipelines and lists every mistake; touches no network. */

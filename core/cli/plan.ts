@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { formatBytes, visible } from '../api/text.ts';
 import { type Action, plan } from '../engine/plan.ts';
+import type { JobFactory } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
-import type { JobFactory } from './job.ts';
 import { EXIT, type Output } from './output.ts';
 import { loggerFor, type RunFlags } from './run.ts';
 

@@ -1,10 +1,10 @@
 import type { Logger, Runtime } from '../api/runtime.ts';
 import type { AuthStep } from '../auth/steps.ts';
 import { type Job, type Observer, run } from '../engine/run.ts';
+import type { JobFactory } from '../runtime/job.ts';
 import { jsonLogger, textLogger } from '../runtime/logger.ts';
 import { processRuntime } from '../runtime/process.ts';
 import type { ProgressBar } from '../runtime/progress.ts';
-import type { JobFactory } from './job.ts';
 import { EXIT, type Output, summary } from './output.ts';
 
 export interface RunFlags {

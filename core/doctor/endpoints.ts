@@ -3,7 +3,7 @@ import { asBrokerError } from '../api/errors.ts';
 import type { Grant } from '../api/plugin.ts';
 import { failureSaid } from '../auth/failures/table.ts';
 import { factsOf, type GcpIdentity, type Known } from '../auth/federated.ts';
-import type { OpenJob } from '../cli/job.ts';
+import type { OpenJob } from '../runtime/job.ts';
 import { prefixCondition } from '../setup/trust.ts';
 import { type Finding, found } from './finding.ts';
 

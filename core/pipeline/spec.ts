@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { byteSize, duration, integer } from '../api/fields.ts';
+import { deploySpec, pushSpec } from './deploy-spec.ts';
 import { identitySpec } from './identity-spec.ts';
 
 /** `use` names a plugin; its own schema validates `with`. */
@@ -15,6 +16,9 @@ const retrySpec = z.strictObject({
     .describe('The longest first pause; it doubles with each try. Jitter is always on.'),
   maxDelay: duration().prefault('20s').describe('The cap of a pause, also of what a server asks for in Retry-After.'),
 });
+
+/** A file below the folder of the pipeline, or the name of a package. */
+export const CUSTOM_PLUGIN = /^(?:\.\/[^\p{Cc}]{1,500}|(?:@[a-z0-9][\w.-]*\/)?[a-z0-9][\w.-]*)$/u;
 
 /** The whole file, but for `source`, `sink` and `state`, whose `with` the plugins validate. */
 export const pipelineSpec = z.strictObject({
@@ -37,6 +41,12 @@ export const pipelineSpec = z.strictObject({
   memory: byteSize({ min: '8MiB', max: '1TiB' }).prefault('64MiB').describe('What all transfers together may buffer.'),
   retry: retrySpec.prefault({}).describe('How patiently one item is tried.'),
   state: z.unknown().optional(),
+  plugins: z
+    .array(z.string().regex(CUSTOM_PLUGIN, 'must be a file such as ./my-source.ts, or the name of a package'))
+    .default([])
+    .describe('Plugins that are not built in: files in the folder of the pipeline, or installed packages.'),
+  push: pushSpec.optional().describe('Who may push notifications of objects over HTTP. Without it nobody may.'),
+  deploy: deploySpec.prefault({}).describe('How the pipeline is packaged and deployed.'),
 });
 
 function versionMessage(input: unknown): string {

@@ -4,7 +4,7 @@ import type { Grant } from '../api/plugin.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
 import type { ProviderName } from '../auth/principal.ts';
-import type { Pipeline } from '../pipeline/load.ts';
+import type { Pipeline } from '../pipeline/validate.ts';
 import { mergedRoles, roleSetups } from './aws-side.ts';
 import { bindingsOf, impersonationsOf, mergedBindings, mergedProviders, providersOf } from './google-side.ts';
 

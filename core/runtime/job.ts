@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BrokerError } from '../api/errors.ts';
-import type { Endpoints, PluginContext, PluginDefinition } from '../api/plugin.ts';
+import type { Endpoints, PluginContext } from '../api/plugin.ts';
 import type { Logger } from '../api/runtime.ts';
 import type { StateStore } from '../api/state.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
@@ -8,9 +8,8 @@ import { IdentityBroker } from '../auth/broker.ts';
 import type { CredentialCache } from '../auth/cached.ts';
 import type { AuthObserver } from '../auth/steps.ts';
 import type { Job } from '../engine/run.ts';
-import type { Environment } from '../pipeline/interpolate.ts';
-import { loadPipeline, type Pipeline } from '../pipeline/load.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
+import type { Pipeline } from '../pipeline/validate.ts';
 import { MemoryState } from '../state/memory.ts';
 
 /** A job with what must be closed after it. */
@@ -34,15 +33,17 @@ export interface JobFactory {
   open(file: string, options: JobOptions): Promise<OpenJob>;
 }
 
+/** Where pipelines come from: a file, or the bundle that one was compiled into. */
+export type PipelineLoader = (file: string) => Promise<Pipeline>;
+
 export function jobFactory(
-  plugins: readonly PluginDefinition[],
-  environment: Environment,
+  loadPipeline: PipelineLoader,
   endpoints: Endpoints,
   runtime: AuthRuntime,
   cache: CredentialCache,
 ): JobFactory {
   const load = async (file: string): Promise<Pipeline> => {
-    const pipeline = await loadPipeline(file, { plugins, environment });
+    const pipeline = await loadPipeline(file);
     // Making the endpoints finds what one option alone does not show.
     const options = { log: SILENT, now: Date.now };
     await using _made = make(pipeline, context(pipeline, options));
@@ -65,7 +66,7 @@ export function jobFactory(
   return {
     load,
     open: async (file, options) => {
-      const pipeline = await loadPipeline(file, { plugins, environment });
+      const pipeline = await loadPipeline(file);
       return make(pipeline, context(pipeline, options));
     },
   };

@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import { duration, integer } from '../api/fields.ts';
+
+/** Source: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
+const RETENTIONS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+
+/** `rate(1 hour)` or `cron(0 3 * * ? *)`. Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html */
+const SCHEDULE =
+  /^(?:rate\((?:1 (?:minute|hour|day)|[1-9]\d{0,4} (?:minutes|hours|days))\)|cron\((?:[\dA-Z*?,/#LW-]{1,40} ){5}[\dA-Z*?,/-]{1,40}\))$/;
+
+const DAY_MS = 86_400_000;
+
+/** How a pipeline is packaged and deployed. Read by `package`; of all this a run only uses `continue`. */
+export const deploySpec = z.strictObject({
+  schedule: z
+    .string()
+    .regex(SCHEDULE, 'must be rate(…) or cron(…) as EventBridge writes them: rate(1 hour), cron(0 3 * * ? *)')
+    .optional()
+    .describe('When to run: `rate(1 hour)` or `cron(0 3 * * ? *)`, in UTC.'),
+  timeout: duration()
+    .refine((ms) => ms >= 10_000 && ms <= 900_000, 'must be from 10s to 15m')
+    .prefault('15m')
+    .describe('Of one invocation of the Lambda. A run that needs longer pauses, and goes on in the next.'),
+  memorySize: integer(128, 10_240)
+    .default(256)
+    .describe('MiB of the Lambda or container. Processor time grows with it.'),
+  architecture: z.enum(['arm64', 'x86_64']).default('arm64').describe('Of the processor.'),
+  logRetentionDays: z
+    .number()
+    .refine((days) => RETENTIONS.includes(days), `must be one of ${RETENTIONS.slice(0, 12).join(', ')}, …`)
+    .default(30)
+    .describe('How long logs are kept.'),
+  continue: z
+    .enum(['self', 'caller'])
+    .default('caller')
+    .describe(
+      'Who calls a paused run again: the function itself, or whoever called it. `self` needs a `state` that lasts.',
+    ),
+  silence: duration()
+    .refine((ms) => ms >= 3_600_000 && ms <= 7 * DAY_MS, 'must be from 1h to 168h')
+    .optional()
+    .describe('Alarm when no run was complete for so long. Default: two intervals of the schedule.'),
+});
+
+const EMAIL = z.email('must be the e-mail address of a service account');
+
+/** Who may push events over HTTP. */
+export const pushSpec = z.strictObject({
+  audience: z
+    .string()
+    .min(1)
+    .max(1024)
+    .describe('What the token must be made for: the audience of the push subscription, by default its URL.'),
+  serviceAccount: z
+    .union([EMAIL, z.array(EMAIL).min(1)])
+    .describe('Who must have sent it: the service account of the push subscription, or a list.'),
+  subscription: z
+    .string()
+    .regex(/^projects\/[^/]+\/subscriptions\/[^/]+$/, 'must be projects/PROJECT/subscriptions/NAME')
+    .optional()
+    .describe('Accept only this subscription.'),
+});
+
+export type DeploySpec = z.output<typeof deploySpec>;
+export type PushSpec = z.output<typeof pushSpec>;

@@ -1,0 +1,232 @@
+import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
+import type { JsonValue } from '../api/json.ts';
+import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
+import { explain, unknown } from './explain.ts';
+import { isCircle, refusedByOperator } from './identities.ts';
+import { IDENTITY_KINDS, identitySpec } from './identity-spec.ts';
+import type { Environment } from './interpolate.ts';
+import { fillIn, type Path, type Plain, pathId } from './plain.ts';
+import { InvalidPipeline, type Problem } from './problem.ts';
+import { endpointSpec, type PipelineSpec, pipelineSpec } from './spec.ts';
+
+/** A plugin with its validated options. */
+export interface Configured<Definition extends PluginDefinition> {
+  readonly plugin: Definition;
+  readonly config: object;
+  /** As written, variables filled in: two pipelines with equal values read or write the same place. */
+  readonly written: JsonValue;
+}
+
+export interface Pipeline extends Omit<PipelineSpec, 'source' | 'sink' | 'state'> {
+  readonly file: string;
+  readonly baseDir: string;
+  readonly sources: readonly Configured<SourceDefinition>[];
+  readonly sinks: readonly Configured<SinkDefinition>[];
+  readonly state: Configured<StateDefinition> | undefined;
+  readonly warnings: readonly Problem[];
+}
+
+export interface ValidateOptions {
+  readonly plugins: readonly PluginDefinition[];
+  readonly environment: Environment;
+}
+
+/** Where things stand in the file; a pipeline that was compiled into a bundle has no places. */
+export interface Places {
+  placeOf(path: Path, ofKey: boolean): { readonly line: number; readonly column: number };
+  /** The text that stands in the file for a scalar: `012345678901` where the value has lost its zero. */
+  textOf(path: Path): string | undefined;
+}
+
+/** A pipeline file as data: parsed, and its variables not filled in yet. */
+export interface PipelineData {
+  /** For messages; relative paths in the pipeline begin at its folder. */
+  readonly file: string;
+  readonly data: JsonValue;
+  readonly places?: Places;
+  /** What was found wrong before. */
+  readonly problems?: readonly Problem[];
+}
+
+/** Fills in variables and validates. @throws InvalidPipeline with every mistake. */
+export function validatePipeline(written: PipelineData, options: ValidateOptions): Pipeline {
+  const problems: Problem[] = [...(written.problems ?? [])];
+  const plain = fillIn(written.data, options.environment, (path, message) => {
+    problems.push({ ...written.places?.placeOf(path, false), path: path.join('.'), message });
+  });
+  const pipeline = new Validation(written.places, plain, options, problems).pipeline(written.file);
+  if (problems.length > 0 || pipeline === undefined) throw new InvalidPipeline(written.file, problems);
+  return pipeline;
+}
+
+class Validation {
+  readonly #places: Places | undefined;
+  readonly #plain: Plain;
+  readonly #options: ValidateOptions;
+  readonly #problems: Problem[];
+  readonly #warnings: Problem[] = [];
+  #identities: Readonly<Record<string, { readonly kind: string }>> = {};
+
+  constructor(places: Places | undefined, plain: Plain, options: ValidateOptions, problems: Problem[]) {
+    this.#places = places;
+    this.#plain = plain;
+    this.#options = options;
+    this.#problems = problems;
+  }
+
+  pipeline(file: string): Pipeline | undefined {
+    const value = this.#plain.value as Readonly<Record<string, unknown>>;
+    const spec = this.#check(pipelineSpec, value, []);
+    this.#identities = spec?.identities ?? this.#readableIdentities(value);
+    const sources = this.#endpoints(value, 'source');
+    const sinks = this.#endpoints(value, 'sink');
+    const state = value.state === undefined ? undefined : this.#endpoint(value.state, 'state', ['state']);
+    for (const [name, identity] of Object.entries(this.#identities)) {
+      if ('aws' in identity) this.#identity(identity.aws, ['aws'], ['identities', name, 'aws']);
+      if ('google' in identity) this.#identity(identity.google, ['gcp'], ['identities', name, 'google']);
+      const place = ['identities', name] as const;
+      if (isCircle(this.#identities, name)) this.#problem(place, false, 'refers to itself in a circle');
+      for (const { key, message } of refusedByOperator(identity, this.#options.environment))
+        this.#problem([...place, key], false, message);
+    }
+    if (spec === undefined) return undefined;
+    return {
+      ...spec,
+      file,
+      baseDir: dirname(resolve(file)),
+      sources: sources as Configured<SourceDefinition>[],
+      sinks: sinks as Configured<SinkDefinition>[],
+      state: state as Configured<StateDefinition> | undefined,
+      warnings: this.#warnings,
+    };
+  }
+
+  /** So that one mistake in an identity does not make every mention of it another. */
+  #readableIdentities(value: Readonly<Record<string, unknown>>): Record<string, { kind: string }> {
+    const kinds = z.record(z.string(), z.looseObject({ kind: z.string() })).safeParse(value.identities);
+    return kinds.data ?? {};
+  }
+
+  #endpoints(value: Readonly<Record<string, unknown>>, kind: 'source' | 'sink'): unknown[] {
+    const written = value[kind];
+    if (written === undefined || written === null) this.#problem([kind], false, 'is required');
+    else if (Array.isArray(written) && written.length === 0) this.#problem([kind], false, 'needs at least one entry');
+    else if (Array.isArray(written)) return written.map((entry, index) => this.#endpoint(entry, kind, [kind, index]));
+    else return [this.#endpoint(written, kind, [kind])];
+    return [];
+  }
+
+  #endpoint(written: unknown, kind: PluginDefinition['kind'], path: Path): Configured<PluginDefinition> | undefined {
+    const endpoint = this.#check(endpointSpec, written, path);
+    if (endpoint === undefined) return undefined;
+    const candidates = this.#options.plugins.filter((plugin) => plugin.kind === kind);
+    const plugin = candidates.find((candidate) => candidate.name === endpoint.use);
+    if (plugin === undefined) {
+      this.#problem(
+        [...path, 'use'],
+        false,
+        unknown(
+          kind,
+          endpoint.use,
+          candidates.map((candidate) => candidate.name),
+        ),
+      );
+      return undefined;
+    }
+    const options = endpoint.with ?? {};
+    const config = this.#check(plugin.config, options, [...path, 'with']);
+    if (plugin.identities !== undefined)
+      this.#identity(options.identity, plugin.identities, [...path, 'with', 'identity']);
+    if (typeof options.prefix === 'string' && options.prefix.startsWith('/')) {
+      const message = `keys begin with an empty segment; did you mean "${options.prefix.replace(/^\/+/, '')}"?`;
+      this.#problem([...path, 'with', 'prefix'], false, message, this.#warnings);
+    }
+    return config && { plugin, config, written: endpoint as JsonValue };
+  }
+
+  #identity(name: unknown, kinds: readonly string[], path: Path): void {
+    if (typeof name !== 'string') return;
+    const identity = Object.hasOwn(this.#identities, name) ? this.#identities[name] : undefined;
+    if (identity === undefined) {
+      this.#problem(path, false, unknown('identity', name, Object.keys(this.#identities)));
+    } else if (!kinds.includes(identity.kind)) {
+      this.#problem(path, false, `identity "${name}" is of kind ${identity.kind}; needed here: ${kinds.join(' or ')}`);
+    }
+  }
+
+  /** Validates one part; texts that came from variables may also be read as numbers or booleans. */
+  #check<Schema extends z.ZodType>(schema: Schema, value: unknown, path: Path): z.output<Schema> | undefined {
+    const first = schema.safeParse(value, { reportInput: true });
+    if (first.success) return first.data;
+    const read = this.#readInterpolated(value, first.error.issues, path);
+    const result = read === value ? first : schema.safeParse(read, { reportInput: true });
+    if (result.success) return result.data;
+    for (const issue of result.error.issues) {
+      const keysAt = (at: Path): readonly string[] => keysOf(schema, at, valueAt(value, at));
+      const textAt = (at: Path): string | undefined => this.#places?.textOf([...path, ...at]);
+      for (const found of explain(issue, keysAt, textAt))
+        this.#problem([...path, ...found.path], found.ofKey, found.message);
+    }
+    return undefined;
+  }
+
+  #readInterpolated(value: unknown, issues: readonly z.core.$ZodIssue[], path: Path): unknown {
+    let read = value;
+    for (const issue of issues) {
+      if (issue.code !== 'invalid_type' || !this.#plain.interpolated.has(pathId([...path, ...issue.path]))) continue;
+      const typed = readScalar(issue.input, issue.expected);
+      if (typed === undefined) continue;
+      if (read === value) read = structuredClone(value);
+      let at = read as Record<PropertyKey, unknown>;
+      for (const step of issue.path.slice(0, -1)) at = at[step] as Record<PropertyKey, unknown>;
+      at[issue.path.at(-1) ?? ''] = typed;
+    }
+    return read;
+  }
+
+  /** One problem for a place: what follows from it would only confuse. */
+  #problem(path: Path, ofKey: boolean, message: string, list = this.#problems): void {
+    const shown = path.join('.');
+    if (list.some((known) => known.path === shown)) return;
+    list.push({ ...this.#places?.placeOf(path, ofKey), path: shown, message });
+  }
+}
+
+function readScalar(input: unknown, expected: string): number | boolean | undefined {
+  if (typeof input !== 'string') return undefined;
+  if (expected === 'boolean' && /^(true|false)$/.test(input)) return input === 'true';
+  return ['number', 'int'].includes(expected) && /^-?\d+(\.\d+)?$/.test(input) ? Number(input) : undefined;
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  let at = value;
+  for (const step of path) at = (at as Record<PropertyKey, unknown> | undefined)?.[step];
+  return at;
+}
+
+/** The keys that a schema allows at a path for the value there, as far as they can be told. */
+function keysOf(schema: z.ZodType, path: Path, value: unknown): readonly string[] {
+  let at: unknown = schema;
+  for (const step of path) at = inner(at, step);
+  at = unwrapped(at);
+  if (at === identitySpec) {
+    const kind = String((value as { readonly kind?: unknown } | undefined)?.kind);
+    at = Object.hasOwn(IDENTITY_KINDS, kind) ? IDENTITY_KINDS[kind as keyof typeof IDENTITY_KINDS] : undefined;
+  }
+  if (at instanceof z.ZodObject) return Object.keys(at.shape);
+  return [];
+}
+
+function inner(schema: unknown, step: PropertyKey): unknown {
+  const at = unwrapped(schema);
+  if (at instanceof z.ZodObject) return at.shape[String(step)];
+  if (at instanceof z.ZodRecord) return at.valueType;
+  return undefined;
+}
+
+function unwrapped(schema: unknown): unknown {
+  let at = schema;
+  while (at instanceof z.ZodOptional || at instanceof z.ZodDefault || at instanceof z.ZodPrefault) at = at.unwrap();
+  return at;
+}
