@@ -4,7 +4,7 @@ import { memoryState } from '../core/state/memory.ts';
 import { fileSink, fileSource } from '../plugins/file/index.ts';
 import { gcs } from '../plugins/gcs/index.ts';
 import { memorySink, memorySource } from '../plugins/memory/index.ts';
-import { s3 } from '../plugins/s3/index.ts';
+import { s3, s3State } from '../plugins/s3/index.ts';
 
 /** Every plugin there is. A new one is one more line here. */
 export const plugins: readonly PluginDefinition[] = [
@@ -16,4 +16,5 @@ export const plugins: readonly PluginDefinition[] = [
   memorySink,
   fileState,
   memoryState,
+  s3State,
 ];

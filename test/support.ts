@@ -72,7 +72,6 @@ export function testRuntime(options: Partial<Runtime> = {}): Runtime {
     stop: never,
     log: SILENT,
     now: Date.now,
-    timeLeftMs: () => Number.POSITIVE_INFINITY,
     ...options,
   };
 }

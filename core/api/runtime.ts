@@ -12,11 +12,12 @@ export interface Logger {
 export interface Runtime {
   /** Ends everything at once: what is in flight is abandoned and tidied up. */
   readonly signal: AbortSignal;
-  /** Asks for a clean stop: nothing new is begun, what is in flight is finished, the checkpoint is saved. */
+  /**
+   * Asks for a clean stop: nothing new is begun, what is in flight is finished, the checkpoint is saved. Whoever knows
+   * when the platform ends the process asks for it in time.
+   */
   readonly stop: AbortSignal;
   readonly log: Logger;
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Until the platform ends the process; Infinity where it does not. */
-  timeLeftMs(): number;
 }

@@ -20,6 +20,17 @@ export interface WriteOptions {
   readonly signal: AbortSignal;
   readonly memory: MemoryBudget;
   readonly expected: Expected;
+  /**
+   * Call it, and wait for it, before beginning what a process that is killed would leave behind under the key, such as
+   * a multipart upload: it is on record then, and `tidy` is called before the run goes on.
+   */
+  readonly begins?: (() => Promise<void>) | undefined;
+}
+
+export interface TidyOptions {
+  readonly signal: AbortSignal;
+  /** When it was begun at the earliest; milliseconds since the epoch, by the clock of the process that died. */
+  readonly since: number;
 }
 
 /**
@@ -39,6 +50,8 @@ export interface Sink extends Partial<AsyncDisposable> {
    * neither an object nor an upload behind, and has tidied up when its promise settles.
    */
   write(item: Item, content: Content, options: WriteOptions): Promise<Written>;
+  /** Removes what a write of this pipeline that was killed may have left under a key, and nothing else. */
+  tidy?(key: string, options: TidyOptions): Promise<void>;
   /** Deletes exactly this revision, or answers `conflict`. */
   delete?(object: StoredObject, options: { readonly signal: AbortSignal }): Promise<void>;
   /**

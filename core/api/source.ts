@@ -12,10 +12,15 @@ export interface RunContext {
   readonly purpose: Purpose;
 }
 
+/** A part of what a source holds: one key, or all keys that begin with a text. */
+export type Selection = { readonly key: string } | { readonly prefix: string };
+
 export interface ListOptions {
   readonly signal: AbortSignal;
   /** Only items whose key sorts after this one, in UTF-8 byte order. */
   readonly after?: string;
+  /** Nothing else is wanted; what is listed besides costs time and is left out by the engine. */
+  readonly only?: Selection;
   readonly run: RunContext;
 }
 
@@ -37,9 +42,14 @@ export interface Source extends Partial<AsyncDisposable> {
    */
   open(item: Item, options: { readonly signal: AbortSignal; readonly range?: ByteRange }): Promise<ByteStream>;
   readonly ranges?: boolean;
+  /**
+   * The key that the object at this URL (`gs://bucket/name`) has in this source, whether it exists or not; undefined
+   * when it lies elsewhere. Without it a source takes no notifications of objects. Touches no network.
+   */
+  keyOf?(url: string): string | undefined;
   /** Proves access without reading data, for `doctor`: one finding for each thing that a run does; nothing is thrown. */
   check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
-  /** Called once after a run whose data is durable: delete staging, move bookmarks. */
+  /** Called once after a run of the whole source whose data is durable: delete staging, move bookmarks. */
   finish?(options: {
     readonly outcome: 'complete' | 'partial' | 'failed';
     readonly run: RunContext;

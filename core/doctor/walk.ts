@@ -7,6 +7,7 @@ import { CredentialCache } from '../auth/cached.ts';
 import type { GcpIdentity, Known } from '../auth/federated.ts';
 import { googleHosts } from '../auth/gcp-identity.ts';
 import { kubernetesToken } from '../auth/subject-token.ts';
+import { grantsOf } from '../pipeline/grants.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import type { OpenJob } from '../runtime/job.ts';
 import { awsIdentity, expectationFinding, type Met, nodeRole, offlineSource, sourceFindings } from './aws.ts';
@@ -168,10 +169,9 @@ function needsAmbient(
     ([, { from, aws: base }]) => base === undefined && (from === 'aws-signature' || from === 'aws-token'),
   );
   const byAws = aws.some(([, { aws: base, google }]) => base === undefined && google === undefined);
-  const grants = [...open.pipeline.sources, ...open.pipeline.sinks].flatMap(
-    ({ plugin, config }) => plugin.grants?.(config) ?? [],
+  return (
+    byGcp || byAws || grantsOf(open.pipeline).some((grant) => grant.cloud === 'aws' && grant.identity === undefined)
   );
-  return byGcp || byAws || grants.some((grant) => grant.cloud === 'aws' && grant.identity === undefined);
 }
 
 function processBroker(runtime: AuthRuntime, log: StepLog): IdentityBroker {

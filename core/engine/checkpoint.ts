@@ -23,6 +23,8 @@ const schema = z.strictObject({
   runId: z.string(),
   /** Everything up to and including this key is finished. */
   cursor: z.string().exactOptional(),
+  /** Writes under way that a killed process leaves something of: place of the sink, key, and since when. */
+  begun: z.array(z.strictObject({ sink: count, key: z.string(), since: z.number() })).exactOptional(),
   tally: z.strictObject({
     items: z.strictObject({ written: count, unchanged: count, deleted: count, refused: count, failed: count }),
     bytes: count,
@@ -32,22 +34,34 @@ const schema = z.strictObject({
   }),
 });
 
+/** A write that was under way. */
+export interface Begun {
+  readonly sink: number;
+  readonly key: string;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+}
+
 /** What a paused run needs to go on. */
 export interface Checkpoint {
   readonly runId: string;
   readonly cursor: string | undefined;
+  readonly begun: readonly Begun[];
   readonly tally: Tally;
 }
 
 /** Keeps the checkpoint of one pipeline in a state store. */
 export class CheckpointFile {
   readonly #store: StateStore;
+  /** Where it is kept: the name of the pipeline, or that of a part of it. */
+  readonly #place: string;
   readonly #pipeline: string;
   readonly #fingerprint: string;
   #revision: Revision | undefined;
 
-  constructor(store: StateStore, pipeline: string, fingerprint: string) {
+  constructor(store: StateStore, place: string, pipeline: string, fingerprint: string) {
     this.#store = store;
+    this.#place = place;
     this.#pipeline = pipeline;
     this.#fingerprint = fingerprint;
   }
@@ -57,8 +71,8 @@ export class CheckpointFile {
    * @throws BrokerError `state_unreadable` when it is not a checkpoint of this very pipeline: it is never guessed at.
    */
   async load(reset: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
-    if (reset) await this.#store.reset(this.#pipeline, { signal });
-    const saved = await this.#store.load(this.#pipeline, { signal });
+    if (reset) await this.#store.reset(this.#place, { signal });
+    const saved = await this.#store.load(this.#place, { signal });
     if (saved === undefined) return undefined;
     this.#revision = saved.revision;
     const { version } = z.object({ version: z.number() }).catch({ version: 0 }).parse(saved.value);
@@ -69,25 +83,26 @@ export class CheckpointFile {
       throw unreadable(`it belongs to the pipeline "${parsed.data.pipeline}"`);
     if (parsed.data.fingerprint !== this.#fingerprint)
       throw unreadable('the source or the sink of the pipeline was changed since');
-    const { runId, cursor, tally } = parsed.data;
-    return { runId, cursor, tally: Object.assign(new Tally(), tally) };
+    const { runId, cursor, begun = [], tally } = parsed.data;
+    return { runId, cursor, begun, tally: Object.assign(new Tally(), tally) };
   }
 
-  async save({ runId, cursor, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
+  async save({ runId, cursor, begun, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
     const value = {
       version: VERSION,
       pipeline: this.#pipeline,
       fingerprint: this.#fingerprint,
       runId,
       ...(cursor === undefined ? {} : { cursor }),
+      ...(begun.length === 0 ? {} : { begun: begun.map((one) => ({ ...one })) }),
       tally: tally.toJson(),
     };
-    this.#revision = await this.#store.save(this.#pipeline, value, this.#revision, { signal });
+    this.#revision = await this.#store.save(this.#place, value, this.#revision, { signal });
   }
 
   /** A complete run starts over the next time: a cursor is a place in a listing, not a point in time. */
   async clear(signal: AbortSignal): Promise<void> {
-    if (this.#revision !== undefined) await this.#store.delete(this.#pipeline, this.#revision, { signal });
+    if (this.#revision !== undefined) await this.#store.delete(this.#place, this.#revision, { signal });
     this.#revision = undefined;
   }
 }

@@ -1,8 +1,6 @@
 import type { IHasher } from 'hash-wasm';
 import { encodeCrc32c } from '../api/checksum.ts';
 
-const CASTAGNOLI = 0x82f63b78;
-
 /** A running CRC32C. Give it back with `release` (once), so that its WebAssembly memory serves the next stream. */
 export interface Crc32c {
   update(chunk: Uint8Array): void;
@@ -12,10 +10,7 @@ export interface Crc32c {
 }
 
 /** Loaded at first use: commands that carry nothing do not pay for it. */
-async function newHasher(): Promise<IHasher> {
-  const { createCRC32 } = await import('hash-wasm');
-  return createCRC32(CASTAGNOLI);
-}
+const newHasher = async (): Promise<IHasher> => (await import('./hasher.ts')).newHasher();
 
 /** Lends out hashers; there are never more of them than streams open at once. */
 export class Crc32cPool {

@@ -2,9 +2,10 @@ import type { ErrorCode } from '../api/error-codes.ts';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Item, StoredObject } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
-import type { RunContext, Source } from '../api/source.ts';
+import type { RunContext, Selection, Source } from '../api/source.ts';
 import { type Compare, compare } from './compare.ts';
 import { ascending, type Listed, merged } from './order.ts';
+import { listed } from './select.ts';
 import { indexOf, type SinkIndex } from './sink-index.ts';
 
 /** One line of a plan: what must happen to one item in one sink. Plain data. */
@@ -30,15 +31,17 @@ export interface PlanOptions {
   readonly run: RunContext;
   readonly signal: AbortSignal;
   readonly after?: string | undefined;
+  /** Plan for this part of the sources only. */
+  readonly only?: Selection | undefined;
 }
 
 /** Lists, merges and compares; yields the actions of one item, one for each sink, at a time, in key order. */
 export async function* plan(options: PlanOptions): AsyncGenerator<readonly Action[]> {
-  const { sources, sinks, signal, run, after } = options;
-  const listings = sources.map((source) =>
-    ascending(source.list({ signal, run, ...(after === undefined ? {} : { after }) }), source.location),
-  );
-  const indexes = options.compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal));
+  const { sources, sinks, signal, run, after, only } = options;
+  const wanted = { signal, run, ...(after === undefined ? {} : { after }), ...(only === undefined ? {} : { only }) };
+  const listings = sources.map((source) => ascending(listed(source, wanted), source.location));
+  const one = only !== undefined && 'key' in only;
+  const indexes = options.compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, one));
   try {
     for await (const group of merged(listings)) {
       const actions: Action[] = [];

@@ -1,19 +1,18 @@
-import { randomUUID } from 'node:crypto';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { RetryPolicy } from '../api/retry.ts';
 import type { Runtime } from '../api/runtime.ts';
 import type { Sink } from '../api/sink.ts';
-import type { RunContext, Source } from '../api/source.ts';
+import type { RunContext, Selection, Source } from '../api/source.ts';
 import type { StateStore } from '../api/state.ts';
-import { CheckpointFile } from './checkpoint.ts';
 import type { Compare } from './compare.ts';
 import { Crc32cPool } from './crc32c.ts';
 import { FairMemoryBudget } from './memory.ts';
 import { type Action, plan } from './plan.ts';
+import { Progress } from './progress.ts';
 import { failureOf, type Receipt } from './receipt.ts';
-import { type Report, type RunOutcome, Tally } from './report.ts';
+import type { Report, RunOutcome, Tally } from './report.ts';
 import { transfer } from './transfer.ts';
-import { type Mark, Watermark } from './watermark.ts';
+import type { Mark, Watermark } from './watermark.ts';
 import { forEachConcurrently } from './workers.ts';
 
 /** A pipeline with everything made that it names. */
@@ -43,14 +42,12 @@ export interface RunOptions {
   readonly runtime: Runtime;
   readonly observer?: Observer;
   readonly resetState?: boolean;
+  /** Carry this part only; the checkpoint of the whole is not touched. */
+  readonly only?: Selection | undefined;
 }
 
-/** The checkpoint is saved at most this often, so a killed process repeats little and state costs little. */
-const CHECKPOINT_EVERY_MS = 5000;
 /** Saving the checkpoint of a stopped run must end although the run's own signal has fired. */
 const CLOSING_MS = 10_000;
-/** A platform that ends the process gets its clean stop this long before. */
-const STOP_BEFORE_MS = 20_000;
 
 interface Task {
   readonly action: Action;
@@ -58,64 +55,52 @@ interface Task {
 }
 
 /** Lists, compares, transfers; answers with the report. Throws only when not even a report can be given. */
-export async function run(job: Job, { runtime, observer = {}, resetState = false }: RunOptions): Promise<Report> {
-  const started = runtime.now();
-  const file = new CheckpointFile(job.state, job.pipeline, job.fingerprint);
-  const checkpoint = await file.load(resetState, runtime.signal);
-  const runId = checkpoint?.runId ?? randomUUID();
-  const tally = checkpoint?.tally ?? new Tally();
-  const before = tally.durationMs;
-  const watermark = new Watermark(checkpoint?.cursor);
+export async function run(job: Job, { runtime, observer = {}, resetState = false, only }: RunOptions): Promise<Report> {
+  const { signal } = runtime;
+  const now = (): number => runtime.now();
+  const progress = await Progress.load({ ...job, now, only, reset: resetState, signal });
+  const { runId, tally, watermark, cursor: after, resumed } = progress;
   const context: RunContext = { pipeline: job.pipeline, runId, purpose: 'run' };
-  observer.started?.({ runId, resumed: checkpoint !== undefined });
+  observer.started?.({ runId, resumed });
 
-  let savedAt = started;
-  let saving = false;
-  const save = async (signal: AbortSignal): Promise<void> => {
-    savedAt = runtime.now();
-    tally.durationMs = before + savedAt - started;
-    await file.save({ runId, cursor: watermark.value, tally }, signal);
-  };
-  const many = job.sinks.length > 1;
-  const work = async ({ action, mark }: Task): Promise<void> => {
-    const receipt = await transfer(action, { ...job, ...shared, signal: runtime.signal });
-    tally.add(receipt, many ? job.sinks[action.sink]?.location : undefined);
-    mark.done();
-    observer.receipt?.(receipt, action);
-    if (saving || runtime.now() - savedAt < CHECKPOINT_EVERY_MS) return;
-    // One at a time: a save that overtakes another would take it for another run's.
-    saving = true;
-    await save(runtime.signal).finally(() => {
-      saving = false;
-    });
-  };
   const shared = {
     memory: new FairMemoryBudget(job.memory),
     hashers: new Crc32cPool(),
     log: runtime.log,
-    now: () => runtime.now(),
+    now,
     onBytes: (count: number) => observer.bytes?.(count),
+    onBegin: (sink: number, key: string) => progress.begin(sink, key, signal),
+  };
+  const many = job.sinks.length > 1;
+  const work = async ({ action, mark }: Task): Promise<void> => {
+    const receipt = await transfer(action, { ...job, ...shared, signal });
+    progress.settled(action.sink, action.item.key);
+    tally.add(receipt, many ? job.sinks[action.sink]?.location : undefined);
+    mark.done();
+    observer.receipt?.(receipt, action);
+    await progress.saveSometimes(signal);
   };
 
   let ended: BrokerError | undefined;
   try {
-    const actions = plan({ ...job, run: context, signal: runtime.signal, after: checkpoint?.cursor });
+    await progress.tidy(job.sinks, signal);
+    const actions = plan({ ...job, run: context, signal, after, only });
     await forEachConcurrently(tasks(actions, watermark, runtime), job.concurrency, work);
     if (mustStop(runtime)) ended = new BrokerError('stopped', 'the run was stopped before its end');
     // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
-    else if (isEmpty(tally) && job.compare !== 'always')
-      await Promise.all(job.sinks.map((sink) => isThere(sink, runtime.signal)));
+    else if (only === undefined && isEmpty(tally) && job.compare !== 'always')
+      await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
   } catch (thrown) {
-    ended = runtime.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+    ended = signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
   }
 
   let outcome = outcomeOf(ended, tally);
   try {
     const closing = AbortSignal.timeout(CLOSING_MS);
     // The listing came to its end: the next run starts over, whatever became of the items.
-    if (ended === undefined) await file.clear(closing);
-    else if (ended.code !== 'state_conflict') await save(closing);
-    if (outcome !== 'paused') await finish(job, context, outcome, closing);
+    if (ended === undefined) await progress.clear(closing);
+    else if (ended.code !== 'state_conflict') await progress.save(closing);
+    if (outcome !== 'paused' && only === undefined) await finish(job, context, outcome, closing);
   } catch (thrown) {
     // What was transferred is in the report; that it could not be closed must be there too.
     ended = asBrokerError(thrown);
@@ -127,7 +112,7 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
     outcome,
     items: tally.items,
     bytes: tally.bytes,
-    durationMs: before + runtime.now() - started,
+    durationMs: progress.durationMs,
     failures: tally.failures,
     ...(tally.failuresOmitted > 0 ? { failuresOmitted: tally.failuresOmitted } : {}),
     ...(ended === undefined ? {} : { error: failureOf(ended) }),
@@ -136,8 +121,7 @@ export async function run(job: Job, { runtime, observer = {}, resetState = false
 
 const isEmpty = ({ items }: Tally): boolean => Object.values(items).every((count) => count === 0);
 
-const mustStop = (runtime: Runtime): boolean =>
-  runtime.stop.aborted || runtime.signal.aborted || runtime.timeLeftMs() < STOP_BEFORE_MS;
+const mustStop = (runtime: Runtime): boolean => runtime.stop.aborted || runtime.signal.aborted;
 
 async function* tasks(
   actions: AsyncGenerator<readonly Action[]>,

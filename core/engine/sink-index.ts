@@ -11,9 +11,13 @@ export interface SinkIndex extends AsyncDisposable {
   find(key: string): Promise<StoredObject | undefined>;
 }
 
-/** The sink's side of the merge join: walks its listing beside the source's, in constant memory. */
-export function indexOf(sink: Sink, signal: AbortSignal): SinkIndex {
-  if (sink.list !== undefined) return new ListingIndex(sink, signal);
+/**
+ * The sink's side of the merge join: walks its listing beside the source's, in constant memory.
+ *
+ * @param one only one key will be asked for: then asking for it is cheaper than listing, where that can be done.
+ */
+export function indexOf(sink: Sink, signal: AbortSignal, one = false): SinkIndex {
+  if (sink.list !== undefined && !(one && sink.stat !== undefined)) return new ListingIndex(sink, signal);
   return {
     find: async (key) => sink.stat?.(key, { signal }),
     [Symbol.asyncDispose]: async () => {},

@@ -20,6 +20,8 @@ export interface TransferOptions {
   readonly log: Logger;
   readonly now: () => number;
   readonly onBytes: (bytes: number) => void;
+  /** Puts on record that something is begun which a killed process would leave behind. */
+  readonly onBegin: (sink: number, key: string) => Promise<void>;
 }
 
 /**
@@ -77,7 +79,8 @@ async function write(source: Source, sink: Sink, action: Action, options: Transf
   });
   try {
     const expected = expectation(action);
-    return await sink.write(action.item, content, { signal: options.signal, memory: options.memory, expected });
+    const begins = (): Promise<void> => options.onBegin(action.sink, action.item.key);
+    return await sink.write(action.item, content, { signal: options.signal, memory: options.memory, expected, begins });
   } catch (error) {
     // Bytes of a try that failed are not progress.
     options.onBytes(-delivered);

@@ -29,7 +29,6 @@ export function processRuntime(log: Logger): Runtime & Disposable {
     stop: stop.signal,
     log,
     now: Date.now,
-    timeLeftMs: () => Number.POSITIVE_INFINITY,
     [Symbol.dispose]: () => {
       clearTimeout(timer);
       process.off('SIGINT', onSignal).off('SIGTERM', onSignal);

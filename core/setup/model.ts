@@ -4,6 +4,7 @@ import type { Grant } from '../api/plugin.ts';
 import type { AwsIdentity } from '../auth/aws-identity.ts';
 import type { GcpIdentity } from '../auth/federated.ts';
 import type { ProviderName } from '../auth/principal.ts';
+import { grantsOf } from '../pipeline/grants.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { mergedRoles, roleSetups } from './aws-side.ts';
 import { bindingsOf, impersonationsOf, mergedBindings, mergedProviders, providersOf } from './google-side.ts';
@@ -174,7 +175,7 @@ function identitiesOf(pipeline: Pipeline, { roleId, place }: SetupOptions): Iden
     pipeline: pipeline.name,
     gcp: entries.filter((entry): entry is [string, GcpIdentity] => entry[1].kind === 'gcp'),
     aws: entries.filter((entry): entry is [string, AwsIdentity] => entry[1].kind === 'aws'),
-    grants: [...pipeline.sources, ...pipeline.sinks].flatMap(({ plugin, config }) => plugin.grants?.(config) ?? []),
+    grants: grantsOf(pipeline),
     roleId,
     place,
     awsOf: (name) => {

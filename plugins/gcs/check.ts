@@ -18,7 +18,7 @@ export async function checkBucket(
   if (object !== undefined) return [await checked('read', () => readOne(listing, object, signal))];
   let first: Item | undefined;
   const list = await checked('list', async () => {
-    for await (const item of listing.items(undefined, signal, 1)) {
+    for await (const item of listing.items(undefined, signal, { pages: 1 })) {
       first = item;
       break;
     }

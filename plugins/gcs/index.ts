@@ -55,9 +55,18 @@ class GcsSource implements Source {
     this.#reader = new GcsReader(this.#client, config, this.#listing);
   }
 
-  async *list({ after, signal }: ListOptions): AsyncGenerator<Item> {
-    const { object } = this.#config;
-    if (object === undefined) return yield* this.#listing.items(after, signal);
+  async *list({ after, only, signal }: ListOptions): AsyncGenerator<Item> {
+    const { object, prefix, matchGlob } = this.#config;
+    // What a glob of Cloud Storage selects, only its listing tells.
+    if (object === undefined && only !== undefined && 'key' in only && matchGlob === undefined) {
+      const item = this.#listing.selects(only.key) ? await this.#listing.one(prefix + only.key, signal) : undefined;
+      if (item !== undefined) yield item;
+      return;
+    }
+    if (object === undefined) {
+      const below = only !== undefined && 'key' in only ? { prefix: only.key } : only;
+      return yield* this.#listing.items(after, signal, { only: below });
+    }
     if (after !== undefined) return;
     const item = await this.#listing.one(object, signal);
     if (item === undefined) {
@@ -66,6 +75,15 @@ class GcsSource implements Source {
       });
     }
     yield item;
+  }
+
+  keyOf(url: string): string | undefined {
+    const { bucket, prefix, object } = this.#config;
+    const base = `gs://${bucket}/`;
+    if (!url.startsWith(base + (object ?? prefix))) return undefined;
+    const name = url.slice(base.length);
+    if (object !== undefined) return name === object ? name : undefined;
+    return name === prefix ? undefined : name.slice(prefix.length);
   }
 
   open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {

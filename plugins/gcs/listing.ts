@@ -40,11 +40,18 @@ const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 200, maxDelayMs: 20_00
 
 export const refSchema = z.object({ name: z.string(), generation: z.string() });
 
+export interface Limits {
+  readonly only?: { readonly prefix: string } | undefined;
+  /** The most that are asked for. */
+  readonly pages?: number;
+}
+
 /** Lists a bucket page by page, from `after` on; what the filters leave out is not an item. */
 export class GcsListing {
   readonly #client: GoogleClient;
   readonly #config: GcsConfig;
-  readonly #selects: (key: string) => boolean;
+  /** What the filters leave of the bucket. */
+  readonly selects: (key: string) => boolean;
   readonly #policy: RetryPolicy;
 
   constructor(client: GoogleClient, config: GcsConfig, policy: RetryPolicy = PATIENCE) {
@@ -53,19 +60,19 @@ export class GcsListing {
     this.#config = config;
     const include = config.include?.map(compileGlob);
     const exclude = config.exclude.map(compileGlob);
-    this.#selects = (key) => include?.some((glob) => glob(key)) !== false && !exclude.some((glob) => glob(key));
+    this.selects = (key) => include?.some((glob) => glob(key)) !== false && !exclude.some((glob) => glob(key));
   }
 
-  /** @param pages the most that are asked for. */
-  async *items(after: string | undefined, signal: AbortSignal, pages = Number.POSITIVE_INFINITY): AsyncGenerator<Item> {
+  async *items(after: string | undefined, signal: AbortSignal, { only, pages }: Limits = {}): AsyncGenerator<Item> {
     const start = after === undefined ? undefined : this.#config.prefix + after;
+    const prefix = this.#config.prefix + (only?.prefix ?? '');
     let token: string | undefined;
-    let left = pages;
+    let left = pages ?? Number.POSITIVE_INFINITY;
     do {
-      const page = await this.#page(start, token, signal);
+      const page = await this.#page(prefix, start, token, signal);
       for (const entry of page.items) {
         const item = this.item(entry);
-        if ((after === undefined || compareKeys(item.key, after) > 0) && this.#selects(item.key)) yield item;
+        if ((after === undefined || compareKeys(item.key, after) > 0) && this.selects(item.key)) yield item;
       }
       // A server that answers with the token it was given would be asked for ever.
       if (page.nextPageToken !== undefined && page.nextPageToken === token) {
@@ -92,8 +99,8 @@ export class GcsListing {
     return entry === undefined ? undefined : this.item(entry);
   }
 
-  async #page(start: string | undefined, token: string | undefined, signal: AbortSignal) {
-    const { bucket, prefix, matchGlob } = this.#config;
+  async #page(prefix: string, start: string | undefined, token: string | undefined, signal: AbortSignal) {
+    const { bucket, matchGlob } = this.#config;
     const query = this.#query({
       prefix: prefix === '' ? undefined : prefix,
       startOffset: start,

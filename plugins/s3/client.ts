@@ -10,13 +10,23 @@ export interface S3 {
   readonly client: S3Client;
 }
 
+/** `ExpectedBucketOwner` of every request, where the pipeline says it. */
+export const ownerOf = ({ expectedBucketOwner }: S3Place): { ExpectedBucketOwner?: string } =>
+  expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner };
+
 const MAX_SOCKETS = 256;
 /** Until the answer begins, the sending of the body included: 8 MiB at 100 kB/s still pass. */
 const REQUEST_MS = 120_000;
 /** No byte in either direction, also in the middle of an answer. */
 const IDLE_MS = 60_000;
 
-export async function connectS3(config: S3Config, context: PluginContext): Promise<S3> {
+/** What of the options says where a bucket is. */
+export type S3Place = Pick<
+  S3Config,
+  'bucket' | 'prefix' | 'identity' | 'region' | 'endpoint' | 'forcePathStyle' | 'expectedBucketOwner'
+>;
+
+export async function connectS3(config: S3Place, context: PluginContext): Promise<S3> {
   const region = config.region ?? (await context.credentials.awsRegion());
   if (region === undefined) {
     throw new BrokerError('invalid_config', 'the region of the bucket is not known', {

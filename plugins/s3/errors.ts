@@ -7,7 +7,7 @@ import {
   safeText,
   systemErrorCode,
 } from '../../core/api/index.ts';
-import type { S3Config } from './config.ts';
+import type { S3Place } from './client.ts';
 
 /** What an error of the AWS SDK shows of itself; everything else in it stays there. */
 interface SdkError {
@@ -74,7 +74,7 @@ const WRONG_REGION = new Set([
  * @param doing for the message: `write s3://bucket/key`.
  * @param permission the IAM action that a 403 is about.
  */
-export function s3Failure(error: unknown, doing: string, permission: string, config: S3Config): BrokerError {
+export function s3Failure(error: unknown, doing: string, permission: string, config: S3Place): BrokerError {
   if (error instanceof BrokerError) return error;
   const { name, message, status, region, retryAfter } = read(error);
   if (name === 'AbortError') return new BrokerError('stopped', 'the run was stopped');
@@ -105,7 +105,7 @@ export function s3Failure(error: unknown, doing: string, permission: string, con
   return other.code === 'internal' ? fail('internal') : other;
 }
 
-function deniedHint(message: string, permission: string, config: S3Config): string {
+function deniedHint(message: string, permission: string, config: S3Place): string {
   if (/kms/i.test(message))
     return 'Allow kms:GenerateDataKey and kms:Decrypt on the key, in its key policy and to the role.';
   const owner =

@@ -6,8 +6,8 @@ import type { S3Config } from './config.ts';
  * Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
  */
 export function s3Grants(config: S3Config): readonly Grant[] {
-  const { bucket, prefix, identity, encryption, kmsKeyId, tags } = config;
-  const partition = partitionOf(config.region);
+  const { bucket, prefix, identity, encryption, kmsKeyId, tags, region } = config;
+  const partition = partitionOf(region);
   const place = `s3://${bucket}/${prefix}`;
   const below = `${literal(prefix)}*`;
   const grants: Grant[] = [
@@ -32,6 +32,14 @@ export function s3Grants(config: S3Config): readonly Grant[] {
       ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': below } } }),
       reason: `list ${place}`,
     },
+    {
+      cloud: 'aws',
+      identity,
+      // For whole buckets only: AWS knows no condition for it.
+      actions: ['s3:ListBucketMultipartUploads'],
+      resources: [`arn:${partition}:s3:::${bucket}`],
+      reason: `find the uploads that a killed run has left below ${place}`,
+    },
   ];
   // An alias has no ARN without the account, so it is pinned by its name.
   const alias = kmsKeyId?.replace(/^arn:aws[a-z-]*:kms:[^:]+:\d{12}:/, '');
@@ -40,7 +48,11 @@ export function s3Grants(config: S3Config): readonly Grant[] {
       cloud: 'aws',
       identity,
       actions: ['kms:GenerateDataKey', 'kms:Decrypt'],
-      resources: [kmsKeyId === undefined || alias?.startsWith('alias/') ? '*' : keyArn(kmsKeyId, partition)],
+      resources: [
+        kmsKeyId === undefined || alias?.startsWith('alias/')
+          ? `arn:${partition}:kms:${region ?? '*'}:*:key/*`
+          : keyArn(kmsKeyId, partition),
+      ],
       condition: {
         ...(alias?.startsWith('alias/') ? { 'ForAnyValue:StringEquals': { 'kms:ResourceAliases': alias } } : {}),
         StringLike: { 'kms:ViaService': `s3.*.amazonaws.com${partition === 'aws-cn' ? '.cn' : ''}` },
@@ -55,12 +67,12 @@ export function s3Grants(config: S3Config): readonly Grant[] {
  * A text that a policy takes as it is: a `*` of a prefix must not become a wildcard.
  * Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
  */
-const literal = (text: string): string => text.replace(/[*?$]/g, (character) => `$\{${character}}`);
+export const literal = (text: string): string => text.replace(/[*?$]/g, (character) => `$\{${character}}`);
 
 /** A bare id is of this account and of the region of the bucket. */
 const keyArn = (id: string, partition: string): string =>
   id.startsWith('arn:') ? id : `arn:${partition}:kms:*:*:key/${id}`;
 
 /** Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html */
-const partitionOf = (region: string | undefined): string =>
+export const partitionOf = (region: string | undefined): string =>
   region?.startsWith('cn-') ? 'aws-cn' : region?.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';

@@ -7,13 +7,16 @@ import {
   type Refusal,
   type Sink,
   type StoredObject,
+  type TidyOptions,
 } from '../../core/api/index.ts';
-import { connectS3, type S3 } from './client.ts';
+import { connectS3, ownerOf, type S3 } from './client.ts';
 import { type S3Config, s3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { s3Grants } from './grants.ts';
 import { s3Refusal } from './headers.ts';
+import { decodedKey, isListed, statusOf } from './lookup.ts';
 import { probeWrite } from './probe.ts';
+import { abortUploads } from './tidy.ts';
 import { md5OfEtag, S3Writer } from './writer.ts';
 
 class S3Sink implements Sink {
@@ -47,7 +50,7 @@ class S3Sink implements Sink {
         .send(
           new sdk.ListObjectsV2Command({
             Bucket: bucket,
-            ...this.#owner(),
+            ...ownerOf(this.#config),
             // XML cannot carry every character that a key may hold.
             EncodingType: 'url',
             ...(prefix === '' ? {} : { Prefix: prefix }),
@@ -63,7 +66,7 @@ class S3Sink implements Sink {
           throw s3Failure(error, `list ${this.location}`, 's3:ListBucket', this.#config);
         });
       for (const entry of page.Contents ?? []) {
-        const key = decodeURIComponent((entry.Key ?? '').replaceAll('+', ' '));
+        const key = decodedKey(entry.Key);
         const md5 = md5OfEtag(entry.ETag);
         yield {
           key: key.slice(prefix.length),
@@ -83,7 +86,7 @@ class S3Sink implements Sink {
     const command = new sdk.HeadObjectCommand({
       Bucket: bucket,
       Key: prefix + key,
-      ...this.#owner(),
+      ...ownerOf(this.#config),
       ChecksumMode: 'ENABLED',
     });
     try {
@@ -101,7 +104,11 @@ class S3Sink implements Sink {
         ...(head.ETag === undefined ? {} : { revision: head.ETag }),
       };
     } catch (error) {
-      if ((error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode === 404) return undefined;
+      if (statusOf(error) === 404) return undefined;
+      if (statusOf(error) === 403) {
+        const there = await isListed({ sdk, client }, this.#config, prefix + key, signal).catch(() => true);
+        if (!there) return undefined;
+      }
       throw s3Failure(error, `look at s3://${bucket}/${prefix}${key}`, 's3:GetObject', this.#config);
     }
   }
@@ -115,12 +122,24 @@ class S3Sink implements Sink {
     const { bucket, prefix, conditional } = this.#config;
     const condition = conditional && object.revision !== undefined ? { IfMatch: object.revision } : {};
     await client
-      .send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: prefix + object.key, ...this.#owner(), ...condition }), {
-        abortSignal: signal,
-      })
+      .send(
+        new sdk.DeleteObjectCommand({
+          Bucket: bucket,
+          Key: prefix + object.key,
+          ...ownerOf(this.#config),
+          ...condition,
+        }),
+        {
+          abortSignal: signal,
+        },
+      )
       .catch((error: unknown) => {
         throw s3Failure(error, `delete s3://${bucket}/${prefix}${object.key}`, 's3:DeleteObject', this.#config);
       });
+  }
+
+  async tidy(key: string, options: TidyOptions): Promise<void> {
+    await abortUploads(await this.#connect(), this.#config, key, options);
   }
 
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
@@ -142,12 +161,9 @@ class S3Sink implements Sink {
     this.#s3 ??= connectS3(this.#config, this.#context);
     return this.#s3;
   }
-
-  #owner(): { ExpectedBucketOwner?: string } {
-    const { expectedBucketOwner } = this.#config;
-    return expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner };
-  }
 }
+
+export { s3State } from './state.ts';
 
 export const s3 = defineSink({
   name: 's3',

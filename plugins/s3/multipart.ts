@@ -4,7 +4,6 @@ import {
   type Content,
   combineCrc32c,
   EMPTY_CRC32C,
-  encodeCrc32c,
   type Item,
   type MemoryLease,
   type WriteOptions,
@@ -15,12 +14,8 @@ import { s3Failure } from './errors.ts';
 import { objectFields } from './headers.ts';
 import { fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
 
-const CASTAGNOLI = 0x82f63b78;
-
-async function checksumOf(body: Buffer): Promise<string> {
-  const { crc32 } = await import('hash-wasm');
-  return encodeCrc32c(Number.parseInt(await crc32(body, CASTAGNOLI), 16));
-}
+/** Loaded at first use: what is read in ranges needs none of it. */
+const checksumOf = async (body: Buffer): Promise<string> => (await import('./crc32c.ts')).crc32cOf(body);
 
 /** A stream of which the first part may have been read already, with the memory that it holds. */
 export interface Begun {
@@ -89,6 +84,7 @@ export class PartUpload {
     // A part that fails ends the others.
     const failed = new AbortController();
     const signal = AbortSignal.any([options.signal, failed.signal]);
+    await options.begins?.();
     const created = await client.send(
       new sdk.CreateMultipartUploadCommand({
         ...this.#target,

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { combineCrc32c, EMPTY_CRC32C } from '../../core/api/checksum.ts';
+import { compareKeys } from '../../core/api/keys.ts';
 import { receive } from './s3-body.ts';
 import { ALGORITHMS, type Algorithm, composite, FULL_OBJECT, hashOf } from './s3-checksums.ts';
 import type { ChecksumType, S3Object, S3Part, S3Upload } from './s3-objects.ts';
@@ -228,14 +229,25 @@ export function listParts(request: S3Request): Reply {
 
 export function listUploads({ bucket, query }: S3Request): Reply {
   const prefix = query.get('prefix') ?? '';
-  const uploads = [...bucket.uploads.values()].filter((upload) => upload.key.startsWith(prefix));
-  const entries = uploads.map(
+  const [key, id] = [query.get('key-marker') ?? '', query.get('upload-id-marker') ?? ''];
+  const most = Math.min(1000, Number(query.get('max-uploads') ?? 1000));
+  const url = query.get('encoding-type') === 'url';
+  const encode = (text: string): string => (url ? encodeURIComponent(text).replace(/%20/g, '+') : escapeXml(text));
+  const all = [...bucket.uploads.values()]
+    .filter((upload) => upload.key.startsWith(prefix))
+    .sort((a, b) => compareKeys(a.key, b.key) || a.initiated.getTime() - b.initiated.getTime());
+  const marked = all.findIndex((upload) => upload.key === key && upload.id === id);
+  const left = marked >= 0 ? all.slice(marked + 1) : all.filter((upload) => compareKeys(upload.key, key) > 0);
+  const page = left.slice(0, most);
+  const last = page.at(-1);
+  const more = left.length > page.length && last !== undefined;
+  const entries = page.map(
     (upload) =>
-      `<Upload><Key>${escapeXml(upload.key)}</Key><UploadId>${upload.id}</UploadId><Initiated>${upload.initiated.toISOString()}</Initiated></Upload>`,
+      `<Upload><Key>${encode(upload.key)}</Key><UploadId>${upload.id}</UploadId><Initiated>${upload.initiated.toISOString()}</Initiated></Upload>`,
   );
-  return s3Xml(
-    200,
-    'ListMultipartUploadsResult',
-    `<Bucket>${bucket.name}</Bucket><IsTruncated>false</IsTruncated>${entries.join('')}`,
-  );
+  const next = more
+    ? `<NextKeyMarker>${encode(last.key)}</NextKeyMarker><NextUploadIdMarker>${last.id}</NextUploadIdMarker>`
+    : '';
+  const head = `<Bucket>${bucket.name}</Bucket><IsTruncated>${more}</IsTruncated>${next}`;
+  return s3Xml(200, 'ListMultipartUploadsResult', head + entries.join(''));
 }

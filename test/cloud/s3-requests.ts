@@ -165,6 +165,8 @@ function existing({ bucket, key }: S3Request, head = false): S3Object {
 export function deleteObject(request: S3Request): Reply {
   const present = request.bucket.objects.get(request.key);
   const match = request.headers['if-match'];
+  if (match !== undefined && present === undefined)
+    throw s3Error(404, 'NoSuchKey', 'The specified key does not exist.', { Key: request.key });
   if (match !== undefined && match !== '*' && present !== undefined && unquoted(match) !== unquoted(present.etag))
     throw preconditionFailed('If-Match');
   request.bucket.remove(request.key);

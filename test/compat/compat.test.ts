@@ -9,7 +9,7 @@ import { ServerClock } from '../../core/auth/clock.ts';
 import { run } from '../../core/engine/run.ts';
 import { FileState } from '../../core/state/file.ts';
 import { gcs } from '../../plugins/gcs/index.ts';
-import { s3 } from '../../plugins/s3/index.ts';
+import { s3, s3State } from '../../plugins/s3/index.ts';
 import { sinkSuite } from '../conformance/sink-suite.ts';
 import { sourceSuite } from '../conformance/source-suite.ts';
 import { stateSuite } from '../conformance/state-suite.ts';
@@ -48,6 +48,17 @@ stateSuite('file state', async () => {
   const folder = await temporaryFolder();
   return { store: new FileState(folder.path), [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
 });
+
+stateSuite(
+  's3 state on MinIO',
+  async () => {
+    const bucket = await newS3Bucket();
+    const options = { bucket: bucket.name, prefix: 'state/', region: 'us-east-1', endpoint: s3Url };
+    const store = s3State.create(s3State.config.parse(options), pluginContext({ credentials }));
+    return { store, [Symbol.asyncDispose]: async () => {} };
+  },
+  { 'deletes only the revision that was seen': 'MinIO ignores If-Match on DELETE' },
+);
 
 it('AWS STS: a role is assumed at MinIO, and its session writes an object', async () => {
   const { accessKeyId } = credentials;

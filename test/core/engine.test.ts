@@ -258,7 +258,7 @@ describe('a stopped run', () => {
   });
 
   it('pauses when the platform is about to end the process, and when the source says that it is not ready', async () => {
-    expect(await run(job({}), { runtime: testRuntime({ timeLeftMs: () => 1000 }) })).toMatchObject({
+    expect(await run(job({}), { runtime: testRuntime({ stop: AbortSignal.abort() }) })).toMatchObject({
       outcome: 'paused',
       error: { code: 'stopped' },
     });

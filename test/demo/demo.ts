@@ -44,7 +44,7 @@ cloud.googleSts.onExchange = ({ arn, principal }) => {
 const jobs = compose(process.env).get(tokens.jobs);
 const silent = { debug: () => {}, info: () => {}, warn: () => {} };
 const signal = new AbortController().signal;
-const runtime = { signal, stop: signal, log: silent, now: Date.now, timeLeftMs: () => Number.POSITIVE_INFINITY };
+const runtime = { signal, stop: signal, log: silent, now: Date.now };
 
 async function carry(): Promise<{ report: Report; receipts: Receipt[] }> {
   const receipts: Receipt[] = [];

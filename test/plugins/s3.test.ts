@@ -1,7 +1,12 @@
-import { s3 } from '../../plugins/s3/index.ts';
+import { describe, expect, it } from 'vitest';
+import type { Sink } from '../../core/api/index.ts';
+import { s3, s3State } from '../../plugins/s3/index.ts';
 import { localCloud } from '../cloud/local-cloud.ts';
 import { sinkSuite } from '../conformance/sink-suite.ts';
+import { stateSuite } from '../conformance/state-suite.ts';
 import { pluginContext } from '../support.ts';
+
+const EMPTY_UPLOAD = { headers: {}, tags: undefined, algorithm: undefined, checksumType: undefined } as const;
 
 const variants = {
   's3 sink': {},
@@ -29,3 +34,74 @@ for (const [name, options] of Object.entries(variants)) {
     };
   });
 }
+
+describe('the s3 sink after a process was killed', () => {
+  const since = Date.now();
+
+  it('aborts the uploads to exactly the key that was being written, page by page, and no older or other ones', async () => {
+    await using cloud = await localCloud();
+    const bucket = cloud.s3.bucket('lake');
+    const upload = (key: string, initiated: number): void => {
+      const id = `${key}-${bucket.uploads.size}`;
+      bucket.uploads.set(id, { ...EMPTY_UPLOAD, id, key, initiated: new Date(initiated), parts: new Map() });
+    };
+    for (let n = 0; n < 1100; n++) upload('raw/a b+ü', since + n);
+    upload('raw/a b+ü', since - 3_600_000);
+    upload('raw/a b+ü2', since);
+    upload('raw/a', since);
+    const context = pluginContext({ endpoints: cloud.endpoints, credentials: cloud.session });
+    const options = { bucket: 'lake', prefix: 'raw/', region: 'eu-west-1' };
+    await using sink = s3.create(s3.config.parse(options), context) as Sink & AsyncDisposable;
+    await sink.tidy?.('a b+ü', { since, signal: new AbortController().signal });
+    expect([...bucket.uploads.values()].map(({ key, initiated }) => [key, initiated.getTime() < since])).toEqual([
+      ['raw/a b+ü', true],
+      ['raw/a b+ü2', false],
+      ['raw/a', false],
+    ]);
+  });
+});
+
+stateSuite('s3 state', async () => {
+  const cloud = await localCloud();
+  cloud.s3.bucket('state');
+  const context = pluginContext({ endpoints: cloud.endpoints, credentials: cloud.session });
+  const options = { bucket: 'state', prefix: 'isthmus/', region: 'eu-west-1' };
+  return {
+    store: s3State.create(s3State.config.parse(options), context),
+    [Symbol.asyncDispose]: () => cloud[Symbol.asyncDispose](),
+  };
+});
+
+describe('s3 state', () => {
+  const signal = new AbortController().signal;
+  const open = async () => {
+    const cloud = await localCloud();
+    const bucket = cloud.s3.bucket('state');
+    const context = pluginContext({ endpoints: cloud.endpoints, credentials: cloud.session });
+    const options = { bucket: 'state', region: 'eu-west-1' };
+    const store = s3State.create(s3State.config.parse(options), context);
+    return { cloud, bucket, store, [Symbol.asyncDispose]: () => cloud[Symbol.asyncDispose]() };
+  };
+
+  it('recognises its own save when the answer to it was lost', async () => {
+    await using fixture = await open();
+    const { cloud, store } = fixture;
+    cloud.s3.faults.add('PUT /state/p.json', { kind: 'reset-after' });
+    const revision = await store.save('p', 1, undefined, { signal });
+    expect(await store.load('p', { signal })).toEqual({ value: 1, revision });
+    cloud.s3.faults.add('DELETE /state/p.json', { kind: 'reset-after' });
+    await store.delete('p', revision, { signal });
+    expect(await store.load('p', { signal })).toBeUndefined();
+  });
+
+  it('refuses what it did not write, and never begins from zero silently', async () => {
+    await using fixture = await open();
+    const { bucket, store } = fixture;
+    await store.save('p', 1, undefined, { signal });
+    const kept = bucket.objects.get('p.json');
+    if (kept !== undefined) bucket.store({ ...kept, chunks: [Buffer.from('{"savedBy":"x","val')] });
+    await expect(store.load('p', { signal })).rejects.toMatchObject({ code: 'state_unreadable' });
+    await store.reset('p', { signal });
+    expect(await store.load('p', { signal })).toBeUndefined();
+  });
+});

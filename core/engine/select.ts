@@ -1,0 +1,21 @@
+import type { Item } from '../api/item.ts';
+import { compareKeys, keyBefore } from '../api/keys.ts';
+import type { ListOptions, Selection, Source } from '../api/source.ts';
+
+export const selects = (only: Selection, key: string): boolean =>
+  'key' in only ? key === only.key : key.startsWith(only.prefix);
+
+/**
+ * Lists a source, or the selected part of it. A source need not know of selections: the listing begins just before the
+ * part, and ends with it.
+ */
+export async function* listed(source: Source, { only, after, ...options }: ListOptions): AsyncGenerator<Item> {
+  if (only === undefined) return yield* source.list({ ...options, ...(after === undefined ? {} : { after }) });
+  const first = 'key' in only ? only.key : only.prefix;
+  const before = keyBefore(first);
+  const start = after === undefined || (before !== undefined && compareKeys(before, after) > 0) ? before : after;
+  for await (const item of source.list({ ...options, only, ...(start === undefined ? {} : { after: start }) })) {
+    if (selects(only, item.key)) yield item;
+    else if (compareKeys(item.key, first) > 0) return;
+  }
+}

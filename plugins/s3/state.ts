@@ -1,0 +1,186 @@
+import { randomUUID } from 'node:crypto';
+import {
+  BrokerError,
+  defineState,
+  type JsonValue,
+  type PluginContext,
+  type Revision,
+  type Saved,
+  type StateStore,
+  z,
+} from '../../core/api/index.ts';
+import { connectS3, ownerOf, type S3, type S3Place } from './client.ts';
+import { s3Config } from './config.ts';
+import { s3Failure } from './errors.ts';
+import { literal, partitionOf } from './grants.ts';
+import { isListed, statusOf } from './lookup.ts';
+
+/** A checkpoint is small; what is larger was not written here. */
+const LONGEST = 16 * 2 ** 20;
+
+/** Each save has its own name, so that equal values have different ETags, and a save whose answer was lost is known. */
+const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
+
+/**
+ * One object for each key. Compare-and-swap is S3's own: `If-None-Match` and `If-Match`.
+ * Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+ */
+class S3State implements StateStore {
+  readonly #config: S3Place;
+  readonly #context: PluginContext;
+  #s3: Promise<S3> | undefined;
+
+  constructor(config: S3Place, context: PluginContext) {
+    this.#config = config;
+    this.#context = context;
+  }
+
+  async load(key: string, { signal }: { signal: AbortSignal }): Promise<Saved | undefined> {
+    return (await this.#read(key, signal))?.saved;
+  }
+
+  async save(
+    key: string,
+    value: JsonValue,
+    expected: Revision | undefined,
+    { signal }: { signal: AbortSignal },
+  ): Promise<Revision> {
+    const { sdk, client } = await this.#connect();
+    const savedBy = randomUUID();
+    const condition = expected === undefined ? { IfNoneMatch: '*' } : { IfMatch: expected };
+    const Body = Buffer.from(JSON.stringify({ savedBy, value }));
+    const command = new sdk.PutObjectCommand({
+      ...this.#target(key),
+      ...condition,
+      Body,
+      ContentType: 'application/json',
+    });
+    try {
+      const { ETag } = await client.send(command, { abortSignal: signal });
+      return (ETag ?? '') as Revision;
+    } catch (thrown) {
+      const error = this.#failure(thrown, 'save', key, 's3:PutObject');
+      if (error.code !== 'conflict' && error.code !== 'write_conflict') throw error;
+      // Refused as a second one, because the answer to the first was lost?
+      const there = await this.#read(key, signal).catch(() => undefined);
+      if (there?.savedBy === savedBy) return there.saved.revision;
+      throw new BrokerError('state_conflict', `${this.#url(key)} was saved by another run`);
+    }
+  }
+
+  async delete(key: string, expected: Revision, { signal }: { signal: AbortSignal }): Promise<void> {
+    const { sdk, client } = await this.#connect();
+    const command = new sdk.DeleteObjectCommand({ ...this.#target(key), IfMatch: expected });
+    try {
+      await client.send(command, { abortSignal: signal });
+    } catch (thrown) {
+      const error = this.#failure(thrown, 'delete', key, 's3:DeleteObject');
+      if (error.code !== 'conflict' && error.code !== 'write_conflict') throw error;
+      // Gone is what was wanted, and what a second try finds.
+      if ((await this.#read(key, signal)) === undefined) return;
+      throw new BrokerError('state_conflict', `${this.#url(key)} was saved by another run`);
+    }
+  }
+
+  async reset(key: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    const { sdk, client } = await this.#connect();
+    await client
+      .send(new sdk.DeleteObjectCommand(this.#target(key)), { abortSignal: signal })
+      .catch((error: unknown) => {
+        throw this.#failure(error, 'delete', key, 's3:DeleteObject');
+      });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    (await this.#s3?.catch(() => undefined))?.client.destroy();
+  }
+
+  async #read(key: string, signal: AbortSignal): Promise<{ savedBy: string; saved: Saved } | undefined> {
+    const { sdk, client } = await this.#connect();
+    let text: string;
+    let etag: string | undefined;
+    try {
+      const answer = await client.send(new sdk.GetObjectCommand(this.#target(key)), { abortSignal: signal });
+      if ((answer.ContentLength ?? 0) > LONGEST) throw this.#unreadable(key, 'it is too large for a checkpoint');
+      etag = answer.ETag;
+      text = (await answer.Body?.transformToString()) ?? '';
+    } catch (error) {
+      if (error instanceof BrokerError) throw error;
+      if (statusOf(error) === 404 && (error as Error).name === 'NoSuchKey') return undefined;
+      if (statusOf(error) === 403) {
+        const there = await isListed({ sdk, client }, this.#config, this.#name(key), signal).catch(() => true);
+        if (!there) return undefined;
+      }
+      throw this.#failure(error, 'read', key, 's3:GetObject');
+    }
+    try {
+      const { savedBy, value } = envelope.parse(JSON.parse(text));
+      return { savedBy, saved: { value, revision: (etag ?? '') as Revision } };
+    } catch {
+      throw this.#unreadable(key, 'it is not what was saved there');
+    }
+  }
+
+  #failure(error: unknown, doing: string, key: string, permission: string): BrokerError {
+    return s3Failure(error, `${doing} the state ${this.#url(key)}`, permission, this.#config);
+  }
+
+  #unreadable(key: string, why: string): BrokerError {
+    return new BrokerError('state_unreadable', `${this.#url(key)}: ${why}`);
+  }
+
+  #target(key: string) {
+    return { Bucket: this.#config.bucket, Key: this.#name(key), ...ownerOf(this.#config) };
+  }
+
+  #name(key: string): string {
+    return `${this.#config.prefix}${encodeURIComponent(key)}.json`;
+  }
+
+  #url(key: string): string {
+    return `s3://${this.#config.bucket}/${this.#name(key)}`;
+  }
+
+  #connect(): Promise<S3> {
+    this.#s3 ??= connectS3(this.#config, this.#context);
+    return this.#s3;
+  }
+}
+
+export const s3State = defineState({
+  name: 's3',
+  summary: 'Keeps the checkpoint in an S3 bucket, so a run goes on where it was, wherever the next invocation is.',
+  config: s3Config.pick({
+    bucket: true,
+    identity: true,
+    prefix: true,
+    region: true,
+    expectedBucketOwner: true,
+    endpoint: true,
+    forcePathStyle: true,
+  }),
+  identities: ['aws'],
+  grants: ({ bucket, prefix, identity, region }) => {
+    const arn = `arn:${partitionOf(region)}:s3:::${bucket}`;
+    const place = `s3://${bucket}/${prefix}`;
+    return [
+      {
+        cloud: 'aws',
+        identity,
+        actions: ['s3:GetObject', 's3:PutObject', 's3:DeleteObject'],
+        resources: [`${arn}/${literal(prefix)}*`],
+        reason: `keep the checkpoint below ${place}`,
+      },
+      {
+        cloud: 'aws',
+        identity,
+        // Without it a checkpoint that is not there looks like one that may not be read.
+        actions: ['s3:ListBucket'],
+        resources: [arn],
+        ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': `${literal(prefix)}*` } } }),
+        reason: `see whether there is a checkpoint below ${place}`,
+      },
+    ];
+  },
+  create: (config, context) => new S3State(config, context),
+});
