@@ -235,9 +235,11 @@ export function listUploads({ bucket, query }: S3Request): Reply {
   const encode = (text: string): string => (url ? encodeURIComponent(text).replace(/%20/g, '+') : escapeXml(text));
   const all = [...bucket.uploads.values()]
     .filter((upload) => upload.key.startsWith(prefix))
-    .sort((a, b) => compareKeys(a.key, b.key) || a.initiated.getTime() - b.initiated.getTime());
-  const marked = all.findIndex((upload) => upload.key === key && upload.id === id);
-  const left = marked >= 0 ? all.slice(marked + 1) : all.filter((upload) => compareKeys(upload.key, key) > 0);
+    .sort((a, b) => compareKeys(a.key, b.key) || compareKeys(a.id, b.id));
+  // The marker need not be there any more.
+  const isLeft = (upload: S3Upload): boolean =>
+    compareKeys(upload.key, key) > 0 || (id !== '' && upload.key === key && compareKeys(upload.id, id) > 0);
+  const left = all.filter(isLeft);
   const page = left.slice(0, most);
   const last = page.at(-1);
   const more = left.length > page.length && last !== undefined;
