@@ -1,20 +1,40 @@
 import { BrokerError, type Endpoints, isLoopback } from '../core/api/index.ts';
 import { type AuthEndpoints, PUBLIC_AUTH_ENDPOINTS } from '../core/auth/steps.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
+import { GOOGLE_CERTS } from '../core/runtime/oidc.ts';
 
-const NAMES = ['googleSts', 'iamCredentials', 'googleMetadata', 'awsSts', 'gcs', 's3'] as const;
+const NAMES = [
+  'googleSts',
+  'iamCredentials',
+  'googleMetadata',
+  'awsSts',
+  'gcs',
+  's3',
+  'googleCerts',
+  'lambda',
+] as const;
+
+/** What only the runtimes for events need. */
+export interface EventEndpoints {
+  /** The keys of Google's ID tokens. */
+  readonly googleCerts: string;
+  /** `undefined`: that of the region. */
+  readonly lambda: string | undefined;
+}
 
 /**
  * The base URLs of the clouds. `ISTHMUS_ENDPOINTS`, a JSON object, points a process at a local cloud; only addresses
  * of this machine are accepted, since credentials go there.
  */
-export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints {
-  const { gcs, s3, ...auth } = localEndpoints(environment.ISTHMUS_ENDPOINTS);
+export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints & EventEndpoints {
+  const { gcs, s3, googleCerts, lambda, ...auth } = localEndpoints(environment.ISTHMUS_ENDPOINTS);
   return {
     ...PUBLIC_AUTH_ENDPOINTS,
     ...auth,
     gcs: (universeDomain) => gcs ?? `https://storage.${universeDomain}`,
     s3,
+    googleCerts: googleCerts === undefined ? GOOGLE_CERTS : `${googleCerts}/oauth2/v3/certs`,
+    lambda,
   };
 }
 

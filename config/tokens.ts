@@ -6,6 +6,7 @@ import type { AuthEndpoints } from '../core/auth/steps.ts';
 import type { Cli } from '../core/cli/main.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
 import type { JobFactory, PipelineLoader } from '../core/runtime/job.ts';
+import type { EventEndpoints } from './endpoints.ts';
 
 const token = <T>(name: string): ServiceIdentifier<T> => Symbol.for(`isthmus.${name}`);
 
@@ -14,7 +15,7 @@ export const tokens = {
   environment: token<Environment>('environment'),
   loader: token<PipelineLoader>('loader'),
   plugins: token<readonly PluginDefinition[]>('plugins'),
-  endpoints: token<Endpoints & AuthEndpoints>('endpoints'),
+  endpoints: token<Endpoints & AuthEndpoints & EventEndpoints>('endpoints'),
   authRuntime: token<AuthRuntime>('authRuntime'),
   credentialCache: token<CredentialCache>('credentialCache'),
   jobs: token<JobFactory>('jobs'),

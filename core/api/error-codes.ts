@@ -56,6 +56,12 @@ export const ERROR_CODES = {
     cause: 'A byte was changed on the way from the source, to the sink, or in memory.',
     fix: 'Run again; if it lasts, suspect a proxy or the machine. Nothing was stored.',
   },
+  busy: {
+    next: 'retry',
+    title: 'Too much is under way at this moment',
+    cause: 'More was sent than is carried, and the queue is full.',
+    fix: 'Send it again later, as Pub/Sub does by itself.',
+  },
   write_conflict: {
     next: 'retry',
     title: 'Another write to the same key is under way',
@@ -141,7 +147,43 @@ export const ERROR_CODES = {
     cause: 'The disk or the quota of the file sink is full.',
     fix: 'Free some space and run again. The unfinished file was removed.',
   },
+  invalid_event: {
+    next: 'item',
+    title: 'The event is none that is understood',
+    cause: 'Another service calls the function, or the event was cut off or written by hand.',
+    fix: 'Send one of the events that docs/deploy.md lists.',
+  },
+  outside_pipeline: {
+    next: 'item',
+    title: 'The event names an object that is not in the source of the pipeline',
+    cause: 'An override may choose a part of what the pipeline carries, and nothing else.',
+    fix: 'Name an object or prefix below the bucket and prefix of the source, or use another pipeline.',
+  },
+  superseded: {
+    next: 'item',
+    title: 'The run that was to go on is over',
+    cause: 'It was continued twice, or a newer run has begun since.',
+    fix: 'Nothing: what it had left was carried by the other.',
+  },
+  unauthorized: {
+    next: 'item',
+    title: 'A push did not prove who sent it',
+    cause: 'No OIDC token, one that has expired, or one that Google did not sign.',
+    fix: 'Set up the push subscription with authentication (--push-auth-service-account).',
+  },
+  forbidden: {
+    next: 'item',
+    title: 'A push was sent by somebody else, or meant for somebody else',
+    cause: 'The token is genuine, but its audience or service account is not the one under `push`.',
+    fix: 'Make `push.audience` and `push.serviceAccount` those of the push subscription.',
+  },
   // The run cannot go on.
+  no_progress: {
+    next: 'run',
+    title: 'A run was called again and again, and carried nothing more',
+    cause: 'One object takes longer than one invocation lasts, or the function was continued too often.',
+    fix: 'Raise `deploy.timeout` and `deploy.memorySize`, or run the pipeline as a container.',
+  },
   invalid_config: {
     next: 'run',
     title: 'The pipeline or an option is not valid',

@@ -1,6 +1,7 @@
 import type { Logger, Runtime } from '../api/runtime.ts';
 import type { AuthStep } from '../auth/steps.ts';
 import { type Job, type Observer, run } from '../engine/run.ts';
+import { eventsTo } from '../runtime/events-log.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { jsonLogger, textLogger } from '../runtime/logger.ts';
 import { processRuntime } from '../runtime/process.ts';
@@ -40,26 +41,10 @@ export function loggerFor({ log, debug }: RunFlags, output: Output): Logger {
 
 const logAuth = (log: Logger, { step, detail }: AuthStep): void => log.debug('auth', { step, detail });
 
-/** Every item has its line with `--log json`; for people only what went wrong. */
-function eventsTo(log: Logger): Observer {
-  return {
-    started: ({ runId, resumed }) => log.info('run started', { runId, resumed }),
-    receipt: ({ failure, checksums, notes, ...receipt }) => {
-      const fields = {
-        ...receipt,
-        ...failure,
-        ...checksums,
-        ...(notes === undefined ? {} : { notes: notes.join('; ') }),
-      };
-      if (failure === undefined) log.info('item', fields);
-      else log.info('item failed', fields);
-    },
-  };
-}
-
 const merge = (first: Observer, second: Observer | undefined): Observer => ({
   started: (run) => first.started?.(run),
   bytes: (count) => second?.bytes?.(count),
+  retried: (action) => second?.retried?.(action),
   receipt: (receipt, action) => {
     first.receipt?.(receipt, action);
     second?.receipt?.(receipt, action);

@@ -1,3 +1,4 @@
+import type { MemoryBudget } from '../api/bytes.ts';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { RetryPolicy } from '../api/retry.ts';
 import type { Runtime } from '../api/runtime.ts';
@@ -36,6 +37,8 @@ export interface Observer {
   /** Bytes that arrived; negative when a failed try is begun anew. */
   bytes?(count: number): void;
   receipt?(receipt: Receipt, action: Action): void;
+  /** An item is tried again. */
+  retried?(action: Action): void;
 }
 
 export interface RunOptions {
@@ -44,6 +47,10 @@ export interface RunOptions {
   readonly resetState?: boolean;
   /** Carry this part only; the checkpoint of the whole is not touched. */
   readonly only?: Selection | undefined;
+  /** Go on with exactly this run. @throws BrokerError `superseded` when it is not the one that is on record. */
+  readonly continues?: string | undefined;
+  /** Shared by runs that are under way at once; by default a run has `job.memory` to itself. */
+  readonly memory?: MemoryBudget;
 }
 
 /** Saving the checkpoint of a stopped run must end although the run's own signal has fired. */
@@ -55,20 +62,24 @@ interface Task {
 }
 
 /** Lists, compares, transfers; answers with the report. Throws only when not even a report can be given. */
-export async function run(job: Job, { runtime, observer = {}, resetState = false, only }: RunOptions): Promise<Report> {
+export async function run(job: Job, options: RunOptions): Promise<Report> {
+  const { runtime, observer = {}, resetState = false, only } = options;
   const { signal } = runtime;
   const now = (): number => runtime.now();
   const progress = await Progress.load({ ...job, now, only, reset: resetState, signal });
   const { runId, tally, watermark, cursor: after, resumed } = progress;
+  if (options.continues !== undefined && options.continues !== runId)
+    throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
   const context: RunContext = { pipeline: job.pipeline, runId, purpose: 'run' };
   observer.started?.({ runId, resumed });
 
   const shared = {
-    memory: new FairMemoryBudget(job.memory),
+    memory: options.memory ?? new FairMemoryBudget(job.memory),
     hashers: new Crc32cPool(),
     log: runtime.log,
     now,
     onBytes: (count: number) => observer.bytes?.(count),
+    onRetry: (action: Action) => observer.retried?.(action),
     onBegin: (sink: number, key: string) => progress.begin(sink, key, signal),
   };
   const many = job.sinks.length > 1;

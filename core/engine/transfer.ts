@@ -20,6 +20,7 @@ export interface TransferOptions {
   readonly log: Logger;
   readonly now: () => number;
   readonly onBytes: (bytes: number) => void;
+  readonly onRetry: (action: Action) => void;
   /** Puts on record that something is begun which a killed process would leave behind. */
   readonly onBegin: (sink: number, key: string) => Promise<void>;
 }
@@ -45,7 +46,7 @@ export async function transfer(action: Action, options: TransferOptions): Promis
         attempts = attempt;
         return write(source, sink, action, options);
       },
-      { policy: options.retry, signal: options.signal, onRetry: logRetry(action, options.log) },
+      { policy: options.retry, signal: options.signal, onRetry: logRetry(action, options) },
     );
     return { ...base, ...proof(written), ...closing(), outcome: 'written', bytes: written.size };
   } catch (thrown) {
@@ -57,8 +58,9 @@ export async function transfer(action: Action, options: TransferOptions): Promis
 }
 
 const logRetry =
-  (action: Action, log: Logger) =>
-  (error: BrokerError, attempt: number, delayMs: number): void =>
+  (action: Action, { log, onRetry }: TransferOptions) =>
+  (error: BrokerError, attempt: number, delayMs: number): void => {
+    onRetry(action);
     log.info('retry', {
       key: action.item.key,
       code: error.code,
@@ -66,6 +68,7 @@ const logRetry =
       attempt,
       delayMs: Math.round(delayMs),
     });
+  };
 
 async function write(source: Source, sink: Sink, action: Action, options: TransferOptions): Promise<Written> {
   let delivered = 0;

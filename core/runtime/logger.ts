@@ -1,13 +1,18 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { JsonValue } from '../api/json.ts';
 import type { Fields, Logger } from '../api/runtime.ts';
 import { safeText } from '../api/text.ts';
 
 export type Level = 'debug' | 'info' | 'warn';
 export type Write = (line: string) => void;
 
+/** What every line says besides, while something is under way: run id, pipeline, request id. */
+export const logFields = new AsyncLocalStorage<Record<string, JsonValue | undefined>>();
+
 /** One JSON line an event: `{"time":…,"level":…,"event":…, …}`. Texts are made safe, so no secret by shape gets out. */
 export function jsonLogger(write: Write, now: () => number, least: Level = 'info'): Logger {
   return logger(least, (level, event, fields) => {
-    const safe = Object.entries(fields).map(([name, value]) => [
+    const safe = Object.entries({ ...logFields.getStore(), ...fields }).map(([name, value]) => [
       name,
       typeof value === 'string' ? safeText(value) : value,
     ]);

@@ -1,0 +1,57 @@
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import type { JsonValue, PluginDefinition } from '../core/api/index.ts';
+import { validatePipeline } from '../core/pipeline/validate.ts';
+import { Carrier } from '../core/runtime/carrier.ts';
+import type { Meter } from '../core/runtime/figures.ts';
+import { jsonLogger, type Level } from '../core/runtime/logger.ts';
+import { googleTokens } from '../core/runtime/oidc.ts';
+import { composeCore } from './composition.ts';
+import { tokens } from './tokens.ts';
+
+/** A pipeline as `package` puts it into a bundle. */
+export interface Packaged {
+  /** The pipeline file as data, its variables not filled in. */
+  readonly data: JsonValue;
+  /** Those that the pipeline uses. */
+  readonly plugins: readonly PluginDefinition[];
+  /** `import.meta.url` of the bundle: relative paths begin at its folder. */
+  readonly url: string;
+}
+
+const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];
+
+/** What every packaged entry point is made of. */
+export function packaged({ data, plugins, url }: Packaged, meter: Meter) {
+  const environment = process.env;
+  const file = join(dirname(fileURLToPath(url)), 'pipeline.yaml');
+  const load = async () => validatePipeline({ file, data }, { plugins, environment });
+  const container = composeCore(environment, load);
+  const jobs = container.get(tokens.jobs);
+  const endpoints = container.get(tokens.endpoints);
+  const level = LEVELS.find((one) => one === environment.ISTHMUS_LOG_LEVEL) ?? 'info';
+  // Straight to the stream: the console of Lambda would put a prefix before the JSON.
+  const log = jsonLogger((line) => void process.stdout.write(`${line}\n`), Date.now, level);
+  let refreshes = 0;
+  return {
+    file,
+    jobs,
+    log,
+    endpoints,
+    clock: container.get(tokens.authRuntime).clock,
+    verify: googleTokens(endpoints.googleCerts, Date.now),
+    async ready() {
+      const open = await jobs.open(file, {
+        log,
+        now: Date.now,
+        onAuth: ({ step, detail }) => {
+          if (step === 'google-sts' || step === 'impersonation') refreshes++;
+          log.debug('auth', { step, detail });
+        },
+      });
+      open.credentials.warm();
+      return { open, carrier: new Carrier({ open, meter, refreshes: () => refreshes }) };
+    },
+  };
+}

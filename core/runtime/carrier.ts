@@ -1,0 +1,193 @@
+import { BrokerError } from '../api/errors.ts';
+import type { Runtime } from '../api/runtime.ts';
+import type { Selection } from '../api/source.ts';
+import { visible } from '../api/text.ts';
+import { FairMemoryBudget } from '../engine/memory.ts';
+import type { Receipt } from '../engine/receipt.ts';
+import { type Observer, run } from '../engine/run.ts';
+import { type Answer, answerOf, type ResumeToken } from './answer.ts';
+import { eventsTo } from './events-log.ts';
+import type { Meter } from './figures.ts';
+import type { OpenJob } from './job.ts';
+import { logFields } from './logger.ts';
+import type { Notification, ObjectEvent } from './notifications.ts';
+
+/** Objects that were carried lately are remembered, so that an event that comes twice costs nothing. */
+const MOST_REMEMBERED = 10_000;
+
+/** What of the pipeline to carry. */
+export interface Part {
+  readonly object?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly resetState?: boolean | undefined;
+}
+
+/** What a part is, once it is found to be one of the pipeline's. */
+interface Chosen {
+  readonly only?: Selection;
+  readonly url?: string;
+  readonly continues?: string | undefined;
+}
+
+export interface CarrierOptions {
+  readonly open: OpenJob;
+  readonly meter: Meter;
+  /** Tokens fetched so far, by this process. */
+  readonly refreshes: () => number;
+}
+
+/** Carries out one pipeline again and again, as events ask for it; everything that can stay warm does. */
+export class Carrier {
+  readonly #open: OpenJob;
+  readonly #meter: Meter;
+  readonly #refreshes: () => number;
+  readonly #memory: FairMemoryBudget;
+  readonly #carried = new Map<string, bigint>();
+  readonly #underWay = new Map<string, Promise<Answer>>();
+  #counted = 0;
+
+  constructor({ open, meter, refreshes }: CarrierOptions) {
+    this.#open = open;
+    this.#meter = meter;
+    this.#refreshes = refreshes;
+    // One limit for all that is under way at once.
+    this.#memory = new FairMemoryBudget(open.job.memory);
+  }
+
+  get pipeline(): string {
+    return this.#open.job.pipeline;
+  }
+
+  /** Runs the pipeline, or the part of it that was asked for. @throws BrokerError `outside_pipeline` */
+  async run(part: Part, runtime: Runtime, before?: ResumeToken): Promise<Answer> {
+    // Without state that lasts nothing is on record, and the run begins anew.
+    const continues = this.#open.pipeline.state === undefined ? undefined : before?.runId;
+    const chosen = { ...this.#chosen(part), continues };
+    const answer = await this.#run(chosen, part.resetState === true, runtime).catch((error: unknown) => {
+      if (error instanceof BrokerError && error.code === 'superseded') return this.#ignored(error.message);
+      throw error;
+    });
+    if (answer.outcome !== 'paused') return answer;
+    const { items, bytes = 0, runId = '' } = answer;
+    const done = Object.values(items ?? {}).reduce((sum, count) => sum + count, bytes);
+    const { object, prefix } = part;
+    const asked = { ...(object === undefined ? {} : { object }), ...(prefix === undefined ? {} : { prefix }) };
+    return { ...answer, resume: { runId, hop: (before?.hop ?? 0) + 1, done, ...asked } };
+  }
+
+  /** Carries the object that a notification names, if it is one of this pipeline. */
+  async carry(event: Notification, runtime: Runtime): Promise<Answer> {
+    if (event.kind === 'test') return this.#ignored('a test message: the notification is set up');
+    const { url, change, generation } = event;
+    const key = this.#keyOf(url);
+    const shown = visible(url.slice(0, 1100));
+    if (key === undefined) return this.#ignored(`${shown} is not in the source of this pipeline`);
+    if (change === 'removed') return this.#ignored(`${shown} was removed; notifications delete nothing`);
+    // One at a time for each object: who comes second finds what the first one did.
+    for (let other = this.#underWay.get(url); other !== undefined; other = this.#underWay.get(url))
+      await other.catch(() => undefined);
+    const known = this.#carried.get(url);
+    if (known !== undefined && generation !== undefined && BigInt(generation) <= known)
+      return this.#ignored(`${shown} of generation ${generation} was carried already`);
+    const work = this.#one(event, key, runtime);
+    this.#underWay.set(url, work);
+    try {
+      return await work;
+    } finally {
+      this.#underWay.delete(url);
+    }
+  }
+
+  async #one({ url, at }: ObjectEvent, key: string, runtime: Runtime): Promise<Answer> {
+    const receipts: Receipt[] = [];
+    const answer = await this.#run({ only: { key }, url }, false, runtime, receipts, at);
+    if (answer.outcome !== 'complete') return answer;
+    const [receipt] = receipts;
+    if (receipt === undefined) return this.#ignored(answer.message);
+    this.#remember(url, receipt);
+    return answer;
+  }
+
+  #remember(url: string, { id }: Receipt): void {
+    const generation = /#(\d+)$/.exec(id)?.[1];
+    if (generation === undefined) return;
+    this.#carried.delete(url);
+    this.#carried.set(url, BigInt(generation));
+    const [oldest] = this.#carried.keys();
+    if (this.#carried.size > MOST_REMEMBERED && oldest !== undefined) this.#carried.delete(oldest);
+  }
+
+  async #run(
+    { only, url, continues }: Chosen,
+    resetState: boolean,
+    runtime: Runtime,
+    receipts: Receipt[] = [],
+    changedAt?: number,
+  ): Promise<Answer> {
+    const { job } = this.#open;
+    this.#open.credentials.warm();
+    let retries = 0;
+    const log = eventsTo(runtime.log);
+    const single = only !== undefined && 'key' in only;
+    const observer: Observer = {
+      started: (run) => {
+        const fields = logFields.getStore();
+        if (fields !== undefined) fields.runId = run.runId;
+        log.started?.(run);
+      },
+      retried: () => void retries++,
+      receipt: (receipt, action) => {
+        if (single) receipts.push(receipt);
+        log.receipt?.(receipt, action);
+      },
+    };
+    const report = await run(job, { runtime, observer, resetState, only, continues, memory: this.#memory });
+    const { pipeline, outcome, items, bytes, durationMs } = report;
+    const refreshes = this.#refreshes();
+    const lagSeconds = changedAt === undefined ? undefined : Math.max(0, (runtime.now() - changedAt) / 1000);
+    const tokenRefreshes = refreshes - this.#counted;
+    this.#counted = refreshes;
+    this.#meter({ pipeline, outcome, items, bytes, seconds: durationMs / 1000, retries, tokenRefreshes, lagSeconds });
+    const { failures: _, error, ...told } = report;
+    runtime.log.info('run finished', { ...told, items: { ...items }, ...(error && { error: { ...error } }) });
+    if (!single) return answerOf(report, undefined);
+    return answerOf(report, { source: url ?? '', receipts, destinations: this.#placesOf(only.key, receipts) });
+  }
+
+  #placesOf(key: string, receipts: readonly Receipt[]): string[] {
+    return this.#open.job.sinks.map(
+      ({ location }, index) => receipts.find(({ sink }) => sink === index)?.location ?? location + key,
+    );
+  }
+
+  #keyOf(url: string): string | undefined {
+    for (const source of this.#open.job.sources) {
+      const key = source.keyOf?.(url);
+      if (key !== undefined) return key;
+    }
+    return undefined;
+  }
+
+  /** The part as keys. Whatever lies outside of the pipeline's own source is refused. */
+  #chosen({ object, prefix }: Part): Chosen {
+    const wanted = object ?? prefix;
+    if (wanted === undefined) return {};
+    const { sources } = this.#open.job;
+    for (const source of sources) {
+      if (source.keyOf === undefined) continue;
+      const url = /^[a-z][a-z0-9]*:\/\//.test(wanted) ? wanted : bucketOf(source.location) + wanted;
+      if (object === undefined && url === source.location) return {};
+      const key = source.keyOf(url);
+      if (key !== undefined) return { only: object === undefined ? { prefix: key } : { key }, url };
+    }
+    const places = sources.map(({ location }) => location).join(', ');
+    throw new BrokerError('outside_pipeline', `${visible(wanted.slice(0, 300))} is not below ${places}`);
+  }
+
+  #ignored(message: string): Answer {
+    return { outcome: 'ignored', message, pipeline: this.pipeline };
+  }
+}
+
+/** `gs://bucket/` of `gs://bucket/any/prefix`. */
+const bucketOf = (location: string): string => /^[a-z0-9]+:\/\/[^/]*\//.exec(location)?.[0] ?? '';
