@@ -5,27 +5,18 @@ import { authRuntime } from '../core/auth/runtime.ts';
 import { cli } from '../core/cli/main.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
 import { loadPipeline } from '../core/pipeline/load.ts';
-import { jobFactory, type PipelineLoader } from '../core/runtime/job.ts';
+import { jobFactory } from '../core/runtime/job.ts';
 import { endpointsFrom } from './endpoints.ts';
+import { packaging } from './packaging.ts';
 import { plugins } from './plugins.ts';
 import { tokens } from './tokens.ts';
 
 /** Binds what lives as long as the process. Asked only by the entry points. */
 export function compose(environment: Environment): Container {
-  const container = composeCore(environment, (file) => loadPipeline(file, { plugins, environment }));
-  container.bind(tokens.plugins).toConstantValue(plugins);
-  container
-    .bind(tokens.cli)
-    .toResolvedValue(cli, [tokens.jobs, tokens.plugins, tokens.authRuntime, tokens.environment])
-    .inSingletonScope();
-  return container;
-}
-
-/** What every entry point needs, whichever way its pipelines are loaded. */
-export function composeCore(environment: Environment, load: PipelineLoader): Container {
   const container = new Container();
   container.bind(tokens.environment).toConstantValue(environment);
-  container.bind(tokens.loader).toConstantValue(load);
+  container.bind(tokens.plugins).toConstantValue(plugins);
+  container.bind(tokens.loader).toConstantValue((file) => loadPipeline(file, { plugins, environment }));
   container.bind(tokens.credentialCache).toConstantValue(new CredentialCache(Date.now));
   container.bind(tokens.endpoints).toResolvedValue(endpointsFrom, [tokens.environment]).inSingletonScope();
   container
@@ -35,6 +26,11 @@ export function composeCore(environment: Environment, load: PipelineLoader): Con
   container
     .bind(tokens.jobs)
     .toResolvedValue(jobFactory, [tokens.loader, tokens.endpoints, tokens.authRuntime, tokens.credentialCache])
+    .inSingletonScope();
+  container.bind(tokens.packaging).toConstantValue(packaging);
+  container
+    .bind(tokens.cli)
+    .toResolvedValue(cli, [tokens.jobs, tokens.plugins, tokens.authRuntime, tokens.environment, tokens.packaging])
     .inSingletonScope();
   return container;
 }

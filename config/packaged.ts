@@ -2,13 +2,15 @@ import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { JsonValue, PluginDefinition } from '../core/api/index.ts';
+import { CredentialCache } from '../core/auth/cached.ts';
+import { authRuntime } from '../core/auth/runtime.ts';
 import { validatePipeline } from '../core/pipeline/validate.ts';
 import { Carrier } from '../core/runtime/carrier.ts';
 import type { Meter } from '../core/runtime/figures.ts';
+import { jobFactory } from '../core/runtime/job.ts';
 import { jsonLogger, type Level } from '../core/runtime/logger.ts';
 import { googleTokens } from '../core/runtime/oidc.ts';
-import { composeCore } from './composition.ts';
-import { tokens } from './tokens.ts';
+import { endpointsFrom } from './endpoints.ts';
 
 /** A pipeline as `package` puts it into a bundle. */
 export interface Packaged {
@@ -22,14 +24,17 @@ export interface Packaged {
 
 const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];
 
-/** What every packaged entry point is made of. */
+/**
+ * What every packaged entry point is made of, put together by hand: what is bound here is little and known, and the
+ * container would be a tenth of the bundle.
+ */
 export function packaged({ data, plugins, url }: Packaged, meter: Meter) {
   const environment = process.env;
   const file = join(dirname(fileURLToPath(url)), 'pipeline.yaml');
   const load = async () => validatePipeline({ file, data }, { plugins, environment });
-  const container = composeCore(environment, load);
-  const jobs = container.get(tokens.jobs);
-  const endpoints = container.get(tokens.endpoints);
+  const endpoints = endpointsFrom(environment);
+  const runtime = authRuntime(environment, endpoints);
+  const jobs = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now));
   const level = LEVELS.find((one) => one === environment.ISTHMUS_LOG_LEVEL) ?? 'info';
   // Straight to the stream: the console of Lambda would put a prefix before the JSON.
   const log = jsonLogger((line) => void process.stdout.write(`${line}\n`), Date.now, level);
@@ -39,7 +44,7 @@ export function packaged({ data, plugins, url }: Packaged, meter: Meter) {
     jobs,
     log,
     endpoints,
-    clock: container.get(tokens.authRuntime).clock,
+    clock: runtime.clock,
     verify: googleTokens(endpoints.googleCerts, Date.now),
     async ready() {
       const open = await jobs.open(file, {

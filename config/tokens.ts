@@ -4,6 +4,7 @@ import type { AuthRuntime } from '../core/auth/aws-identity.ts';
 import type { CredentialCache } from '../core/auth/cached.ts';
 import type { AuthEndpoints } from '../core/auth/steps.ts';
 import type { Cli } from '../core/cli/main.ts';
+import type { Packaging } from '../core/package/bundle.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
 import type { JobFactory, PipelineLoader } from '../core/runtime/job.ts';
 import type { EventEndpoints } from './endpoints.ts';
@@ -19,5 +20,6 @@ export const tokens = {
   authRuntime: token<AuthRuntime>('authRuntime'),
   credentialCache: token<CredentialCache>('credentialCache'),
   jobs: token<JobFactory>('jobs'),
+  packaging: token<Packaging>('packaging'),
   cli: token<Cli>('cli'),
 };

@@ -1,15 +1,7 @@
-/**
- * What whoever catches an error does next: try the item again, give up on the item, end the run, or save the
- * checkpoint and call again later.
- */
-export type NextStep = 'retry' | 'item' | 'run' | 'wait';
+import type { Entry } from './error-entry.ts';
+import { EVENT_CODES } from './event-codes.ts';
 
-interface Entry {
-  readonly next: NextStep;
-  readonly title: string;
-  readonly cause: string;
-  readonly fix: string;
-}
+export type { NextStep } from './error-entry.ts';
 
 /** Every error a user can meet. `docs/errors.md` is generated from this table. */
 export const ERROR_CODES = {
@@ -147,36 +139,7 @@ export const ERROR_CODES = {
     cause: 'The disk or the quota of the file sink is full.',
     fix: 'Free some space and run again. The unfinished file was removed.',
   },
-  invalid_event: {
-    next: 'item',
-    title: 'The event is none that is understood',
-    cause: 'Another service calls the function, or the event was cut off or written by hand.',
-    fix: 'Send one of the events that docs/deploy.md lists.',
-  },
-  outside_pipeline: {
-    next: 'item',
-    title: 'The event names an object that is not in the source of the pipeline',
-    cause: 'An override may choose a part of what the pipeline carries, and nothing else.',
-    fix: 'Name an object or prefix below the bucket and prefix of the source, or use another pipeline.',
-  },
-  superseded: {
-    next: 'item',
-    title: 'The run that was to go on is over',
-    cause: 'It was continued twice, or a newer run has begun since.',
-    fix: 'Nothing: what it had left was carried by the other.',
-  },
-  unauthorized: {
-    next: 'item',
-    title: 'A push did not prove who sent it',
-    cause: 'No OIDC token, one that has expired, or one that Google did not sign.',
-    fix: 'Set up the push subscription with authentication (--push-auth-service-account).',
-  },
-  forbidden: {
-    next: 'item',
-    title: 'A push was sent by somebody else, or meant for somebody else',
-    cause: 'The token is genuine, but its audience or service account is not the one under `push`.',
-    fix: 'Make `push.audience` and `push.serviceAccount` those of the push subscription.',
-  },
+  ...EVENT_CODES,
   // The run cannot go on.
   no_progress: {
     next: 'run',

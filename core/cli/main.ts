@@ -2,12 +2,16 @@ import { Command, CommanderError, Option } from 'commander';
 import type { PluginDefinition } from '../api/plugin.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { DOCTOR_EXIT_HELP } from '../doctor/finding.ts';
+import type { Packaging } from '../package/bundle.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import type { JobFactory } from '../runtime/job.ts';
+import { AWS_PLACES } from '../setup/model.ts';
 import { addAuthCommands } from './auth.ts';
 import type { DoctorFlags } from './doctor.ts';
 import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
 import { EXIT, type Output } from './output.ts';
+import type { PackageFlags } from './package.ts';
+import type { PermissionsFlags } from './permissions.ts';
 import { planCommand } from './plan.ts';
 import { type RunFlags, runCommand } from './run.ts';
 
@@ -22,7 +26,13 @@ export type Cli = (args: readonly string[], output: Output, version: string) => 
 const EXIT_CODES = 'Exit codes: 0 complete, 1 failed, 2 invalid input, 3 partial, 4 paused.';
 
 export const cli =
-  (jobs: JobFactory, plugins: readonly PluginDefinition[], runtime: AuthRuntime, environment: Environment): Cli =>
+  (
+    jobs: JobFactory,
+    plugins: readonly PluginDefinition[],
+    runtime: AuthRuntime,
+    environment: Environment,
+    packaging: Packaging,
+  ): Cli =>
   async (args, output, version) => {
     let code: number = EXIT.complete;
     const program = program_(version, output);
@@ -54,6 +64,29 @@ export const cli =
         // Only who examines loads what examines.
         does(async (file: string | undefined, flags: DoctorFlags) =>
           (await import('./doctor.ts')).doctorCommand(file, flags, jobs, runtime, environment, output),
+        ),
+      );
+    program
+      .command('package')
+      .description('make something deployable of a pipeline: a bundle, and the files that deploy it')
+      .argument('<pipeline>', 'the pipeline file')
+      .addOption(new Option('--target <target>', 'what it is for').choices(['lambda', 'container']).default('lambda'))
+      .option('--out <folder>', 'files go to a folder of the name of the pipeline in it', 'dist')
+      .option('--json', 'one JSON document')
+      .action(
+        does(async (file: string, flags: PackageFlags) =>
+          (await import('./package.ts')).packageCommand(file, flags, { plugins, environment, packaging }, output),
+        ),
+      );
+    program
+      .command('permissions')
+      .description('print what a pipeline needs to be allowed, in both clouds')
+      .argument('<pipeline>', 'the pipeline file')
+      .addOption(new Option('--place <place>', 'where it runs on AWS').choices(AWS_PLACES))
+      .option('--json', 'one JSON document')
+      .action(
+        does(async (file: string, flags: PermissionsFlags) =>
+          (await import('./permissions.ts')).permissionsCommand(file, flags, jobs, output),
         ),
       );
     addAuthCommands(program, does, jobs, runtime, output);

@@ -1,3 +1,4 @@
+import type { JsonValue } from '../api/json.ts';
 import { looksSecret } from '../api/text.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -36,4 +37,19 @@ export function interpolate(text: string, environment: Environment, report: (mes
     else return value;
     return '';
   });
+}
+
+/** The names of the variables that a pipeline reads, each once, in order. */
+export function variablesIn(data: JsonValue): readonly string[] {
+  const names = new Set<string>();
+  const walk = (value: JsonValue): void => {
+    if (typeof value === 'string') {
+      for (const [, rest, inside] of value.matchAll(REFERENCE)) {
+        const name = NAME.exec(inside ?? '')?.[1];
+        if (rest !== '${' && name !== undefined) names.add(name);
+      }
+    } else if (typeof value === 'object' && value !== null) Object.values(value).forEach(walk);
+  };
+  walk(data);
+  return [...names].sort();
 }

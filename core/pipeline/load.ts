@@ -1,4 +1,4 @@
-import { customPlugins } from './custom-plugins.ts';
+import { type CustomPlugin, customPlugins } from './custom-plugins.ts';
 import { parsePipeline } from './parse.ts';
 import { placesIn, toData } from './places.ts';
 import type { Problem } from './problem.ts';
@@ -10,10 +10,12 @@ export async function loadPipeline(file: string, options: ValidateOptions): Prom
   return (await loadWritten(file, options)).pipeline;
 }
 
-/** What `package` needs besides the pipeline: the data before its variables were filled in. */
+/** What `package` needs besides the pipeline. */
 export interface Loaded {
   readonly pipeline: Pipeline;
+  /** Before its variables were filled in. */
   readonly written: PipelineData;
+  readonly custom: readonly CustomPlugin[];
 }
 
 export async function loadWritten(file: string, options: ValidateOptions): Promise<Loaded> {
@@ -21,7 +23,8 @@ export async function loadWritten(file: string, options: ValidateOptions): Promi
   const custom = await customPlugins(written);
   const problems = [...(written.problems ?? []), ...custom.problems];
   const plugins = [...options.plugins, ...custom.plugins];
-  return { pipeline: validatePipeline({ ...written, problems }, { ...options, plugins }), written };
+  const pipeline = validatePipeline({ ...written, problems }, { ...options, plugins });
+  return { pipeline, written, custom: custom.found };
 }
 
 /** @param file names the text in messages; relative paths in the pipeline begin at its folder. */

@@ -24,7 +24,7 @@ const LONGEST_TOKEN = 16 * 1024;
 export function googleTokens(certs: string, now: () => number): TokenVerifier {
   // Only who is pushed to loads what verifies.
   const loaded = once(async () => {
-    const jose = await import('jose');
+    const { jose } = await import('./jose.ts');
     return { jose, keys: jose.createRemoteJWKSet(new URL(certs), { timeoutDuration: 5000, cooldownDuration: 10_000 }) };
   });
   return async (authorization, { audience, serviceAccount }) => {
@@ -52,7 +52,7 @@ export function googleTokens(certs: string, now: () => number): TokenVerifier {
   };
 }
 
-function failure(error: unknown, kinds: typeof import('jose').errors): BrokerError {
+function failure(error: unknown, kinds: typeof import('./jose.ts').jose.errors): BrokerError {
   if (error instanceof kinds.JWTExpired) return unauthorized('the token has expired');
   if (error instanceof kinds.JWTClaimValidationFailed)
     return error.claim === 'aud'

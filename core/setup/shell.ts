@@ -190,14 +190,15 @@ const json = (document: object): string => JSON.stringify(document, null, 2);
 
 /** What a role may do. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html */
 export function policyDocument(grants: readonly AwsGrant[]): object {
-  const statements = grants.map(({ actions, resources, condition }) => ({
-    Effect: 'Allow',
-    Action: actions,
-    Resource: resources,
-    ...(condition === undefined ? {} : { Condition: condition }),
-  }));
-  return { Version: '2012-10-17', Statement: statements };
+  return { Version: '2012-10-17', Statement: grants.map(policyStatement) };
 }
+
+export const policyStatement = ({ actions, resources, condition }: AwsGrant): object => ({
+  Effect: 'Allow',
+  Action: actions,
+  Resource: resources,
+  ...(condition === undefined ? {} : { Condition: condition }),
+});
 
 /** Who may become the role. */
 export function trustDocument(setup: RoleSetup): object {

@@ -55,7 +55,7 @@ function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[]): Block[] {
   const policies = setup.policies.flatMap(({ pipeline, grants }): Block[] => {
     const one = `${name}_for_${pipeline}`;
     return [
-      { block: 'data', labels: ['aws_iam_policy_document', one], body: grants.map(statement) },
+      { block: 'data', labels: ['aws_iam_policy_document', one], body: grants.map(grantBlock) },
       {
         block: 'resource',
         labels: ['aws_iam_role_policy', one],
@@ -83,7 +83,7 @@ function roleBlocks(setup: RoleSetup, beside: readonly RoleSetup[]): Block[] {
         ]
       : [];
   return [
-    { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trusts(setup)] },
+    { block: 'data', labels: ['aws_iam_policy_document', `${name}_trust`], body: [trustBlock(setup)] },
     {
       block: 'resource',
       labels: ['aws_iam_role', name],
@@ -117,7 +117,7 @@ const rightAccount = (account: string): Block => ({
   ],
 });
 
-function trusts(setup: RoleSetup): Block {
+export function trustBlock(setup: RoleSetup): Block {
   const { principal, actions, equals, comment } = trustOf(setup);
   return {
     block: 'statement',
@@ -136,7 +136,7 @@ function trusts(setup: RoleSetup): Block {
   };
 }
 
-function statement({ actions, resources, condition: conditions = {}, reason }: AwsGrant): Block {
+export function grantBlock({ actions, resources, condition: conditions = {}, reason }: AwsGrant): Block {
   return {
     block: 'statement',
     comment: `To ${reason}.`,

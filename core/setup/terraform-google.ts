@@ -5,8 +5,8 @@ import { type Binding, type Impersonation, type ProviderSetup, referred, type Se
 import { attributeCondition, attributeMapping, prefixCondition } from './trust.ts';
 
 /** The head of a module for one provider. */
-export const head = (title: string, provider: string, version: string): string => `# ${title}
-# Made by \`isthmus auth setup\`; yours from here on.
+export const head = (title: string, provider: string, version: string, by = 'auth setup'): string => `# ${title}
+# Made by \`isthmus ${by}\`; yours from here on.
 
 terraform {
   required_version = ">= 1.5"

@@ -1,0 +1,23 @@
+import { fileURLToPath } from 'node:url';
+import type { Packaging } from '../core/package/bundle.ts';
+
+const SUFFIX = import.meta.filename.endsWith('.ts') ? '.ts' : '.js';
+const at = (path: string): string => fileURLToPath(new URL(`../${path}${SUFFIX}`, import.meta.url));
+
+/** Where `package` finds what it puts into a bundle; a test holds the list against the plugins. */
+export const packaging: Packaging = {
+  root: fileURLToPath(new URL('..', import.meta.url)),
+  api: at('core/api/index'),
+  entries: { lambda: at('config/main-lambda'), container: at('config/main-container') },
+  plugins: {
+    'source gcs': { module: at('plugins/gcs/index'), exported: 'gcs' },
+    'source file': { module: at('plugins/file/index'), exported: 'fileSource' },
+    'source memory': { module: at('plugins/memory/index'), exported: 'memorySource' },
+    'sink s3': { module: at('plugins/s3/index'), exported: 's3' },
+    'sink file': { module: at('plugins/file/index'), exported: 'fileSink' },
+    'sink memory': { module: at('plugins/memory/index'), exported: 'memorySink' },
+    'state file': { module: at('core/state/file'), exported: 'fileState' },
+    'state memory': { module: at('core/state/memory'), exported: 'memoryState' },
+    'state s3': { module: at('plugins/s3/index'), exported: 's3State' },
+  },
+};

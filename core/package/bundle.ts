@@ -1,0 +1,177 @@
+import { dirname, relative, resolve, sep } from 'node:path';
+import type { BuildFailure, Plugin } from 'esbuild';
+import { BrokerError } from '../api/errors.ts';
+import type { PluginDefinition } from '../api/plugin.ts';
+import { visible } from '../api/text.ts';
+import type { CustomPlugin } from '../pipeline/custom-plugins.ts';
+import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
+
+export type Target = 'lambda' | 'container';
+
+export interface PluginModule {
+  /** Absolute. */
+  readonly module: string;
+  readonly exported: string;
+}
+
+/** Where the parts of a bundle lie on this machine. */
+export interface Packaging {
+  /** Of this package. */
+  readonly root: string;
+  /** What plugins import as `isthmus`. */
+  readonly api: string;
+  readonly entries: Readonly<Record<Target, string>>;
+  /** Of the plugins that are built in, by kind and name: `source gcs`. */
+  readonly plugins: Readonly<Record<string, PluginModule>>;
+}
+
+export interface Bundle {
+  readonly code: Uint8Array;
+  readonly map: Uint8Array;
+  /** Bytes of the bundle by where they come from, the most first. */
+  readonly contents: readonly (readonly [string, number])[];
+}
+
+/**
+ * One minified ECMAScript module with the plugins that the pipeline uses and no others, and the pipeline as data: no
+ * YAML parser. The same input gives the same bytes, wherever it lies.
+ */
+export async function bundle(
+  target: Target,
+  { pipeline, written, custom }: { pipeline: Pipeline; written: PipelineData; custom: readonly CustomPlugin[] },
+  packaging: Packaging,
+): Promise<Bundle> {
+  const { build } = await import('esbuild');
+  const entry = entryFor(target, pipeline, written, modulesOf(pipeline, custom, packaging), packaging);
+  const folder = dirname(resolve(pipeline.file));
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: entry, resolveDir: packaging.root, sourcefile: 'isthmus:entry', loader: 'js' },
+    outfile: 'index.mjs',
+    absWorkingDir: packaging.root,
+    write: false,
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node22.12',
+    mainFields: ['module', 'main'],
+    conditions: ['module'],
+    // Libraries that are CommonJS call it for the modules of Node.
+    banner: { js: "import{createRequire as __require}from'node:module';const require=__require(import.meta.url);" },
+    legalComments: 'none',
+    sourcemap: 'linked',
+    sourcesContent: false,
+    metafile: true,
+    logLevel: 'silent',
+    plugins: [oneApi(packaging.api), onlyEnglish],
+  }).catch((error: unknown) => {
+    throw failure(error);
+  });
+  const named = (path: string): string => nameOf(resolve(packaging.root, path), packaging.root, folder);
+  const output = Object.values(metafile.outputs).find(({ entryPoint }) => entryPoint !== undefined);
+  const [map, code] = ['.map', '.mjs'].map((end) => outputFiles.find(({ path }) => path.endsWith(end))?.contents);
+  if (map === undefined || code === undefined || output === undefined)
+    throw new BrokerError('internal', 'the bundler made no bundle');
+  return { code, map: withNames(map, named), contents: sumsOf(output.inputs, named) };
+}
+
+/** The module that the bundle begins with. */
+function entryFor(
+  target: Target,
+  { plugins }: Pipeline,
+  { data }: PipelineData,
+  modules: readonly PluginModule[],
+  { entries }: Packaging,
+): string {
+  const imports = modules.map(
+    ({ module, exported }, index) => `import { ${exported} as plugin${index} } from ${JSON.stringify(module)};`,
+  );
+  const list = modules.map((_, index) => `plugin${index}`).join(', ');
+  // What it names is in the bundle.
+  const told = plugins.length === 0 ? data : { ...(data as object), plugins: [] };
+  const given = `{ data: ${JSON.stringify(told)}, plugins: [${list}], url: import.meta.url }`;
+  const start = {
+    lambda: `import { lambda } from ${JSON.stringify(entries.lambda)};\nexport const handler = lambda(${given});`,
+    container: `import { container } from ${JSON.stringify(entries.container)};\nawait container(${given});`,
+  };
+  return [...imports, start[target]].join('\n');
+}
+
+function modulesOf(
+  { sources, sinks, state }: Pipeline,
+  custom: readonly CustomPlugin[],
+  packaging: Packaging,
+): readonly PluginModule[] {
+  const used = new Set<PluginDefinition>([...sources, ...sinks, ...(state ? [state] : [])].map(({ plugin }) => plugin));
+  return [...used].map((plugin) => {
+    const found = custom.find(({ definition }) => definition === plugin);
+    const own = packaging.plugins[`${plugin.kind} ${plugin.name}`];
+    if (found === undefined && own === undefined)
+      throw new BrokerError('internal', `where plugin ${plugin.name} comes from is not known`);
+    return (found ?? own) as PluginModule;
+  });
+}
+
+/** A plugin's `isthmus` is this one, not a second copy beside it. */
+const oneApi = (api: string): Plugin => ({
+  name: 'one-api',
+  setup: ({ onResolve }) => onResolve({ filter: /^isthmus$/ }, () => ({ path: api })),
+});
+
+/** zod brings its messages in fifty languages along: a seventh of the bundle. */
+const onlyEnglish: Plugin = {
+  name: 'only-english',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /\/locales\/index\.js$/ }, ({ importer, resolveDir }) =>
+      /[\\/]zod[\\/]/.test(importer)
+        ? { path: resolve(resolveDir, '../locales/en.js'), namespace: 'only-english' }
+        : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'only-english' }, ({ path }) => ({
+      contents: `export { default as en } from ${JSON.stringify(path)};`,
+      resolveDir: dirname(path),
+    }));
+  },
+};
+
+/** A name that is the same on every machine. */
+function nameOf(path: string, root: string, folder: string): string {
+  const installed = path.lastIndexOf(`${sep}node_modules${sep}`);
+  const shown =
+    installed >= 0
+      ? path.slice(installed + 1)
+      : path.startsWith(root)
+        ? `isthmus/${relative(root, path)}`
+        : `pipeline/${relative(folder, path)}`;
+  return shown.split(sep).join('/');
+}
+
+function withNames(map: Uint8Array, named: (path: string) => string): Uint8Array {
+  const parsed = JSON.parse(Buffer.from(map).toString()) as { sources: string[] };
+  const sources = parsed.sources.map((source) => (source.includes(':') ? source : named(source)));
+  return Buffer.from(JSON.stringify({ ...parsed, sources }));
+}
+
+function sumsOf(
+  inputs: Readonly<Record<string, { readonly bytesInOutput: number }>>,
+  named: (path: string) => string,
+): (readonly [string, number])[] {
+  const sums = new Map<string, number>();
+  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+    const name = named(path);
+    const group = /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(name)?.[1] ?? (name.split('/')[0] || 'isthmus');
+    sums.set(group, (sums.get(group) ?? 0) + bytesInOutput);
+  }
+  return [...sums].sort(([, a], [, b]) => b - a);
+}
+
+function failure(error: unknown): BrokerError {
+  const [first] = (error as Partial<BuildFailure>).errors ?? [];
+  const place = first?.location ? `${first.location.file}:${first.location.line}: ` : '';
+  const native = /No loader is configured for "\.node"/.test(first?.text ?? '');
+  return new BrokerError('invalid_config', `cannot be bundled: ${visible(`${place}${first?.text ?? String(error)}`)}`, {
+    hint: native
+      ? 'A plugin needs a native module, which no bundle can hold: use one in JavaScript or WebAssembly.'
+      : 'Correct what the message names; `isthmus plugins` shows whether the plugin loads at all.',
+  });
+}

@@ -1,0 +1,158 @@
+import type { JsonValue } from '../api/json.ts';
+import type { DeploySpec } from '../pipeline/deploy-spec.ts';
+import { variablesIn } from '../pipeline/interpolate.ts';
+import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
+import { type AwsGrant, type AwsPlace, type RoleSetup, setupOf } from '../setup/model.ts';
+
+/** What the files for a deployment are made of. */
+export interface Deployment {
+  readonly pipeline: string;
+  readonly deploy: DeploySpec;
+  /** Of the function, log group, queue and alarms. */
+  readonly name: string;
+  readonly role: RoleSetup;
+  /** What the pipeline itself needs of AWS, as its plugins declare it. */
+  readonly grants: readonly AwsGrant[];
+  /** What its variables are set to where it was packaged. */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly pushed: boolean;
+  /** After how many hours without a complete run to raise the alarm. */
+  readonly silenceHours: number | undefined;
+  readonly region: string | undefined;
+}
+
+const HOUR_MS = 3_600_000;
+
+export function deploymentOf(
+  pipeline: Pipeline,
+  written: PipelineData,
+  environment: Readonly<Record<string, string | undefined>>,
+  place: AwsPlace,
+): Deployment {
+  const setup = setupOf([pipeline], { place });
+  const { name, deploy } = pipeline;
+  const own = setup.roles.find(({ trust }) => trust.by === 'place') ?? bareRole(name, place);
+  return {
+    pipeline: name,
+    deploy,
+    name: `isthmus-${name}`.slice(0, 64),
+    role: own,
+    grants: own.policies.flatMap(({ grants }) => grants),
+    variables: Object.fromEntries(
+      variablesIn(written.data).flatMap((variable) => {
+        const value = environment[variable];
+        return value === undefined || value === '' ? [] : [[variable, value]];
+      }),
+    ),
+    pushed: pipeline.push !== undefined,
+    silenceHours: silenceOf(deploy),
+    region: pipeline.sinks.map(({ written: sink }) => regionIn(sink)).find((one) => one !== undefined),
+  };
+}
+
+/** A function has a role even when its pipeline asks nothing of AWS. */
+const bareRole = (pipeline: string, place: AwsPlace): RoleSetup => {
+  const role = `isthmus-${pipeline}`.slice(0, 64);
+  return {
+    account: '',
+    role,
+    arn: `arn:aws:iam::000000000000:role/${role}`,
+    policies: [],
+    trust: { by: 'place', place },
+  };
+};
+
+const regionIn = (written: JsonValue): string | undefined => {
+  const { with: options } = written as { readonly with?: { readonly region?: unknown } };
+  return typeof options?.region === 'string' ? options.region : undefined;
+};
+
+const UNITS: Readonly<Record<string, number>> = { minute: 1 / 60, hour: 1, day: 24 };
+/** Whatever a cron expression says, once a day is what most of them mean. */
+const CRON_HOURS = 24;
+/** CloudWatch looks back no further than a week. */
+const MOST_HOURS = 168;
+
+/** Two intervals of the schedule, if nothing else is said: one late run is no alarm. */
+function silenceOf({ silence, schedule }: DeploySpec): number | undefined {
+  if (silence !== undefined) return Math.ceil(silence / HOUR_MS);
+  if (schedule === undefined) return undefined;
+  const [, count = '1', unit = ''] = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(schedule) ?? [];
+  const hours = UNITS[unit] === undefined ? CRON_HOURS : Number(count) * UNITS[unit];
+  return Math.min(MOST_HOURS, Math.max(1, Math.ceil(2 * hours)));
+}
+
+/** What the platform itself needs of the role, apart from the pipeline. */
+export const PLATFORM_ACTIONS = {
+  logs: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+  deadLetters: ['sqs:SendMessage'],
+  again: ['lambda:InvokeFunction'],
+} as const;
+
+export interface Alarm {
+  readonly id: string;
+  readonly what: string;
+  readonly namespace: string;
+  readonly metric: string;
+  readonly dimension: 'FunctionName' | 'QueueName' | 'pipeline';
+  readonly statistic: 'Sum' | 'Maximum';
+  readonly periodSeconds: number;
+  readonly periods: number;
+  readonly comparison: 'GreaterThanOrEqualToThreshold' | 'LessThanThreshold';
+  readonly missing: 'notBreaching' | 'breaching';
+}
+
+/** When somebody should be told: something failed, something was given up, or nothing happens at all. */
+export function alarmsOf({ silenceHours }: Deployment): readonly Alarm[] {
+  const any = {
+    periodSeconds: 300,
+    periods: 1,
+    comparison: 'GreaterThanOrEqualToThreshold',
+    missing: 'notBreaching',
+  } as const;
+  return [
+    {
+      ...any,
+      id: 'FailedInvocations',
+      what: 'an invocation failed',
+      namespace: 'AWS/Lambda',
+      metric: 'Errors',
+      dimension: 'FunctionName',
+      statistic: 'Sum',
+    },
+    {
+      ...any,
+      id: 'FailedRuns',
+      what: 'a run failed or was partial, also where the invocation answered: queues and pushes',
+      namespace: 'Isthmus',
+      metric: 'RunsFailed',
+      dimension: 'pipeline',
+      statistic: 'Sum',
+    },
+    {
+      ...any,
+      id: 'DeadLetters',
+      what: 'an event was given up and lies in the dead letter queue',
+      namespace: 'AWS/SQS',
+      metric: 'ApproximateNumberOfMessagesVisible',
+      dimension: 'QueueName',
+      statistic: 'Maximum',
+    },
+    ...(silenceHours === undefined
+      ? []
+      : [
+          {
+            id: 'Silence',
+            what: `no run was complete for ${silenceHours} h`,
+            namespace: 'Isthmus',
+            metric: 'RunsComplete',
+            dimension: 'pipeline',
+            statistic: 'Sum',
+            periodSeconds: 3600,
+            periods: silenceHours,
+            comparison: 'LessThanThreshold',
+            missing: 'breaching',
+          } as const,
+        ]),
+  ];
+}

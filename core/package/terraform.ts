@@ -1,0 +1,240 @@
+import { type Block, type Entry, list, map, render, text } from '../setup/hcl.ts';
+import { grantBlock, trustBlock } from '../setup/terraform-aws.ts';
+import { head } from '../setup/terraform-google.ts';
+import { type Alarm, alarmsOf, type Deployment, PLATFORM_ACTIONS } from './deployment.ts';
+
+const resource = (type: string, name: string, body: readonly Entry[], comment?: string): Block => ({
+  block: 'resource',
+  labels: [type, name],
+  body,
+  ...(comment === undefined ? {} : { comment }),
+});
+
+/** A Terraform module of the function and all that belongs to it; the zip lies beside it. */
+export function lambdaTerraform(deployment: Deployment): string {
+  const title = `Isthmus pipeline ${deployment.pipeline}: one Lambda function, and all that belongs to it.`;
+  const blocks = [
+    ...variables(deployment),
+    ...lambdaFunction(deployment),
+    ...role(deployment),
+    ...queueAndLogs(deployment),
+    ...schedule(deployment),
+    ...push(deployment),
+    ...alarmsOf(deployment).map((one) => alarm(one, deployment)),
+    ...outputs(deployment),
+  ];
+  return [head(title, 'aws', '>= 6.25', 'package'), render(blocks)].join('\n');
+}
+
+function variables({ variables: given }: Deployment): Block[] {
+  const variable = (name: string, body: readonly Entry[]): Block => ({ block: 'variable', labels: [name], body });
+  return [
+    variable('create_role', [
+      ['type', 'bool'],
+      ['description', text('False when `isthmus auth setup` has made the role already.')],
+      ['default', 'true'],
+    ]),
+    variable('alarm_topic_arns', [
+      ['type', 'list(string)'],
+      ['description', text('SNS topics that are told of alarms.')],
+      ['default', '[]'],
+    ]),
+    ...Object.entries(given).map(([name, value]) =>
+      variable(name.toLowerCase(), [
+        ['type', 'string'],
+        ['description', text(`The variable ${name} of the pipeline.`)],
+        ['default', text(value)],
+      ]),
+    ),
+  ];
+}
+
+function lambdaFunction({ name, deploy, variables: given, role: { role: roleName } }: Deployment): Block[] {
+  const zip = `"$\{path.module}/../function.zip"`;
+  const environment = Object.keys(given).map((variable) => [variable, `var.${variable.toLowerCase()}`] as const);
+  const body: Entry[] = [
+    ['function_name', text(name)],
+    ['filename', zip],
+    ['source_code_hash', `filebase64sha256(${zip})`],
+    ['handler', text('index.handler')],
+    ['runtime', text('nodejs24.x')],
+    ['architectures', `[${text(deploy.architecture)}]`],
+    ['memory_size', String(deploy.memorySize)],
+    ['timeout', String(Math.floor(deploy.timeout / 1000))],
+    ['role', 'var.create_role ? aws_iam_role.this[0].arn : data.aws_iam_role.this[0].arn'],
+    { block: 'dead_letter_config', body: [['target_arn', 'aws_sqs_queue.dead_letters.arn']] },
+    {
+      block: 'logging_config',
+      body: [
+        ['log_format', text('Text')],
+        ['log_group', 'aws_cloudwatch_log_group.this.name'],
+      ],
+    },
+    ...(environment.length === 0
+      ? []
+      : [{ block: 'environment', body: [['variables', map(Object.fromEntries(environment))] as const] }]),
+    // Lambda checks at once whether it may send to the queue.
+    ['depends_on', '[aws_iam_role_policy.platform]'],
+  ];
+  const comment = 'A paused run, a deadline, a kill: the next invocation goes on where it stopped.';
+  return [
+    resource('aws_lambda_function', 'this', body, comment),
+    resource('aws_lambda_function_event_invoke_config', 'this', [
+      ['function_name', 'aws_lambda_function.this.function_name'],
+      ['maximum_retry_attempts', '2'],
+    ]),
+    {
+      block: 'data',
+      labels: ['aws_iam_role', 'this'],
+      body: [
+        ['count', 'var.create_role ? 0 : 1'],
+        ['name', text(roleName)],
+      ],
+    },
+  ];
+}
+
+function role(deployment: Deployment): Block[] {
+  const { role: setup, grants, name, deploy } = deployment;
+  const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(setup.arn)?.[1] ?? '/';
+  const after: Entry = ['depends_on', '[aws_iam_role.this]'];
+  const policy = (label: string, title: string, statements: readonly Block[]): Block[] => [
+    { block: 'data', labels: ['aws_iam_policy_document', label], body: statements },
+    resource('aws_iam_role_policy', label, [
+      ['name', text(title)],
+      ['role', text(setup.role)],
+      ['policy', `data.aws_iam_policy_document.${label}.json`],
+      after,
+    ]),
+  ];
+  const allow = (actions: readonly string[], arn: string): Block => ({
+    block: 'statement',
+    body: [
+      ['actions', list(actions.map(text))],
+      ['resources', `[${arn}]`],
+    ],
+  });
+  const self =
+    `"arn:$\{data.aws_partition.this.partition}:lambda:$\{data.aws_region.this.region}:` +
+    `$\{data.aws_caller_identity.this.account_id}:function:${name}"`;
+  const again = deploy.continue === 'self';
+  return [
+    ...(again
+      ? ['aws_partition', 'aws_region', 'aws_caller_identity'].map(
+          (type): Block => ({ block: 'data', labels: [type, 'this'], body: [] }),
+        )
+      : []),
+    { block: 'data', labels: ['aws_iam_policy_document', 'trust'], body: [trustBlock(setup)] },
+    resource(
+      'aws_iam_role',
+      'this',
+      [
+        ['count', 'var.create_role ? 1 : 0'],
+        ['name', text(setup.role)],
+        ...(path === '/' ? [] : [['path', text(path)] as const]),
+        ['assume_role_policy', 'data.aws_iam_policy_document.trust.json'],
+      ],
+      'What the pipeline and its platform need, and nothing else.',
+    ),
+    ...(grants.length === 0 ? [] : policy('pipeline', name, grants.map(grantBlock))),
+    ...policy('platform', `${name.slice(0, 119)}-platform`, [
+      allow(PLATFORM_ACTIONS.logs, `"$\{aws_cloudwatch_log_group.this.arn}:*"`),
+      allow(PLATFORM_ACTIONS.deadLetters, 'aws_sqs_queue.dead_letters.arn'),
+      ...(again ? [allow(PLATFORM_ACTIONS.again, self)] : []),
+    ]),
+  ];
+}
+
+const queueAndLogs = ({ name, deploy }: Deployment): Block[] => [
+  resource(
+    'aws_sqs_queue',
+    'dead_letters',
+    [
+      ['name', text(`${name}-dead-letters`)],
+      ['message_retention_seconds', '1209600'],
+      ['sqs_managed_sse_enabled', 'true'],
+    ],
+    'Events that failed three times.',
+  ),
+  resource('aws_cloudwatch_log_group', 'this', [
+    ['name', text(`/aws/lambda/${name}`)],
+    ['retention_in_days', String(deploy.logRetentionDays)],
+  ]),
+];
+
+function schedule({ name, deploy }: Deployment): Block[] {
+  if (deploy.schedule === undefined) return [];
+  return [
+    resource('aws_cloudwatch_event_rule', 'schedule', [
+      ['name', text(name)],
+      ['schedule_expression', text(deploy.schedule)],
+    ]),
+    resource('aws_cloudwatch_event_target', 'schedule', [
+      ['rule', 'aws_cloudwatch_event_rule.schedule.name'],
+      ['arn', 'aws_lambda_function.this.arn'],
+    ]),
+    resource('aws_lambda_permission', 'schedule', [
+      ['function_name', 'aws_lambda_function.this.function_name'],
+      ['action', text('lambda:InvokeFunction')],
+      ['principal', text('events.amazonaws.com')],
+      ['source_arn', 'aws_cloudwatch_event_rule.schedule.arn'],
+    ]),
+  ];
+}
+
+function push({ pushed }: Deployment): Block[] {
+  if (!pushed) return [];
+  return [
+    resource(
+      'aws_lambda_function_url',
+      'push',
+      [
+        ['function_name', 'aws_lambda_function.this.function_name'],
+        ['authorization_type', text('NONE')],
+      ],
+      'Every push is verified by the function itself: its token, audience and sender.',
+    ),
+    resource('aws_lambda_permission', 'push', [
+      ['function_name', 'aws_lambda_function.this.function_name'],
+      ['action', text('lambda:InvokeFunctionUrl')],
+      ['principal', text('*')],
+      ['function_url_auth_type', text('NONE')],
+    ]),
+  ];
+}
+
+function alarm(one: Alarm, { name, pipeline }: Deployment): Block {
+  const values = {
+    FunctionName: 'aws_lambda_function.this.function_name',
+    QueueName: 'aws_sqs_queue.dead_letters.name',
+    pipeline: text(pipeline),
+  };
+  const label = one.id.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+  return resource('aws_cloudwatch_metric_alarm', label, [
+    ['alarm_name', text(`${name}-${one.id}`)],
+    ['alarm_description', text(`${pipeline}: ${one.what}`)],
+    ['namespace', text(one.namespace)],
+    ['metric_name', text(one.metric)],
+    ['statistic', text(one.statistic)],
+    ['period', String(one.periodSeconds)],
+    ['evaluation_periods', String(one.periods)],
+    ['threshold', '1'],
+    ['comparison_operator', text(one.comparison)],
+    ['treat_missing_data', text(one.missing)],
+    ['alarm_actions', 'var.alarm_topic_arns'],
+    ['dimensions', `{ ${one.dimension} = ${values[one.dimension]} }`],
+  ]);
+}
+
+const outputs = ({ pushed }: Deployment): Block[] => [
+  { block: 'output', labels: ['function_arn'], body: [['value', 'aws_lambda_function.this.arn']] },
+  ...(pushed
+    ? [
+        {
+          block: 'output',
+          labels: ['push_url'],
+          body: [['value', 'aws_lambda_function_url.push.function_url'] as const],
+        },
+      ]
+    : []),
+];

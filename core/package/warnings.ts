@@ -1,0 +1,53 @@
+import { formatBytes } from '../api/text.ts';
+import type { Pipeline } from '../pipeline/validate.ts';
+import type { Target } from './bundle.ts';
+
+const MIB = 2 ** 20;
+/** What the process takes besides `memory`; measured (docs/performance.md). */
+export const PROCESS_MIB = 112;
+
+/** What of a pipeline will not work, or not as it looks, where it is packaged for. */
+export function warningsFor(target: Target, { sources, sinks, state, identities, deploy, memory }: Pipeline): string[] {
+  const warnings: string[] = [];
+  const endpoints = [...sources, ...sinks];
+  const lambda = target === 'lambda';
+  for (const { plugin } of endpoints) {
+    if (plugin.name === 'file')
+      warnings.push(
+        lambda
+          ? `${plugin.kind} file: the files of this machine are not in the bundle, and in Lambda only /tmp can be written; it is gone afterwards`
+          : `${plugin.kind} file: the files of this machine are not in the image: mount them where \`path\` says`,
+      );
+    if (plugin.name === 'memory') warnings.push(`${plugin.kind} memory: what it keeps ends with the process`);
+  }
+  const lasting = state !== undefined && state.plugin.name !== 'memory' && !(lambda && state.plugin.name === 'file');
+  if (!lasting) {
+    const what = state === undefined ? 'no `state`' : `state ${state.plugin.name}`;
+    warnings.push(`${what}: it does not last, so a paused run lists from the start, and uploads of a killed run stay`);
+    if (lambda && deploy.continue === 'self')
+      warnings.push('deploy.continue: self: without a state that lasts, a run that needs two invocations never ends');
+  } else if (state?.plugin.name === 'file') warnings.push('state file: mount a volume where its `path` says');
+  for (const [name, identity] of Object.entries(identities)) {
+    if ('profile' in identity && identity.profile !== undefined)
+      warnings.push(`identity ${name}: profile ${identity.profile} is of this machine`);
+    if (lambda && identity.kind === 'gcp' && (identity.from === 'kubernetes-token' || identity.from === 'metadata'))
+      warnings.push(`identity ${name}: from: ${identity.from} does not exist in Lambda`);
+  }
+  for (const { plugin, config } of endpoints) {
+    const { endpoint } = config as { readonly endpoint?: unknown };
+    if (typeof endpoint === 'string' && /^https?:\/\/(localhost|127\.|\[::1\])/.test(endpoint))
+      warnings.push(`${plugin.kind} ${plugin.name}: ${endpoint} is this machine, and cannot be reached from there`);
+  }
+  const room = (deploy.memorySize - PROCESS_MIB) * MIB;
+  if (memory > room)
+    warnings.push(
+      `memory: ${formatBytes(memory)} do not fit into ${deploy.memorySize} MiB beside the process: it is lowered to ${formatBytes(memoryFor(memory, deploy.memorySize))} there`,
+    );
+  return warnings;
+}
+
+const LEAST = 8 * MIB;
+
+/** How much of `memory` there is room for, in a function of so many MiB. */
+export const memoryFor = (memory: number, memorySize: number): number =>
+  Math.max(LEAST, Math.min(memory, (memorySize - PROCESS_MIB) * MIB));
