@@ -30,7 +30,14 @@ export function compose(environment: Environment): Container {
   container.bind(tokens.packaging).toConstantValue(packaging);
   container
     .bind(tokens.cli)
-    .toResolvedValue(cli, [tokens.jobs, tokens.plugins, tokens.authRuntime, tokens.environment, tokens.packaging])
+    .toResolvedValue(cli, [
+      tokens.jobs,
+      tokens.plugins,
+      tokens.authRuntime,
+      tokens.environment,
+      tokens.packaging,
+      tokens.endpoints,
+    ])
     .inSingletonScope();
   return container;
 }

@@ -1,1 +1,45 @@
-export async function container() {}
+import process from 'node:process';
+import { setFlagsFromString } from 'node:v8';
+import { asBrokerError, BrokerError } from '../core/api/index.ts';
+import { InvalidPipeline } from '../core/pipeline/problem.ts';
+import { runOnce } from '../core/runtime/container.ts';
+import { EXIT } from '../core/runtime/exit.ts';
+import type { Meter } from '../core/runtime/figures.ts';
+import { emfMeter } from '../core/runtime/lambda/emf.ts';
+import { logFields } from '../core/runtime/logger.ts';
+import { processRuntime } from '../core/runtime/process.ts';
+import { type Packaged, packaged } from './packaged.ts';
+
+/** The container of one packaged pipeline: `run` (the default) carries it once, `serve` waits for pushes. */
+export async function container(given: Packaged): Promise<void> {
+  setFlagsFromString('--max-semi-space-size=1');
+  setFlagsFromString('--semi-space-growth-factor=1');
+  const { env, argv } = process;
+  const { ready, log, verify } = packaged(given);
+  try {
+    const graceMs = seconds(env.ISTHMUS_GRACE, 'ISTHMUS_GRACE');
+    const [command = 'run'] = argv.slice(2);
+    if (command === 'run') {
+      const meter: Meter = env.ISTHMUS_METRICS === 'emf' ? emfMeter() : () => {};
+      const out = (line: string): void => void process.stdout.write(`${line}\n`);
+      process.exitCode = await logFields.run({}, () => runOnce({ load: () => ready(meter), log, graceMs, out }));
+    } else if (command === 'serve') {
+      using runtime = processRuntime(log, graceMs);
+      const { serve } = await import('../core/runtime/serve/server.ts');
+      const port = Number(env.PORT ?? 8080);
+      await (await serve({ ready, verify, runtime, port })).stopped;
+    } else throw new BrokerError('invalid_config', `"${command}" is no command here`, { hint: 'Use run or serve.' });
+  } catch (thrown) {
+    if (thrown instanceof InvalidPipeline) log.warn('invalid pipeline', { message: thrown.message });
+    const { code, message, hint, next } = asBrokerError(thrown);
+    if (!(thrown instanceof InvalidPipeline)) log.warn('failed', { code, message, hint });
+    const invalid = thrown instanceof InvalidPipeline || code === 'invalid_config';
+    process.exitCode = invalid ? EXIT.invalid : next === 'wait' ? EXIT.paused : EXIT.failed;
+  }
+}
+
+function seconds(text: string | undefined, name: string): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,4}$/.test(text)) return Number(text) * 1000;
+  throw new BrokerError('invalid_config', `${name} must be a number of seconds`, { hint: `Correct or unset ${name}.` });
+}

@@ -5,9 +5,7 @@ import { type Packaged, packaged } from './packaged.ts';
 
 /** The handler of a Lambda function that carries one packaged pipeline. */
 export function lambda(given: Packaged): LambdaHandler {
-  const { ready, log, verify, clock, endpoints } = packaged(
-    given,
-    emfMeter(() => logFields.getStore()?.requestId?.toString()),
-  );
-  return lambdaHandler({ load: ready, log, verify, clock, lambdaEndpoint: endpoints.lambda });
+  const { ready, log, verify, clock, endpoints } = packaged(given);
+  const meter = emfMeter(() => logFields.getStore()?.requestId?.toString());
+  return lambdaHandler({ load: () => ready(meter), log, verify, clock, lambdaEndpoint: endpoints.lambda });
 }

@@ -9,6 +9,7 @@ import { Carrier } from '../core/runtime/carrier.ts';
 import type { Meter } from '../core/runtime/figures.ts';
 import { jobFactory } from '../core/runtime/job.ts';
 import { jsonLogger, type Level } from '../core/runtime/logger.ts';
+import { memoryFor } from '../core/runtime/memory-size.ts';
 import { googleTokens } from '../core/runtime/oidc.ts';
 import { endpointsFrom } from './endpoints.ts';
 
@@ -28,10 +29,15 @@ const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];
  * What every packaged entry point is made of, put together by hand: what is bound here is little and known, and the
  * container would be a tenth of the bundle.
  */
-export function packaged({ data, plugins, url }: Packaged, meter: Meter) {
+export function packaged({ data, plugins, url }: Packaged) {
   const environment = process.env;
   const file = join(dirname(fileURLToPath(url)), 'pipeline.yaml');
-  const load = async () => validatePipeline({ file, data }, { plugins, environment });
+  const load = async () => {
+    const pipeline = validatePipeline({ file, data }, { plugins, environment });
+    // A function or container of little memory gets on with less.
+    const size = Number(environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE);
+    return size > 0 ? { ...pipeline, memory: memoryFor(pipeline.memory, size) } : pipeline;
+  };
   const endpoints = endpointsFrom(environment);
   const runtime = authRuntime(environment, endpoints);
   const jobs = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now));
@@ -46,7 +52,7 @@ export function packaged({ data, plugins, url }: Packaged, meter: Meter) {
     endpoints,
     clock: runtime.clock,
     verify: googleTokens(endpoints.googleCerts, Date.now),
-    async ready() {
+    async ready(meter: Meter) {
       const open = await jobs.open(file, {
         log,
         now: Date.now,

@@ -5,7 +5,6 @@ import { DOCTOR_EXIT_HELP } from '../doctor/finding.ts';
 import type { Packaging } from '../package/bundle.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import type { JobFactory } from '../runtime/job.ts';
-import { AWS_PLACES } from '../setup/model.ts';
 import { addAuthCommands } from './auth.ts';
 import type { DoctorFlags } from './doctor.ts';
 import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
@@ -14,6 +13,7 @@ import type { PackageFlags } from './package.ts';
 import type { PermissionsFlags } from './permissions.ts';
 import { planCommand } from './plan.ts';
 import { type RunFlags, runCommand } from './run.ts';
+import type { ServeFlags } from './serve.ts';
 
 /** Makes an action of a command that answers with an exit code. */
 export type Does = <Arguments extends unknown[]>(
@@ -32,6 +32,7 @@ export const cli =
     runtime: AuthRuntime,
     environment: Environment,
     packaging: Packaging,
+    endpoints: { readonly googleCerts: string },
   ): Cli =>
   async (args, output, version) => {
     let code: number = EXIT.complete;
@@ -67,6 +68,21 @@ export const cli =
         ),
       );
     program
+      .command('serve')
+      .description('wait for pushes of Pub/Sub and carry the objects that they name')
+      .argument('<pipeline>', 'the pipeline file')
+      .option('--port <port>', 'default: PORT, or 8080')
+      .option(
+        '--queue <pushes>',
+        'how many may wait; those beyond are answered 429. Default: 4 for each carried at once',
+      )
+      .option('--debug', 'more in the log')
+      .action(
+        does(async (file: string, flags: ServeFlags) =>
+          (await import('./serve.ts')).serveCommand(file, flags, jobs, environment, endpoints.googleCerts, output),
+        ),
+      );
+    program
       .command('package')
       .description('make something deployable of a pipeline: a bundle, and the files that deploy it')
       .argument('<pipeline>', 'the pipeline file')
@@ -82,7 +98,9 @@ export const cli =
       .command('permissions')
       .description('print what a pipeline needs to be allowed, in both clouds')
       .argument('<pipeline>', 'the pipeline file')
-      .addOption(new Option('--place <place>', 'where it runs on AWS').choices(AWS_PLACES))
+      .addOption(
+        new Option('--place <place>', 'where it runs on AWS').choices(['lambda', 'ecs', 'eks', 'eks-irsa', 'ec2']),
+      )
       .option('--json', 'one JSON document')
       .action(
         does(async (file: string, flags: PermissionsFlags) =>

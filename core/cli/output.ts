@@ -8,7 +8,7 @@ export interface Output {
   readonly terminal: NodeJS.WriteStream | undefined;
 }
 
-export const EXIT = { complete: 0, failed: 1, invalid: 2, partial: 3, paused: 4 } as const;
+export { EXIT } from '../runtime/exit.ts';
 
 const MOST_FAILURES = 20;
 

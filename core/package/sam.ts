@@ -46,7 +46,8 @@ export function samTemplate(deployment: Deployment): string {
       ...(pushed ? { PushUrl: { Value: attribute('FunctionUrl', 'FunctionUrl') } } : {}),
     },
   };
-  const yaml = stringify(template, { lineWidth: 0, aliasDuplicateObjects: false });
+  // YAML 1.1, as AWS reads it: what it would take for a date or a boolean is quoted.
+  const yaml = stringify(template, { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false });
   return `${HEAD}\n${commented(yaml, COMMENTS)}`;
 }
 

@@ -26,6 +26,9 @@ export function lambdaTerraform(deployment: Deployment): string {
   return [head(title, 'aws', '>= 6.25', 'package'), render(blocks)].join('\n');
 }
 
+/** Apart from those of the module itself. */
+const variableName = (variable: string): string => `env_${variable.toLowerCase()}`;
+
 function variables({ variables: given }: Deployment): Block[] {
   const variable = (name: string, body: readonly Entry[]): Block => ({ block: 'variable', labels: [name], body });
   return [
@@ -40,7 +43,7 @@ function variables({ variables: given }: Deployment): Block[] {
       ['default', '[]'],
     ]),
     ...Object.entries(given).map(([name, value]) =>
-      variable(name.toLowerCase(), [
+      variable(variableName(name), [
         ['type', 'string'],
         ['description', text(`The variable ${name} of the pipeline.`)],
         ['default', text(value)],
@@ -49,9 +52,9 @@ function variables({ variables: given }: Deployment): Block[] {
   ];
 }
 
-function lambdaFunction({ name, deploy, variables: given, role: { role: roleName } }: Deployment): Block[] {
+function lambdaFunction({ name, deploy, variables: given, grants, role: { role: roleName } }: Deployment): Block[] {
   const zip = `"$\{path.module}/../function.zip"`;
-  const environment = Object.keys(given).map((variable) => [variable, `var.${variable.toLowerCase()}`] as const);
+  const environment = Object.keys(given).map((variable) => [variable, `var.${variableName(variable)}`] as const);
   const body: Entry[] = [
     ['function_name', text(name)],
     ['filename', zip],
@@ -74,7 +77,12 @@ function lambdaFunction({ name, deploy, variables: given, role: { role: roleName
       ? []
       : [{ block: 'environment', body: [['variables', map(Object.fromEntries(environment))] as const] }]),
     // Lambda checks at once whether it may send to the queue.
-    ['depends_on', '[aws_iam_role_policy.platform]'],
+    [
+      'depends_on',
+      grants.length === 0
+        ? '[aws_iam_role_policy.platform]'
+        : list(['aws_iam_role_policy.pipeline', 'aws_iam_role_policy.platform']),
+    ],
   ];
   const comment = 'A paused run, a deadline, a kill: the next invocation goes on where it stopped.';
   return [
@@ -98,9 +106,10 @@ function role(deployment: Deployment): Block[] {
   const { role: setup, grants, name, deploy } = deployment;
   const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(setup.arn)?.[1] ?? '/';
   const after: Entry = ['depends_on', '[aws_iam_role.this]'];
-  const policy = (label: string, title: string, statements: readonly Block[]): Block[] => [
+  const policy = (label: string, title: string, statements: readonly Block[], only: readonly Entry[] = []): Block[] => [
     { block: 'data', labels: ['aws_iam_policy_document', label], body: statements },
     resource('aws_iam_role_policy', label, [
+      ...only,
       ['name', text(title)],
       ['role', text(setup.role)],
       ['policy', `data.aws_iam_policy_document.${label}.json`],
@@ -136,7 +145,9 @@ function role(deployment: Deployment): Block[] {
       ],
       'What the pipeline and its platform need, and nothing else.',
     ),
-    ...(grants.length === 0 ? [] : policy('pipeline', name, grants.map(grantBlock))),
+    ...(grants.length === 0
+      ? []
+      : policy('pipeline', name, grants.map(grantBlock), [['count', 'var.create_role ? 1 : 0']])),
     ...policy('platform', `${name.slice(0, 119)}-platform`, [
       allow(PLATFORM_ACTIONS.logs, `"$\{aws_cloudwatch_log_group.this.arn}:*"`),
       allow(PLATFORM_ACTIONS.deadLetters, 'aws_sqs_queue.dead_letters.arn'),

@@ -1,10 +1,7 @@
 import { formatBytes } from '../api/text.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
+import { memoryFor } from '../runtime/memory-size.ts';
 import type { Target } from './bundle.ts';
-
-const MIB = 2 ** 20;
-/** What the process takes besides `memory`; measured (docs/performance.md). */
-export const PROCESS_MIB = 112;
 
 /** What of a pipeline will not work, or not as it looks, where it is packaged for. */
 export function warningsFor(target: Target, { sources, sinks, state, identities, deploy, memory }: Pipeline): string[] {
@@ -38,16 +35,10 @@ export function warningsFor(target: Target, { sources, sinks, state, identities,
     if (typeof endpoint === 'string' && /^https?:\/\/(localhost|127\.|\[::1\])/.test(endpoint))
       warnings.push(`${plugin.kind} ${plugin.name}: ${endpoint} is this machine, and cannot be reached from there`);
   }
-  const room = (deploy.memorySize - PROCESS_MIB) * MIB;
-  if (memory > room)
+  const room = memoryFor(memory, deploy.memorySize);
+  if (lambda && room < memory)
     warnings.push(
-      `memory: ${formatBytes(memory)} do not fit into ${deploy.memorySize} MiB beside the process: it is lowered to ${formatBytes(memoryFor(memory, deploy.memorySize))} there`,
+      `memory: ${formatBytes(memory)} do not fit into ${deploy.memorySize} MiB beside the process: ${formatBytes(room)} are used there`,
     );
   return warnings;
 }
-
-const LEAST = 8 * MIB;
-
-/** How much of `memory` there is room for, in a function of so many MiB. */
-export const memoryFor = (memory: number, memorySize: number): number =>
-  Math.max(LEAST, Math.min(memory, (memorySize - PROCESS_MIB) * MIB));

@@ -8,7 +8,7 @@ const GRACE_MS = 8000;
  * A process as a runtime. The first SIGINT or SIGTERM asks for a clean stop; a second one, or the end of the grace,
  * ends what is in flight; a third one ends the process.
  */
-export function processRuntime(log: Logger): Runtime & Disposable {
+export function processRuntime(log: Logger, graceMs = GRACE_MS): Runtime & Disposable {
   const stop = new AbortController();
   const end = new AbortController();
   let timer: NodeJS.Timeout | undefined;
@@ -19,9 +19,9 @@ export function processRuntime(log: Logger): Runtime & Disposable {
     if (signals >= 3) process.exit(128 + constants.signals[signal]);
     if (signals === 2) end.abort();
     if (signals > 1) return;
-    log.info('stopping', { graceMs: GRACE_MS });
+    log.info('stopping', { graceMs });
     stop.abort();
-    timer = setTimeout(() => end.abort(), GRACE_MS);
+    timer = setTimeout(() => end.abort(), graceMs);
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   return {
