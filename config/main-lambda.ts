@@ -1,11 +1,11 @@
 import { emfMeter } from '../core/runtime/lambda/emf.ts';
 import { type LambdaHandler, lambdaHandler } from '../core/runtime/lambda/handler.ts';
 import { logFields } from '../core/runtime/logger.ts';
-import { type Packaged, packaged } from './packaged.ts';
+import { type Packaged, type ProcessParts, packaged } from './packaged.ts';
 
 /** The handler of a Lambda function that carries one packaged pipeline. */
-export function lambda(given: Packaged): LambdaHandler {
-  const { ready, log, verify, clock, endpoints } = packaged(given);
+export function lambda(given: Packaged, parts?: ProcessParts): LambdaHandler {
+  const { ready, log, verify, clock, endpoints } = packaged(given, parts);
   const meter = emfMeter(() => logFields.getStore()?.requestId?.toString());
   return lambdaHandler({ load: () => ready(meter), log, verify, clock, lambdaEndpoint: endpoints.lambda });
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { JsonValue, PluginDefinition } from '../core/api/index.ts';
 import { CredentialCache } from '../core/auth/cached.ts';
 import { authRuntime } from '../core/auth/runtime.ts';
+import type { Environment } from '../core/pipeline/interpolate.ts';
 import { validatePipeline } from '../core/pipeline/validate.ts';
 import { Carrier } from '../core/runtime/carrier.ts';
 import type { Meter } from '../core/runtime/figures.ts';
@@ -23,14 +24,25 @@ export interface Packaged {
   readonly url: string;
 }
 
+/** What of the process a packaged pipeline uses. */
+export interface ProcessParts {
+  readonly environment: Environment;
+  /** A line of the log. Straight to the stream: the console of Lambda would put a prefix before the JSON. */
+  readonly write: (line: string) => void;
+}
+
+const THIS_PROCESS: ProcessParts = {
+  environment: process.env,
+  write: (line) => void process.stdout.write(`${line}\n`),
+};
+
 const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];
 
 /**
  * What every packaged entry point is made of, put together by hand: what is bound here is little and known, and the
  * container would be a tenth of the bundle.
  */
-export function packaged({ data, plugins, url }: Packaged) {
-  const environment = process.env;
+export function packaged({ data, plugins, url }: Packaged, { environment, write }: ProcessParts = THIS_PROCESS) {
   const file = join(dirname(fileURLToPath(url)), 'pipeline.yaml');
   const load = async () => {
     const pipeline = validatePipeline({ file, data }, { plugins, environment });
@@ -42,8 +54,7 @@ export function packaged({ data, plugins, url }: Packaged) {
   const runtime = authRuntime(environment, endpoints);
   const jobs = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now));
   const level = LEVELS.find((one) => one === environment.ISTHMUS_LOG_LEVEL) ?? 'info';
-  // Straight to the stream: the console of Lambda would put a prefix before the JSON.
-  const log = jsonLogger((line) => void process.stdout.write(`${line}\n`), Date.now, level);
+  const log = jsonLogger(write, Date.now, level);
   let refreshes = 0;
   return {
     file,

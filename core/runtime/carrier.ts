@@ -63,10 +63,14 @@ export class Carrier {
     // Without state that lasts nothing is on record, and the run begins anew.
     const continues = this.#open.pipeline.state === undefined ? undefined : before?.runId;
     const chosen = { ...this.#chosen(part), continues };
-    const answer = await this.#run(chosen, part.resetState === true, runtime).catch((error: unknown) => {
+    const receipts: Receipt[] = [];
+    const answer = await this.#run(chosen, part.resetState === true, runtime, receipts).catch((error: unknown) => {
       if (error instanceof BrokerError && error.code === 'superseded') return this.#ignored(error.message);
       throw error;
     });
+    // Whoever names an object wants it; to say "complete" of nothing would be a lie.
+    if (part.object !== undefined && answer.outcome === 'complete' && receipts.length === 0)
+      throw new BrokerError('source_gone', answer.message, { hint: 'Correct the name, or the filters of the source.' });
     if (answer.outcome !== 'paused') return answer;
     const { items, bytes = 0, runId = '' } = answer;
     const done = Object.values(items ?? {}).reduce((sum, count) => sum + count, bytes);

@@ -1,7 +1,9 @@
 import { LocalAwsSts } from './aws-sts.ts';
 import { LocalGcs } from './gcs.ts';
+import { LocalGoogleCerts } from './google-certs.ts';
 import { LocalGoogleSts } from './google-sts.ts';
 import { LocalIamCredentials } from './iam-credentials.ts';
+import { LocalLambda } from './lambda.ts';
 import { LocalContainer, LocalGoogleMetadata, LocalImds, LocalSso } from './metadata.ts';
 import { OidcIssuer } from './oidc.ts';
 import { type AwsPrincipal, type GoogleToken, roleSession } from './principals.ts';
@@ -30,6 +32,9 @@ export interface LocalCloud extends AsyncDisposable {
   readonly sso: LocalSso;
   /** The metadata server of Google Cloud, for workloads that run there. */
   readonly googleMetadata: LocalGoogleMetadata;
+  /** The keys of Google's ID tokens, and the Lambda that a function calls itself at. */
+  readonly googleCerts: LocalGoogleCerts;
+  readonly lambda: LocalLambda;
   /** The issuer of Google's ID tokens, and that of a Kubernetes cluster. */
   readonly google: OidcIssuer;
   readonly cluster: OidcIssuer;
@@ -37,7 +42,10 @@ export interface LocalCloud extends AsyncDisposable {
   readonly session: AwsPrincipal;
   /** Base URLs, in the form in which a process is told of them (`ISTHMUS_ENDPOINTS`). */
   readonly endpoints: Readonly<
-    Record<'awsSts' | 'googleSts' | 'iamCredentials' | 'googleMetadata' | 'gcs' | 's3', string>
+    Record<
+      'awsSts' | 'googleSts' | 'iamCredentials' | 'googleMetadata' | 'gcs' | 's3' | 'googleCerts' | 'lambda',
+      string
+    >
   >;
   /** The environment of a Lambda that runs as the role against this cloud. */
   readonly environment: Readonly<Record<string, string>>;
@@ -66,6 +74,8 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
   const googleMetadata = await new LocalGoogleMetadata(tokens, google, LOCAL_SERVICE_ACCOUNT, now).start();
   const gcs = await new LocalGcs(tokens, now).start();
   const s3 = await new LocalS3(principals, now).start();
+  const googleCerts = await new LocalGoogleCerts(google).start();
+  const lambda = await new LocalLambda(principals, now).start();
 
   googleSts.providers.push({ audience: LOCAL_AUDIENCE, awsAccountId: session.account, roleName: LOCAL_ROLE });
   const pool = LOCAL_AUDIENCE.replace(/\/providers\/.*/, '');
@@ -77,8 +87,22 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     googleMetadata: googleMetadata.url,
     gcs: gcs.url,
     s3: s3.url,
+    googleCerts: googleCerts.url,
+    lambda: lambda.url,
   };
-  const servers = { awsSts, googleSts, iamCredentials, gcs, s3, imds, container, sso, googleMetadata };
+  const servers = {
+    awsSts,
+    googleSts,
+    iamCredentials,
+    gcs,
+    s3,
+    imds,
+    container,
+    sso,
+    googleMetadata,
+    googleCerts,
+    lambda,
+  };
   return {
     ...servers,
     google,

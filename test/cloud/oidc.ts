@@ -34,6 +34,11 @@ export class OidcIssuer {
     return `${header}.${payload}.${signature}`;
   }
 
+  /** Its public key, as issuers publish it. */
+  jwk(): object {
+    return { ...createPublicKey(key()).export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: this.#kid };
+  }
+
   /** The claims of a token of this issuer, or why it is none. */
   verify(
     token: string,

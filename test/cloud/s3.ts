@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
+import type { PolicyStatement } from './iam.ts';
 import { type AwsPrincipal, LOCAL_ACCOUNT } from './principals.ts';
+import { authorize } from './s3-authorization.ts';
 import { payloadHashOf } from './s3-body.ts';
 import { abortUpload, completeUpload, createUpload, listParts, listUploads, uploadPart } from './s3-multipart.ts';
 import { S3Bucket } from './s3-objects.ts';
@@ -17,6 +19,8 @@ const KEY_LIMIT = 1024;
  */
 export class LocalS3 extends LocalServer {
   readonly buckets = new Map<string, S3Bucket>();
+  /** Of whoever calls; without one everything is allowed. */
+  policy: readonly PolicyStatement[] | undefined;
   readonly #principals: ReadonlyMap<string, AwsPrincipal>;
   readonly #now: () => number;
 
@@ -61,6 +65,7 @@ export class LocalS3 extends LocalServer {
     if (Buffer.byteLength(key) > KEY_LIMIT)
       throw s3Error(400, 'KeyTooLongError', 'Your key is too long', { MaxSizeAllowed: '1024' });
     const headers = http.headers as Record<string, string | undefined>;
+    if (this.policy !== undefined) authorize(this.policy, { http, bucket, key, query: url.searchParams, headers });
     return route({ http, bucket, key, query: url.searchParams, headers });
   }
 

@@ -34,10 +34,11 @@ export interface ContinueOptions {
  */
 export async function callAgain(resume: ResumeToken, options: ContinueOptions): Promise<void> {
   const { credentials, clock, endpoint, functionArn, signal } = options;
-  const [, partition = 'aws', , region = ''] = functionArn.split(':');
+  const [, partition = 'aws', , region = '', , , name = '', qualifier] = functionArn.split(':');
   const domain = partition === 'aws-cn' ? 'amazonaws.com.cn' : 'amazonaws.com';
   const base = endpoint ?? `https://lambda.${region}.${domain}`;
-  const url = new URL(`${base}/2015-03-31/functions/${encodeURIComponent(functionArn)}/invocations`);
+  const url = new URL(`${base}/2015-03-31/functions/${name}/invocations`);
+  if (qualifier !== undefined) url.searchParams.set('Qualifier', qualifier);
   const body = JSON.stringify({ resume });
   const keys = await credentials.aws(undefined).get({ signal });
   const unsigned = {

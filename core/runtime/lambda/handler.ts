@@ -84,6 +84,9 @@ function failed(thrown: unknown, log: Logger): Error {
   return new InvocationFailed(id ?? code, `${message}. ${hint}`);
 }
 
+/** Kept for the answer. */
+const CLOSING_MS = 100;
+
 class Invocation {
   readonly #open: OpenJob;
   readonly #carrier: Carrier;
@@ -143,7 +146,7 @@ class Invocation {
       clock: this.#options.clock,
       endpoint: this.#options.lambdaEndpoint,
       functionArn: this.#context.invokedFunctionArn,
-      signal: AbortSignal.timeout(Math.max(1, this.#context.getRemainingTimeInMillis() - TOO_LITTLE_MS)),
+      signal: AbortSignal.timeout(Math.max(1, this.#context.getRemainingTimeInMillis() - CLOSING_MS)),
     });
     this.#runtime.log.info('continued', { runId: resume.runId, hop: resume.hop });
     return { ...answer, continued: true };
