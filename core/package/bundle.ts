@@ -45,7 +45,7 @@ export async function bundle(
   const entry = entryFor(target, pipeline, written, modulesOf(pipeline, custom, packaging), packaging);
   const folder = dirname(resolve(pipeline.file));
   const { outputFiles, metafile } = await build({
-    stdin: { contents: entry, resolveDir: packaging.root, sourcefile: 'isthmus:entry', loader: 'js' },
+    stdin: { contents: entry, resolveDir: packaging.root, sourcefile: 'entry.js', loader: 'js' },
     outfile: 'index.mjs',
     absWorkingDir: packaging.root,
     write: false,
@@ -118,20 +118,13 @@ const oneApi = (api: string): Plugin => ({
   setup: ({ onResolve }) => onResolve({ filter: /^isthmus$/ }, () => ({ path: api })),
 });
 
-/** zod brings its messages in fifty languages along: a seventh of the bundle. */
+/** zod brings its messages in fifty languages along: a fifth of the bundle. English is what it uses itself. */
 const onlyEnglish: Plugin = {
   name: 'only-english',
-  setup({ onResolve, onLoad }) {
+  setup: ({ onResolve }) =>
     onResolve({ filter: /\/locales\/index\.js$/ }, ({ importer, resolveDir }) =>
-      /[\\/]zod[\\/]/.test(importer)
-        ? { path: resolve(resolveDir, '../locales/en.js'), namespace: 'only-english' }
-        : undefined,
-    );
-    onLoad({ filter: /.*/, namespace: 'only-english' }, ({ path }) => ({
-      contents: `export { default as en } from ${JSON.stringify(path)};`,
-      resolveDir: dirname(path),
-    }));
-  },
+      /[\\/]zod[\\/]/.test(importer) ? { path: resolve(resolveDir, '../locales/en.js') } : undefined,
+    ),
 };
 
 /** A name that is the same on every machine. */
@@ -148,7 +141,7 @@ function nameOf(path: string, root: string, folder: string): string {
 
 function withNames(map: Uint8Array, named: (path: string) => string): Uint8Array {
   const parsed = JSON.parse(Buffer.from(map).toString()) as { sources: string[] };
-  const sources = parsed.sources.map((source) => (source.includes(':') ? source : named(source)));
+  const sources = parsed.sources.map(named);
   return Buffer.from(JSON.stringify({ ...parsed, sources }));
 }
 

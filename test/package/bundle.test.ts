@@ -1,0 +1,194 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
+import { unzipSync } from 'fflate';
+import { describe, expect, it } from 'vitest';
+import { compose } from '../../config/composition.ts';
+import { packaging } from '../../config/packaging.ts';
+import { plugins } from '../../config/plugins.ts';
+import { tokens } from '../../config/tokens.ts';
+import { warningsFor } from '../../core/package/warnings.ts';
+import { loadPipeline } from '../../core/pipeline/load.ts';
+import { temporaryFolder } from '../support.ts';
+import { packageInto } from './packaged.ts';
+import { PIPELINES } from './pipelines.ts';
+
+const run = promisify(execFile);
+
+const text = (path: string): Promise<string> => readFile(path, 'utf8');
+
+describe('a bundle', () => {
+  it('holds the plugins that the pipeline uses, and neither the others nor a YAML parser', async () => {
+    await using folder = await temporaryFolder();
+    const { made, code } = await packageInto(folder.path, PIPELINES.plain ?? '');
+    expect(code).toBe(0);
+    const map = JSON.parse(await text(join(made, 'index.mjs.map'))) as { sources: string[] };
+    const has = (part: string): boolean => map.sources.some((source) => source.includes(part));
+    expect([has('plugins/gcs/'), has('plugins/s3/'), has('core/engine/')]).toEqual([true, true, true]);
+    const unused = [
+      'plugins/file/',
+      'plugins/memory/',
+      'node_modules/yaml/',
+      'node_modules/inversify/',
+      'core/cli/',
+      'commander',
+      'esbuild',
+      'hono',
+    ];
+    expect(unused.filter(has)).toEqual([]);
+    expect(map.sources.filter((source) => !/^(?:isthmus|node_modules)\//.test(source))).toEqual([]);
+  });
+
+  it('is smaller than 1.2 MB, and the zip holds it and the pipeline alone', async () => {
+    await using folder = await temporaryFolder();
+    const { made } = await packageInto(folder.path, PIPELINES.full ?? '');
+    const code = await readFile(join(made, 'index.mjs'));
+    expect(code.length).toBeLessThan(1_200_000);
+    const zip = unzipSync(await readFile(join(made, 'function.zip')));
+    expect(Object.keys(zip)).toEqual(['index.mjs', 'pipeline.yaml']);
+    expect(Buffer.from(zip['index.mjs'] ?? []).equals(code)).toBe(true);
+    expect(await text(join(made, 'pipeline.yaml'))).toBe(PIPELINES.full);
+  });
+
+  it('is the same, byte for byte, wherever and whenever it is made', async () => {
+    await using one = await temporaryFolder();
+    await using two = await temporaryFolder();
+    await mkdir(join(two.path, 'deeper'));
+    const first = await packageInto(one.path, PIPELINES.plain ?? '');
+    const second = await packageInto(join(two.path, 'deeper'), PIPELINES.plain ?? '');
+    for (const name of ['function.zip', 'index.mjs', 'index.mjs.map', 'template.yaml'])
+      expect((await readFile(join(first.made, name))).equals(await readFile(join(second.made, name)))).toBe(true);
+  });
+
+  it('names no place of the machine that it was made on', async () => {
+    await using folder = await temporaryFolder();
+    const { made } = await packageInto(folder.path, PIPELINES.plain ?? '');
+    for (const name of ['index.mjs', 'index.mjs.map', 'template.yaml', 'terraform/main.tf']) {
+      expect(await text(join(made, name))).not.toContain(folder.path);
+      expect(await text(join(made, name))).not.toContain(packaging.root);
+    }
+  });
+
+  it('holds a plugin of the user, from a file beside the pipeline', async () => {
+    await using folder = await temporaryFolder();
+    // It stays where its imports lead somewhere.
+    const place = join(import.meta.dirname, 'fixtures');
+    await using made = await temporaryFolder();
+    const pipeline = `name: custom
+plugins: [./my-source.ts]
+source: { use: mine, with: { text: carried } }
+sink: { use: file, with: { path: ${folder.path} } }
+`;
+    const file = join(place, `.custom-${process.pid}.yaml`);
+    await writeFile(file, pipeline);
+    try {
+      const cli = compose(process.env).get(tokens.cli);
+      const output = { out: () => {}, err: () => {}, terminal: undefined };
+      expect(await cli(['package', file, '--target', 'container', '--out', made.path], output, '0')).toBe(0);
+    } finally {
+      await import('node:fs/promises').then(({ rm }) => rm(file));
+    }
+    const { stdout } = await run(process.execPath, [join(made.path, 'custom/index.mjs')]);
+    expect(stdout).toContain('"outcome":"complete"');
+    expect(await text(join(folder.path, 'a'))).toBe('carried');
+  });
+
+  it.each([
+    ['./none.ts', 'no such file in the folder of the pipeline'],
+    ['./../outside.ts', 'it is outside of the folder of the pipeline'],
+    ['@acme/isthmus-none', 'is not installed: npm install @acme/isthmus-none'],
+    ['./empty.ts', 'it exports no plugin'],
+    ['./broken.ts', 'cannot be loaded'],
+    ['/etc/passwd', 'must be a file such as ./my-source.ts'],
+    ['http://example.com/x.js', 'must be a file such as ./my-source.ts'],
+  ])('refuses the plugin %s: %s', async (specifier, message) => {
+    await using folder = await temporaryFolder();
+    const inside = join(folder.path, 'pipelines');
+    await mkdir(inside);
+    await writeFile(join(folder.path, 'outside.ts'), 'export const a = 1;');
+    await writeFile(join(inside, 'empty.ts'), 'export const a = 1;');
+    await writeFile(join(inside, 'broken.ts'), 'throw new Error("no");');
+    const file = join(inside, 'p.yaml');
+    await writeFile(file, `${PIPELINES.plain}plugins: ["${specifier}"]\n`);
+    await expect(loadPipeline(file, { plugins, environment: {} })).rejects.toThrow(message);
+  });
+
+  it('has a module for every plugin there is, and each is that very plugin', async () => {
+    const listed = plugins.map(({ kind, name }) => `${kind} ${name}`);
+    expect(Object.keys(packaging.plugins).sort()).toEqual(listed.sort());
+    for (const plugin of plugins) {
+      const { module, exported } = packaging.plugins[`${plugin.kind} ${plugin.name}`] ?? { module: '', exported: '' };
+      expect(((await import(module)) as Record<string, unknown>)[exported]).toBe(plugin);
+    }
+  });
+});
+
+describe('the files of a deployment', () => {
+  it('are not overwritten once somebody has edited them: the new form is written beside them', async () => {
+    await using folder = await temporaryFolder();
+    const { made } = await packageInto(folder.path, PIPELINES.plain ?? '');
+    const template = join(made, 'template.yaml');
+    const mine = `${await text(template)}# mine\n`;
+    await writeFile(template, mine);
+    const changed = (PIPELINES.plain ?? '').replace('bucket: lake', 'bucket: other-lake');
+    const { out } = await packageInto(folder.path, changed);
+    expect(await text(template)).toBe(mine);
+    expect(out).toMatch(/template\.yaml\.new .*yours was edited and is kept/);
+    expect(await text(`${template}.new`)).toContain('other-lake');
+    expect(await text(join(made, 'terraform/main.tf'))).toContain('other-lake');
+  });
+});
+
+describe('warnings', () => {
+  it.each([
+    ['state', 'no `state`: it does not last', ''],
+    ['state that is gone', 'state file: it does not last', 'state: { use: file, with: { path: state } }'],
+    ['a run that never ends', 'never ends', 'deploy: { continue: self }'],
+    ['memory that there is no room for', '16 MiB are used there', 'deploy: { memorySize: 128 }'],
+  ])('tell of %s', async (_, message, more) => {
+    await using folder = await temporaryFolder();
+    const { err } = await packageInto(folder.path, `${PIPELINES.plain}${more}\n`);
+    expect(err).toContain(message);
+  });
+
+  it('tell of files, profiles and servers of this machine', async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, 'p.yaml');
+    await writeFile(
+      file,
+      `name: local
+identities: { me: { kind: aws, profile: mine }, nobody: { kind: anonymous } }
+source: { use: gcs, with: { bucket: abc, identity: nobody, endpoint: "http://127.0.0.1:4443" } }
+sink: [{ use: file, with: { path: out } }, { use: s3, with: { bucket: lake, region: eu-west-1, identity: me } }]
+`,
+    );
+    const warnings = warningsFor('lambda', await loadPipeline(file, { plugins, environment: {} })).join('\n');
+    for (const message of [
+      'sink file: the files of this machine',
+      'profile mine is of this machine',
+      'http://127.0.0.1:4443 is this machine',
+    ])
+      expect(warnings).toContain(message);
+  });
+});
+
+it('a container folder runs the pipeline from an empty folder, and says so with its exit code', async () => {
+  await using folder = await temporaryFolder();
+  await using target = await temporaryFolder();
+  const pipeline = `name: tiny
+source: { use: memory, with: { items: { a: "1", b: "22" } } }
+sink: { use: file, with: { path: ${target.path} } }
+`;
+  const { made } = await packageInto(folder.path, pipeline, '--target', 'container');
+  await using empty = await temporaryFolder();
+  await cp(join(made, 'index.mjs'), join(empty.path, 'index.mjs'));
+  const { stdout } = await run(process.execPath, ['index.mjs'], { cwd: empty.path, env: {} });
+  const answer = stdout.trim().split('\n').at(-1) ?? '';
+  expect(JSON.parse(answer)).toMatchObject({ outcome: 'complete', items: { written: 2 } });
+  expect((await readdir(target.path)).sort()).toEqual(['a', 'b']);
+  await expect(run(process.execPath, ['index.mjs', 'dance'], { cwd: empty.path, env: {} })).rejects.toMatchObject({
+    code: 2,
+  });
+});
