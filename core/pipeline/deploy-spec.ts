@@ -8,7 +8,7 @@ const RETENTIONS = [
 
 /** `rate(1 hour)` or `cron(0 3 * * ? *)`. Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html */
 const SCHEDULE =
-  /^(?:rate\((?:1 (?:minute|hour|day)|[1-9]\d{0,4} (?:minutes|hours|days))\)|cron\((?:[\dA-Z*?,/#LW-]{1,40} ){5}[\dA-Z*?,/-]{1,40}\))$/;
+  /^(?:rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d{1,4}) (?:minutes|hours|days))\)|cron\((?:[\dA-Z*?,/#LW-]{1,40} ){5}[\dA-Z*?,/-]{1,40}\))$/;
 
 const DAY_MS = 86_400_000;
 

@@ -1,0 +1,198 @@
+import { spawnSync } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+import { plugins } from '../../config/plugins.ts';
+import { cronOf, fargateSize } from '../../core/package/container.ts';
+import { alarmsOf, deploymentOf } from '../../core/package/deployment.ts';
+import { loadWritten } from '../../core/pipeline/load.ts';
+import { temporaryFolder } from '../support.ts';
+import { packageInto } from './packaged.ts';
+import { PIPELINES, VARIABLES } from './pipelines.ts';
+
+const FILES = {
+  lambda: ['template.yaml', 'terraform/main.tf'],
+  container: ['Dockerfile', 'ecs/task-definition.json', 'ecs/task-role-policy.json', 'kubernetes/cronjob.yaml'],
+} as const;
+
+async function deploymentFor(pipeline: string) {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, 'p.yaml');
+  await writeFile(file, pipeline);
+  const { pipeline: loaded, written } = await loadWritten(file, { plugins, environment: VARIABLES });
+  return deploymentOf(loaded, written, VARIABLES, 'lambda');
+}
+
+/** Terraform, or its free twin, where one is installed. */
+const terraform = ['terraform', 'tofu'].find((program) => spawnSync(program, ['version']).status === 0);
+/** A CLI configuration of Terraform that names a mirror of the providers. */
+const mirror = process.env.ISTHMUS_TERRAFORM_CONFIG;
+const { TF_CLI_CONFIG_FILE: _, ...env } = process.env;
+
+describe.each(Object.keys(PIPELINES))('the files for a pipeline that is %s', (name) => {
+  const made = async (target: keyof typeof FILES) => {
+    const folder = await temporaryFolder();
+    const { made: path } = await packageInto(folder.path, PIPELINES[name] ?? '', '--target', target);
+    return { path, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+  };
+
+  it.each(['lambda', 'container'] as const)(
+    'for %s are what they were when they were last looked at',
+    async (target) => {
+      await using folder = await made(target);
+      const texts = await Promise.all(
+        FILES[target].map(async (file) => `##### ${file}\n${await readFile(join(folder.path, file), 'utf8')}`),
+      );
+      await expect(texts.join('\n')).toMatchFileSnapshot(`expected/${name.replace(' ', '-')}-${target}.txt`);
+    },
+  );
+
+  it('allow no action and no resource by a bare star, in any of them', async () => {
+    await using lambda = await made('lambda');
+    await using container = await made('container');
+    for (const [folder, file] of [
+      [lambda, 'template.yaml'],
+      [lambda, 'terraform/main.tf'],
+      [container, 'ecs/task-role-policy.json'],
+    ] as const) {
+      const text = await readFile(join(folder.path, file), 'utf8');
+      expect(text).not.toMatch(/FullAccess|"\*"(?!\s*\n\s*function_url_auth_type)|- "?\*"?\s*$|[a-z0-9]+:\*"?\s*$/m);
+      expect(text).not.toMatch(/"(?:Action|Resource)": "?\*/);
+    }
+  });
+
+  it.skipIf(terraform === undefined)(
+    'are formatted as `terraform fmt` does (skipped where terraform is not installed)',
+    async () => {
+      await using folder = await made('lambda');
+      const fmt = ['fmt', '-check', '-diff', '-recursive', '.'];
+      const { status, stdout, stderr } = spawnSync(terraform ?? '', fmt, { cwd: folder.path, encoding: 'utf8', env });
+      expect(`${stdout}${stderr}`).toBe('');
+      expect(status).toBe(0);
+    },
+  );
+
+  it.skipIf(terraform === undefined || mirror === undefined)(
+    'are valid to `terraform validate` (skipped where ISTHMUS_TERRAFORM_CONFIG names no mirror of the providers)',
+    async () => {
+      await using folder = await made('lambda');
+      const cwd = join(folder.path, 'terraform');
+      const go = (...args: string[]) =>
+        spawnSync(terraform ?? '', args, { cwd, encoding: 'utf8', env: { ...env, TF_CLI_CONFIG_FILE: mirror } });
+      expect(go('init', '-backend=false', '-input=false').status).toBe(0);
+      expect(go('validate', '-no-color')).toMatchObject({ status: 0 });
+    },
+    60_000,
+  );
+});
+
+describe('a function of its own', () => {
+  it('has what a hand-made one lacks: retention, a dead letter queue, alarms on failure and on silence', async () => {
+    await using folder = await temporaryFolder();
+    const { made } = await packageInto(folder.path, PIPELINES.full ?? '');
+    const { Resources } = parse(await readFile(join(made, 'template.yaml'), 'utf8')) as {
+      Resources: Record<string, { Type: string; Properties: Record<string, unknown> }>;
+    };
+    expect(Resources.LogGroup?.Properties.RetentionInDays).toBe(90);
+    expect(Resources.Function?.Properties).toMatchObject({
+      Runtime: 'nodejs24.x',
+      Architectures: ['x86_64'],
+      MemorySize: 512,
+      Timeout: 300,
+      DeadLetterQueue: { Type: 'SQS' },
+      Environment: { Variables: { PUSH_AUDIENCE: { Ref: 'VariablePushAudience' } } },
+      Events: { Schedule: { Properties: { Schedule: 'cron(0 3 ? * MON-FRI *)' } } },
+      FunctionUrlConfig: { AuthType: 'NONE' },
+    });
+    expect(Resources.SilenceAlarm?.Properties).toMatchObject({
+      MetricName: 'RunsComplete',
+      Period: 3600,
+      EvaluationPeriods: 73,
+      TreatMissingData: 'breaching',
+    });
+    expect(Resources.FailedInvocationsAlarm?.Properties).toMatchObject({
+      Namespace: 'AWS/Lambda',
+      MetricName: 'Errors',
+    });
+  });
+
+  it.each([
+    ['rate(5 minutes)', 1],
+    ['rate(6 hours)', 12],
+    ['rate(30 days)', 168],
+    ['cron(0 3 * * ? *)', 48],
+  ])('scheduled at %s is silent after %i hours', async (schedule, hours) => {
+    const alarms = alarmsOf(await deploymentFor(`${PIPELINES.plain}deploy: { schedule: "${schedule}" }\n`));
+    expect(alarms.find(({ id }) => id === 'Silence')?.periods).toBe(hours);
+  });
+
+  it('without a schedule has no alarm on silence', async () => {
+    const alarms = alarmsOf(await deploymentFor(PIPELINES.plain ?? ''));
+    expect(alarms.map(({ id }) => id)).toEqual(['FailedInvocations', 'FailedRuns', 'DeadLetters']);
+  });
+
+  it.each(['rate(0 hours)', 'rate(1 hours)', 'every day', 'cron(0 3 * * *)'])(
+    'is refused at the schedule %s',
+    async (schedule) => {
+      await expect(deploymentFor(`${PIPELINES.plain}deploy: { schedule: "${schedule}" }\n`)).rejects.toThrow(
+        /deploy\.schedule/,
+      );
+    },
+  );
+});
+
+describe('a container', () => {
+  it('runs as nobody, without capabilities and with a read-only root, and has time to stop', async () => {
+    await using folder = await temporaryFolder();
+    const { made } = await packageInto(folder.path, PIPELINES.full ?? '', '--target', 'container');
+    const task = JSON.parse(await readFile(join(made, 'ecs/task-definition.json'), 'utf8'));
+    expect(task).toMatchObject({ cpu: '256', memory: '512', runtimePlatform: { cpuArchitecture: 'X86_64' } });
+    expect(task.containerDefinitions[0]).toMatchObject({
+      user: '65532:65532',
+      readonlyRootFilesystem: true,
+      stopTimeout: 110,
+      linuxParameters: { capabilities: { drop: ['ALL'] } },
+    });
+    const [, job] = parseAllDocuments(await readFile(join(made, 'kubernetes/cronjob.yaml'), 'utf8')).map((one) =>
+      one.toJS(),
+    );
+    expect(job.spec).toMatchObject({ schedule: '0 3 * * MON-FRI', concurrencyPolicy: 'Forbid', timeZone: 'Etc/UTC' });
+    expect(job.spec.jobTemplate.spec.template.spec).toMatchObject({
+      securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [{ securityContext: { readOnlyRootFilesystem: true, allowPrivilegeEscalation: false } }],
+    });
+    expect(await readFile(join(made, 'Dockerfile'), 'utf8')).toMatch(/^USER 65532:65532$/m);
+  });
+
+  it.each([
+    ['rate(15 minutes)', '*/15 * * * *'],
+    ['rate(60 minutes)', '0 * * * *'],
+    ['rate(1 hour)', '0 */1 * * *'],
+    ['rate(24 hours)', '0 0 * * *'],
+    ['rate(1 day)', '0 0 * * *'],
+    ['cron(30 2 ? * 2-6 *)', '30 2 * * 1-5'],
+    ['cron(0/10 * * * ? *)', '0/10 * * * *'],
+  ])('at %s runs at %s', (schedule, cron) => {
+    expect(cronOf(schedule)).toBe(cron);
+  });
+
+  it.each([
+    'rate(7 minutes)',
+    'rate(5 hours)',
+    'rate(2 days)',
+    'cron(0 3 L * ? *)',
+    'cron(0 3 ? * 6#3 *)',
+    'cron(0 3 * * ? 2027)',
+  ])('cannot run at %s, and says so', (schedule) => {
+    expect(() => cronOf(schedule)).toThrow(/CronJob cannot run/);
+  });
+
+  it.each([
+    [128, '256', '512'],
+    [2049, '512', '3072'],
+    [10_240, '2048', '10240'],
+  ])('of %i MiB is a Fargate task of %s CPU units and %s MiB', (size, cpu, memory) => {
+    expect(fargateSize(size)).toEqual({ cpu, memory });
+  });
+});
