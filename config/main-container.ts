@@ -15,6 +15,8 @@ export async function container(given: Packaged): Promise<void> {
   setFlagsFromString('--max-semi-space-size=1');
   setFlagsFromString('--semi-space-growth-factor=1');
   const { env, argv } = process;
+  // A user without a home, as any number may be one: the AWS SDK would fail where it looks for a profile there.
+  if (env.HOME === undefined) env.HOME = '/nonexistent';
   const { ready, log, verify } = packaged(given);
   try {
     const graceMs = seconds(env.ISTHMUS_GRACE, 'ISTHMUS_GRACE');

@@ -19,7 +19,7 @@ export async function permissionsCommand(
   output: Output,
 ): Promise<number> {
   const pipeline = await jobs.load(file);
-  const { roles, bindings, impersonations } = setupOf([pipeline], { place });
+  const { roles, bindings, impersonations } = setupOf([pipeline], { place, ownRole: true });
   const aws = roles.map(({ arn, policies, trust }) => {
     const grants = policies.flatMap((policy) => policy.grants);
     return { role: plainly(arn), runs: trust.by === 'place', grants, policy: policyDocument(grants) };

@@ -2,7 +2,7 @@ import type { JsonValue } from '../api/json.ts';
 import type { DeploySpec } from '../pipeline/deploy-spec.ts';
 import { variablesIn } from '../pipeline/interpolate.ts';
 import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
-import { type AwsGrant, type AwsPlace, type RoleSetup, setupOf } from '../setup/model.ts';
+import { type AwsGrant, type AwsPlace, ownRoleName, type RoleSetup, setupOf } from '../setup/model.ts';
 
 /** What the files for a deployment are made of. */
 export interface Deployment {
@@ -29,7 +29,7 @@ export function deploymentOf(
   environment: Readonly<Record<string, string | undefined>>,
   place: AwsPlace,
 ): Deployment {
-  const setup = setupOf([pipeline], { place });
+  const setup = setupOf([pipeline], { place, ownRole: true });
   const { name, deploy } = pipeline;
   const own = setup.roles.find(({ trust }) => trust.by === 'place') ?? bareRole(name, place);
   return {
@@ -52,7 +52,7 @@ export function deploymentOf(
 
 /** A function has a role even when its pipeline asks nothing of AWS. */
 const bareRole = (pipeline: string, place: AwsPlace): RoleSetup => {
-  const role = `isthmus-${pipeline}`.slice(0, 64);
+  const role = ownRoleName(pipeline);
   return {
     account: '',
     role,

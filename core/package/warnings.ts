@@ -1,10 +1,12 @@
 import { formatBytes } from '../api/text.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { memoryFor } from '../runtime/memory-size.ts';
+import { ownRoleName } from '../setup/model.ts';
 import type { Target } from './bundle.ts';
 
 /** What of a pipeline will not work, or not as it looks, where it is packaged for. */
-export function warningsFor(target: Target, { sources, sinks, state, identities, deploy, memory }: Pipeline): string[] {
+export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipeline): string[] {
+  const { sources, sinks, state, identities, deploy, memory } = rest;
   const warnings: string[] = [];
   const endpoints = [...sources, ...sinks];
   const lambda = target === 'lambda';
@@ -25,6 +27,15 @@ export function warningsFor(target: Target, { sources, sinks, state, identities,
       warnings.push('deploy.continue: self: without a state that lasts, a run that needs two invocations never ends');
   } else if (state?.plugin.name === 'file') warnings.push('state file: mount a volume where its `path` says');
   for (const [name, identity] of Object.entries(identities)) {
+    if (
+      identity.kind === 'gcp' &&
+      identity.from.startsWith('aws-') &&
+      identity.aws === undefined &&
+      !identity.expect?.roleName
+    )
+      warnings.push(
+        `identity ${name}: without \`expect\` the role is named ${ownRoleName(pipeline)}; \`isthmus auth setup\` needs to be told: expect: { awsAccountId: …, roleName: ${ownRoleName(pipeline)} }`,
+      );
     if ('profile' in identity && identity.profile !== undefined)
       warnings.push(`identity ${name}: profile ${identity.profile} is of this machine`);
     if (lambda && identity.kind === 'gcp' && (identity.from === 'kubernetes-token' || identity.from === 'metadata'))

@@ -8,6 +8,7 @@ import {
   type AwsRole,
   distinct,
   type Identities,
+  ownRoleName,
   type RolePolicy,
   type RoleSetup,
   UNKNOWN,
@@ -99,7 +100,7 @@ function ownRoles(identities: Identities, assumed: readonly Assumed[]): AwsRole[
     assumed.some(({ identity: { google, aws } }) => google === undefined && awsOf(aws)?.roleArn === undefined) ||
     grants.some((grant) => grant.cloud === 'aws' && awsOf(grant.identity)?.roleArn === undefined);
   // The pipeline says of it neither account nor name; the partition is that of the roles it becomes.
-  const role = `isthmus-${pipeline}`.slice(0, 64);
+  const role = ownRoleName(pipeline);
   const account = UNKNOWN.awsAccount;
   const partition = assumed[0]?.arn.split(':')[1] ?? 'aws';
   return needed ? [{ account, role, arn: `arn:${partition}:iam::${account}:role/${role}` }] : [];

@@ -126,6 +126,8 @@ export interface SetupOptions {
   readonly roleId?: string | undefined;
   /** Where it runs on AWS. Default: what `require` of its identity says, or Lambda. */
   readonly place?: AwsPlace | undefined;
+  /** An identity that does not say which role it expects gets that of the function: `isthmus-NAME`. */
+  readonly ownRole?: boolean;
 }
 
 /** A pipeline, as those see it who set it up. */
@@ -168,12 +170,18 @@ export function setupOf(pipelines: readonly Pipeline[], options: SetupOptions = 
   };
 }
 
-function identitiesOf(pipeline: Pipeline, { roleId, place }: SetupOptions): Identities {
+/** The role of a workload that its pipeline does not name. */
+export const ownRoleName = (pipeline: string): string => `isthmus-${pipeline}`.slice(0, 64);
+
+function identitiesOf(pipeline: Pipeline, { roleId, place, ownRole = false }: SetupOptions): Identities {
   const entries = Object.entries(pipeline.identities);
   const named = new Map(entries);
+  const own = { awsAccountId: UNKNOWN.awsAccount, roleName: ownRoleName(pipeline.name) };
   return {
     pipeline: pipeline.name,
-    gcp: entries.filter((entry): entry is [string, GcpIdentity] => entry[1].kind === 'gcp'),
+    gcp: entries
+      .filter((entry): entry is [string, GcpIdentity] => entry[1].kind === 'gcp')
+      .map(([name, identity]) => [name, ownRole ? { ...identity, expect: { ...own, ...identity.expect } } : identity]),
     aws: entries.filter((entry): entry is [string, AwsIdentity] => entry[1].kind === 'aws'),
     grants: grantsOf(pipeline),
     roleId,

@@ -4,13 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { install, startServer } from './servers.ts';
+import { install, installCfnLint, installRuntimeClient, startServer } from './servers.ts';
 
 const root = join(import.meta.dirname, '../..');
 const KEYS = { MINIO_ROOT_USER: 'compat-user', MINIO_ROOT_PASSWORD: 'compat-password' };
 
 async function main(): Promise<number> {
   const programs = install();
+  const [runtimeClient, cfnLint] = [installRuntimeClient(), installCfnLint()];
   const data = await mkdtemp(join(tmpdir(), 'isthmus-compat-'));
   try {
     await using minio = await startServer(
@@ -46,6 +47,9 @@ async function main(): Promise<number> {
           ...process.env,
           COMPAT_S3: minio.url,
           COMPAT_GCS: gcs.url,
+          COMPAT_RIE: programs['aws-lambda-rie'],
+          COMPAT_RIC: runtimeClient,
+          COMPAT_CFN_LINT: cfnLint,
           AWS_ACCESS_KEY_ID: KEYS.MINIO_ROOT_USER,
           AWS_SECRET_ACCESS_KEY: KEYS.MINIO_ROOT_PASSWORD,
           AWS_REGION: 'us-east-1',

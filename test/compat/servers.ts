@@ -8,9 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Third-party servers, pinned; built by the Go toolchain into an ignored folder. */
 const SERVERS = {
+  // AWS's own; its versions have no tags.
+  'aws-lambda-rie':
+    'github.com/aws/aws-lambda-runtime-interface-emulator/cmd/aws-lambda-rie@v0.0.0-20261030222936-bef5c4ba774d',
   minio: 'github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c',
   'fake-gcs-server': 'github.com/fsouza/fake-gcs-server@v1.56.1',
 } as const;
+
+/** The runtime client of Node.js functions, which the emulator starts; it builds a native part. */
+const RUNTIME_CLIENT = 'aws-lambda-ric@4.0.2';
+/** The last line of releases that translates SAM templates before it looks at them. */
+const CFN_LINT = 'cfn-lint==1.53.3';
 
 export type ServerName = keyof typeof SERVERS;
 
@@ -35,6 +43,35 @@ export function install(): Record<ServerName, string> {
     if (built.status !== 0) throw new Error(`${module} could not be built`);
   }
   return paths;
+}
+
+/** Installs the runtime client. @returns the path of its module. */
+export function installRuntimeClient(): string {
+  const folder = join(root, '.compat', RUNTIME_CLIENT.replace(/[^\w.-]+/g, '_'));
+  const path = join(folder, 'node_modules/aws-lambda-ric/index.mjs');
+  if (existsSync(join(folder, 'node_modules/aws-lambda-ric/rapid-client.node'))) return path;
+  mkdirSync(folder, { recursive: true });
+  process.stdout.write(`building ${RUNTIME_CLIENT}\n`);
+  const args = ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', '--silent', RUNTIME_CLIENT];
+  const built = spawnSync('npm', args, { stdio: 'inherit' });
+  if (built.status !== 0)
+    throw new Error(
+      `${RUNTIME_CLIENT} could not be built: it needs make, cmake, a C++ compiler, Python and the headers of Node.js`,
+    );
+  return path;
+}
+
+/** Installs cfn-lint. @returns the path of the program. */
+export function installCfnLint(): string {
+  const folder = join(root, '.compat', CFN_LINT.replace(/[^\w.-]+/g, '_'));
+  const path = join(folder, 'bin/cfn-lint');
+  if (existsSync(path)) return path;
+  process.stdout.write(`installing ${CFN_LINT}\n`);
+  const made = spawnSync('python3', ['-m', 'venv', folder], { stdio: 'inherit' });
+  const installed = spawnSync(join(folder, 'bin/pip'), ['install', '--quiet', CFN_LINT], { stdio: 'inherit' });
+  if (made.status !== 0 || installed.status !== 0)
+    throw new Error(`${CFN_LINT} could not be installed: it needs Python 3`);
+  return path;
 }
 
 /** Starts a program on loopback and waits until it answers on its port. */
@@ -71,7 +108,7 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
