@@ -29,6 +29,8 @@ export abstract class LocalServer {
   readonly requests: (Seen & { status: number })[] = [];
   /** Requests under way and the most there ever were at once. */
   readonly load = { current: 0, peak: 0 };
+  /** While there is one, requests wait for it before they are carried out. */
+  hold: Promise<void> | undefined;
   readonly #server: Server;
   readonly #now: () => number;
   #url = '';
@@ -71,6 +73,7 @@ export abstract class LocalServer {
       const fault = this.faults.take(seen);
       if (fault?.kind === 'reset-before') return void request.socket.resetAndDestroy();
       if (fault?.kind === 'delay') await sleep(fault.ms);
+      await this.hold;
       const reply = fault?.kind === 'answer' ? await this.#instead(request, fault) : await this.#answer(request);
       seen.status = reply.status;
       response.setHeader('date', new Date(this.#now()).toUTCString());

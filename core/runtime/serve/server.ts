@@ -49,6 +49,11 @@ export async function serve({ ready, verify, runtime, port, queue }: ServeOption
   metrics.watch(gate);
 
   const app = new Hono();
+  app.use(async (context, next) => {
+    await next();
+    // Else the connection would stay open for the next request, and keep the process.
+    if (runtime.stop.aborted) context.header('connection', 'close');
+  });
   app.get('/healthz', (context) => context.text('ok\n'));
   app.get('/readyz', (context) => {
     if (runtime.stop.aborted) return context.text('stopping\n', 503);
