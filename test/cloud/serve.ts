@@ -20,6 +20,10 @@ if (process.argv.includes('--bench')) {
   for (const count of [500, 2000])
     cloud.gcs.add(new VirtualBucket(`small-${count}`, { prefix: 's/', count, body: patternBody(MIB) }), readers);
   cloud.gcs.add(new VirtualBucket('many', { prefix: 'm/', count: 1_000_000, body: patternBody(1000) }), readers);
+  // For handlers that know no federation: everybody may read these.
+  const small = new VirtualBucket('small-4k', { prefix: 's/', count: 100_000, body: patternBody(4096) });
+  cloud.gcs.add(small, [...readers, 'allUsers']);
+  cloud.gcs.bucket('open-1g').put('object', patternBody(1024 * MIB));
   cloud.s3.bucket('sink').keep = false;
 }
 process.stdout.write(`${JSON.stringify(cloud.environment)}\n`);
