@@ -1,5 +1,4 @@
 import process from 'node:process';
-import { setFlagsFromString } from 'node:v8';
 import { asBrokerError, BrokerError } from '../core/api/index.ts';
 import { InvalidPipeline } from '../core/pipeline/problem.ts';
 import { runOnce } from '../core/runtime/container.ts';
@@ -12,8 +11,6 @@ import { type Packaged, packaged } from './packaged.ts';
 
 /** The container of one packaged pipeline: `run` (the default) carries it once, `serve` waits for pushes. */
 export async function container(given: Packaged): Promise<void> {
-  setFlagsFromString('--max-semi-space-size=1');
-  setFlagsFromString('--semi-space-growth-factor=1');
   const { env, argv } = process;
   // A user without a home, as any number may be one: the AWS SDK would fail where it looks for a profile there.
   if (env.HOME === undefined) env.HOME = '/nonexistent';

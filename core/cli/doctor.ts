@@ -1,10 +1,10 @@
 import { BrokerError } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
-import { STEPS } from '../auth/steps.ts';
 import { explain } from '../doctor/explain.ts';
 import { doctorExit, type Finding, found } from '../doctor/finding.ts';
 import { StepLog } from '../doctor/patient.ts';
+import { lines, verdict } from '../doctor/render.ts';
 import { examine } from '../doctor/walk.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
@@ -66,29 +66,6 @@ const heading = (file: string | undefined, open: OpenJob | undefined): string =>
   file === undefined
     ? 'isthmus doctor: this process (name a pipeline to examine it too)'
     : `isthmus doctor: ${visible(open?.pipeline.name ?? file)}`;
-
-const STEP_WIDTH = Math.max(...STEPS.map((step) => step.length));
-
-function lines({ verdict, step, about, detail, fix, id }: Finding): string[] {
-  const indent = ' '.repeat(STEP_WIDTH + 8);
-  const first = `${verdict.toUpperCase().padEnd(4)}  ${step.padEnd(STEP_WIDTH)}  ${about === undefined ? '' : `${about}: `}${detail}`;
-  if (verdict !== 'fail' && verdict !== 'warn') return [first];
-  return [
-    first,
-    ...(fix === undefined ? [] : [`${indent}fix: ${fix}`]),
-    ...(id === undefined ? [] : [`${indent}more: isthmus doctor --explain ${id}`]),
-  ];
-}
-
-function verdict(findings: readonly Finding[], code: number, offline: boolean): string[] {
-  const count = (wanted: Finding['verdict']): number => findings.filter((finding) => finding.verdict === wanted).length;
-  const warned = count('warn');
-  const warnings = `${warned} warning${warned === 1 ? '' : 's'}`;
-  const sum = `${count('pass')} passed, ${warnings}, ${count('fail')} failed, ${count('skip')} skipped`;
-  // Credentials, and what either cloud thinks of them, were not tried.
-  const good = offline ? 'Nothing is wrong as far as can be told offline' : 'Healthy';
-  return ['', code === 0 ? `${good}: ${sum}` : `Not healthy: ${sum} (exit code ${code})`];
-}
 
 function explainCommand(text: string, json: boolean, output: Output): number {
   const found = explain(text);

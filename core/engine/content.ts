@@ -2,6 +2,7 @@ import type { ByteRange, ByteStream, Content, ContentStream } from '../api/bytes
 import { BrokerError } from '../api/errors.ts';
 import type { Item } from '../api/item.ts';
 import type { Source } from '../api/source.ts';
+import { bytesPassed } from './collect.ts';
 import type { Crc32cPool } from './crc32c.ts';
 
 export interface ContentOptions {
@@ -60,6 +61,7 @@ async function* checkedChunks(
       if (held !== undefined) yield held;
       hasher.update(chunk);
       onBytes(chunk.byteLength);
+      bytesPassed(chunk.byteLength);
       held = chunk;
     }
     if (expected !== undefined && count < expected) {

@@ -522,3 +522,38 @@ describe('the log of a function', () => {
     expect(fn.cloud.iamCredentials.requests).toHaveLength(1);
   });
 });
+
+describe('the doctor in the function', () => {
+  it('walks the chain where it runs, step by step, and carries nothing', async () => {
+    await using fn = await testFunction();
+    fn.source.put('2026/a', 'one');
+    const answer = await fn.invoke({ doctor: true });
+    expect(answer).toMatchObject({ outcome: 'complete', exitCode: 0, message: 'healthy' });
+    const steps = (answer.findings as { step: string }[]).map(({ step }) => step);
+    for (const step of [
+      'runtime',
+      'config',
+      'aws-source',
+      'aws-identity',
+      'google-sts',
+      'impersonation',
+      'source',
+      'sink',
+    ])
+      expect(steps).toContain(step);
+    expect(fn.sink.objects.size).toBe(0);
+    expect(fn.cloud.s3.pendingUploads()).toBe(0);
+  });
+
+  it('answers with the step that failed and its fix, where the run would only fail', async () => {
+    await using fn = await testFunction();
+    fn.cloud.googleSts.providers.length = 0;
+    const answer = await fn.invoke({ doctor: true });
+    expect(answer).toMatchObject({ outcome: 'failed', exitCode: 14 });
+    const findings = answer.findings as { verdict: string; fix?: string; step: string }[];
+    expect(findings.find(({ verdict }) => verdict === 'fail')).toMatchObject({
+      step: 'google-sts',
+      fix: expect.any(String),
+    });
+  });
+});

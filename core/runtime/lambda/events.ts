@@ -30,6 +30,9 @@ const resumeSpec = z.strictObject({
 export type Overrides = z.output<typeof overrides>;
 export type Resume = z.output<typeof resumeSpec>;
 
+/** Asks for an examination of the chain, where it runs. Nothing is carried. */
+const doctorSpec = z.strictObject({ doctor: z.literal(true) });
+
 export interface QueueRecord {
   readonly id: string;
   /** Of a FIFO queue: messages of one group keep their order. */
@@ -43,7 +46,8 @@ export type LambdaEvent =
   | { readonly kind: 'batch'; readonly items: readonly Overrides[] }
   | { readonly kind: 'queue'; readonly records: readonly QueueRecord[] }
   | { readonly kind: 'notifications'; readonly notifications: readonly Notification[] }
-  | { readonly kind: 'http'; readonly http: HttpEvent };
+  | { readonly kind: 'http'; readonly http: HttpEvent }
+  | { readonly kind: 'doctor' };
 
 /** Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
 const sqsRecords = z.object({
@@ -71,7 +75,7 @@ const mapItem = z.union([text.transform((object): Overrides => ({ object })), ov
 const mapBatch = z.strictObject({ Items: z.array(mapItem).min(1).max(10_000), BatchInput: z.unknown().optional() });
 
 const EXPECTED =
-  'a schedule, {}, {"object": …}, {"prefix": …}, the answer of a paused run, S3 or SQS records, a Step Functions batch or an HTTP request';
+  'a schedule, {}, {"object": …}, {"prefix": …}, {"doctor": true}, the answer of a paused run, S3 or SQS records, a Step Functions batch or an HTTP request';
 
 /**
  * Says which kind of event this is. Whatever is not known is refused by name: an event that is guessed at would start a
@@ -99,6 +103,7 @@ export function readEvent(event: unknown): LambdaEvent {
   const notifications = readNotifications(event);
   if (notifications !== undefined) return { kind: 'notifications', notifications };
   if ('Items' in event) return { kind: 'batch', items: valid(mapBatch, event, 'batch').Items };
+  if (doctorSpec.safeParse(event).success) return { kind: 'doctor' };
   if ('resume' in event) return { kind: 'resume', resume: valid(resumeSpec, event.resume, 'resume') };
   if (Object.keys(event).every((key) => Object.hasOwn(overrides.shape, key)))
     return { kind: 'run', overrides: oneOf(valid(overrides, event, 'event')) };
@@ -109,7 +114,7 @@ export function readEvent(event: unknown): LambdaEvent {
 export function readMessage(body: string): LambdaEvent {
   if (body.length > LONGEST_BODY) throw unsupported('a body of more than 6 MiB');
   const event = readEvent(parseJson(body, 'the body of the message'));
-  if (event.kind === 'queue' || event.kind === 'http' || event.kind === 'batch')
+  if (['queue', 'http', 'batch', 'doctor'].includes(event.kind))
     throw unsupported(`a message that holds a ${event.kind} event`);
   return event;
 }

@@ -27,6 +27,8 @@ export interface HandlerOptions {
   readonly verify: TokenVerifier;
   readonly clock: ServerClock;
   readonly lambdaEndpoint: string | undefined;
+  /** Examines the chain where the function runs. */
+  readonly doctor: (signal: AbortSignal) => Promise<object>;
 }
 
 export type LambdaHandler = (event: unknown, context: LambdaContext) => Promise<object>;
@@ -120,6 +122,8 @@ class Invocation {
         return this.#many(read.items, (item) => this.#carrier.run(item, this.#runtime));
       case 'notifications':
         return this.#many(read.notifications, (one) => this.#carrier.carry(one, this.#runtime));
+      case 'doctor':
+        return this.#options.doctor(AbortSignal.any([this.#runtime.stop, this.#runtime.signal]));
       case 'run':
         return this.#run(read.overrides, undefined);
       case 'resume': {
