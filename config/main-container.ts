@@ -7,7 +7,7 @@ import type { Meter } from '../core/runtime/figures.ts';
 import { emfMeter } from '../core/runtime/lambda/emf.ts';
 import { logFields } from '../core/runtime/logger.ts';
 import { processRuntime } from '../core/runtime/process.ts';
-import { type Packaged, packaged } from './packaged.ts';
+import { type Packaged, packaged, secondsIn } from './packaged.ts';
 
 /** The container of one packaged pipeline: `run` (the default) carries it once, `serve` waits for pushes. */
 export async function container(given: Packaged): Promise<void> {
@@ -16,7 +16,7 @@ export async function container(given: Packaged): Promise<void> {
   if (env.HOME === undefined) env.HOME = '/nonexistent';
   const { ready, log, verify } = packaged(given);
   try {
-    const graceMs = seconds(env.ISTHMUS_GRACE, 'ISTHMUS_GRACE');
+    const graceMs = secondsIn(env, 'ISTHMUS_GRACE');
     const [command = 'run'] = argv.slice(2);
     if (command === 'run') {
       const meter: Meter = env.ISTHMUS_METRICS === 'emf' ? emfMeter() : () => {};
@@ -35,10 +35,4 @@ export async function container(given: Packaged): Promise<void> {
     const invalid = thrown instanceof InvalidPipeline || code === 'invalid_config';
     process.exitCode = invalid ? EXIT.invalid : next === 'wait' ? EXIT.paused : EXIT.failed;
   }
-}
-
-function seconds(text: string | undefined, name: string): number | undefined {
-  if (text === undefined || text === '') return undefined;
-  if (/^\d{1,4}$/.test(text)) return Number(text) * 1000;
-  throw new BrokerError('invalid_config', `${name} must be a number of seconds`, { hint: `Correct or unset ${name}.` });
 }

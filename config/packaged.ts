@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
-import type { JsonValue, PluginDefinition } from '../core/api/index.ts';
+import { BrokerError, type JsonValue, type PluginDefinition } from '../core/api/index.ts';
 import { CredentialCache } from '../core/auth/cached.ts';
 import { authRuntime } from '../core/auth/runtime.ts';
 import type { Finding } from '../core/doctor/finding.ts';
@@ -44,6 +44,14 @@ function spareMemory(): void {
   setFlagsFromString('--semi-space-growth-factor=1');
 }
 
+/** A number of seconds in a variable, as milliseconds. @throws BrokerError `invalid_config` */
+export function secondsIn(environment: Environment, name: string): number | undefined {
+  const text = environment[name];
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,4}$/.test(text)) return Number(text) * 1000;
+  throw new BrokerError('invalid_config', `${name} must be a number of seconds`, { hint: `Correct or unset ${name}.` });
+}
+
 const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];
 
 /**
@@ -56,7 +64,7 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
   const load = async () => {
     const pipeline = validatePipeline({ file, data }, { plugins, environment });
     // A function or container of little memory gets on with less.
-    const size = Number(environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE);
+    const size = Number(environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE ?? environment.ISTHMUS_MEMORY_SIZE);
     return size > 0 ? { ...pipeline, memory: memoryFor(pipeline.memory, size) } : pipeline;
   };
   const endpoints = endpointsFrom(environment);
@@ -104,7 +112,8 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
         },
       });
       open.credentials.warm();
-      return { open, carrier: new Carrier({ open, meter, refreshes: () => refreshes }) };
+      const leaseMs = secondsIn(environment, 'ISTHMUS_LEASE');
+      return { open, carrier: new Carrier({ open, meter, leaseMs, refreshes: () => refreshes }) };
     },
   };
 }

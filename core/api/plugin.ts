@@ -83,6 +83,8 @@ export interface SinkDefinition extends Definition {
 
 export interface StateDefinition extends Definition {
   readonly kind: 'state';
+  /** Who finds again what was saved: nobody after this process, a process on this machine, or one anywhere. */
+  readonly lasts: 'process' | 'machine' | 'anywhere';
   create(config: object, context: PluginContext): StateStore;
 }
 
@@ -106,6 +108,8 @@ export function defineSink<Schema extends z.ZodObject>(definition: Typed<Schema,
 }
 
 /** Defines a state store. */
-export function defineState<Schema extends z.ZodObject>(definition: Typed<Schema, StateStore>): StateDefinition {
+export function defineState<Schema extends z.ZodObject>(
+  definition: Typed<Schema, StateStore> & Pick<StateDefinition, 'lasts'>,
+): StateDefinition {
   return { stability: 'beta', ...definition, kind: 'state' };
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { PluginDefinition } from '../api/plugin.ts';
 import { formatBytes, visible } from '../api/text.ts';
 import { type Bundle, bundle, type Packaging, type Target } from '../package/bundle.ts';
-import { cronJob, DOCKERFILE, DOCKERIGNORE, taskDefinition, taskPolicy } from '../package/container.ts';
+import { cronJob, DOCKERFILE, DOCKERIGNORE, registerScript, taskDefinition, taskPolicy } from '../package/container.ts';
 import { type Deployment, deploymentOf } from '../package/deployment.ts';
 import { samTemplate } from '../package/sam.ts';
 import { lambdaTerraform } from '../package/terraform.ts';
@@ -78,6 +78,7 @@ function assets(target: Target, deployment: Deployment): Readonly<Record<string,
     Dockerfile: DOCKERFILE,
     '.dockerignore': DOCKERIGNORE,
     'ecs/task-definition.json': json(taskDefinition(deployment)),
+    'ecs/register.sh': registerScript(deployment),
     'ecs/task-role-policy.json': json(taskPolicy(deployment)),
     'kubernetes/cronjob.yaml': cronJob(deployment),
   };

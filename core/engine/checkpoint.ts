@@ -13,6 +13,7 @@ const failure = z.strictObject({
   code: z.custom<ErrorCode>((value) => typeof value === 'string' && Object.hasOwn(ERROR_CODES, value)),
   message: z.string(),
   hint: z.string(),
+  id: z.string().exactOptional(),
 });
 
 const schema = z.strictObject({
@@ -23,6 +24,8 @@ const schema = z.strictObject({
   runId: z.string(),
   /** Everything up to and including this key is finished. */
   cursor: z.string().exactOptional(),
+  /** Until when the run that saved it counts as under way; absent when it was paused. Milliseconds since the epoch. */
+  aliveUntil: z.number().exactOptional(),
   /** Writes under way that a killed process leaves something of: place of the sink, key, and since when. */
   begun: z.array(z.strictObject({ sink: count, key: z.string(), since: z.number() })).exactOptional(),
   tally: z.strictObject({
@@ -47,6 +50,7 @@ export interface Checkpoint {
   readonly runId: string;
   readonly cursor: string | undefined;
   readonly begun: readonly Begun[];
+  readonly aliveUntil: number | undefined;
   readonly tally: Tally;
 }
 
@@ -68,9 +72,10 @@ export class CheckpointFile {
 
   /**
    * @param reset forget what is there.
+   * @param single it is about one key: then there is nothing to lose by beginning anew when the pipeline was changed.
    * @throws BrokerError `state_unreadable` when it is not a checkpoint of this very pipeline: it is never guessed at.
    */
-  async load(reset: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
+  async load(reset: boolean, single: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
     if (reset) await this.#store.reset(this.#place, { signal });
     const saved = await this.#store.load(this.#place, { signal });
     if (saved === undefined) return undefined;
@@ -81,19 +86,21 @@ export class CheckpointFile {
     if (!parsed.success) throw unreadable('it does not have the form of a checkpoint');
     if (parsed.data.pipeline !== this.#pipeline)
       throw unreadable(`it belongs to the pipeline "${parsed.data.pipeline}"`);
+    const { runId, cursor, begun = [], aliveUntil, tally } = parsed.data;
+    if (single) return { runId, cursor: undefined, begun, aliveUntil, tally: new Tally() };
     if (parsed.data.fingerprint !== this.#fingerprint)
       throw unreadable('the source or the sink of the pipeline was changed since');
-    const { runId, cursor, begun = [], tally } = parsed.data;
-    return { runId, cursor, begun, tally: Object.assign(new Tally(), tally) };
+    return { runId, cursor, begun, aliveUntil, tally: Object.assign(new Tally(), tally) };
   }
 
-  async save({ runId, cursor, begun, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
+  async save({ runId, cursor, begun, aliveUntil, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
     const value = {
       version: VERSION,
       pipeline: this.#pipeline,
       fingerprint: this.#fingerprint,
       runId,
       ...(cursor === undefined ? {} : { cursor }),
+      ...(aliveUntil === undefined ? {} : { aliveUntil }),
       ...(begun.length === 0 ? {} : { begun: begun.map((one) => ({ ...one })) }),
       tally: tally.toJson(),
     };

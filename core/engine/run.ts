@@ -49,6 +49,8 @@ export interface RunOptions {
   readonly only?: Selection | undefined;
   /** Go on with exactly this run. @throws BrokerError `superseded` when it is not the one that is on record. */
   readonly continues?: string | undefined;
+  /** For how long a run that says nothing more counts as under way. */
+  readonly leaseMs?: number | undefined;
   /** Shared by runs that are under way at once; by default a run has `job.memory` to itself. */
   readonly memory?: MemoryBudget;
 }
@@ -66,7 +68,8 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const { runtime, observer = {}, resetState = false, only } = options;
   const { signal } = runtime;
   const now = (): number => runtime.now();
-  const progress = await Progress.load({ ...job, now, only, reset: resetState, signal });
+  const { leaseMs } = options;
+  await using progress = await Progress.load({ ...job, now, only, leaseMs, reset: resetState, signal });
   const { runId, tally, watermark, cursor: after, resumed } = progress;
   if (options.continues !== undefined && options.continues !== runId)
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
@@ -94,10 +97,12 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
 
   let ended: BrokerError | undefined;
   try {
-    await progress.tidy(job.sinks, signal);
+    await progress.tidy(job.sinks, signal, runtime.log);
     const actions = plan({ ...job, run: context, signal, after, only });
-    await forEachConcurrently(tasks(actions, watermark, runtime), job.concurrency, work);
-    if (mustStop(runtime)) ended = new BrokerError('stopped', 'the run was stopped before its end');
+    const listing = { ended: false, single: only !== undefined && 'key' in only };
+    await forEachConcurrently(tasks(actions, watermark, runtime, listing), job.concurrency, work);
+    // A stop that comes after the last item was begun changes nothing.
+    if (!listing.ended) ended = new BrokerError('stopped', 'the run was stopped before its end');
     // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
     else if (only === undefined && isEmpty(tally) && job.compare !== 'always')
       await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
@@ -110,7 +115,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     const closing = AbortSignal.timeout(CLOSING_MS);
     // The listing came to its end: the next run starts over, whatever became of the items.
     if (ended === undefined) await progress.clear(closing);
-    else if (ended.code !== 'state_conflict') await progress.save(closing);
+    else if (ended.code !== 'state_conflict') await progress.release(closing);
     if (outcome !== 'paused' && only === undefined) await finish(job, context, outcome, closing);
   } catch (thrown) {
     // What was transferred is in the report; that it could not be closed must be there too.
@@ -138,11 +143,16 @@ async function* tasks(
   actions: AsyncGenerator<readonly Action[]>,
   watermark: Watermark,
   runtime: Runtime,
+  listing: { ended: boolean; readonly single: boolean },
 ): AsyncGenerator<Task> {
   try {
-    while (!mustStop(runtime)) {
+    // After the one item of a single key, asking whether there is another costs nothing.
+    for (let begun = 0; !mustStop(runtime) || (listing.single && begun > 0); begun++) {
       const next = await actions.next();
-      if (next.done === true) return;
+      if (next.done === true) {
+        listing.ended = true;
+        return;
+      }
       const mark = watermark.begin(next.value[0]?.item.key ?? '', next.value.length);
       for (const action of next.value) yield { action, mark };
     }

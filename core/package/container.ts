@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import { BrokerError } from '../api/errors.ts';
+import { shortName } from '../setup/names.ts';
 import { policyDocument } from '../setup/shell.ts';
 import type { Deployment } from './deployment.ts';
 
@@ -44,7 +45,8 @@ export function fargateSize(memorySize: number): { readonly cpu: string; readonl
   throw new BrokerError('internal', `no Fargate task has ${memorySize} MiB`);
 }
 
-const environmentOf = ({ variables }: Deployment): { name: string; value: string }[] => [
+const environmentOf = ({ variables, deploy }: Deployment): { name: string; value: string }[] => [
+  { name: 'ISTHMUS_MEMORY_SIZE', value: String(deploy.memorySize) },
   { name: 'ISTHMUS_GRACE', value: String(STOP_SECONDS - 10) },
   ...Object.entries(variables).map(([name, value]) => ({ name, value })),
 ];
@@ -57,6 +59,7 @@ const environmentOf = ({ variables }: Deployment): { name: string; value: string
 export function taskDefinition(deployment: Deployment): object {
   const { name, deploy, role, region = 'REGION' } = deployment;
   const account = /^\d{12}$/.test(role.account) ? role.account : 'ACCOUNT_ID';
+  const partition = role.arn.split(':')[1] ?? 'aws';
   return {
     family: name,
     requiresCompatibilities: ['FARGATE'],
@@ -66,12 +69,12 @@ export function taskDefinition(deployment: Deployment): object {
       cpuArchitecture: deploy.architecture === 'arm64' ? 'ARM64' : 'X86_64',
       operatingSystemFamily: 'LINUX',
     },
-    taskRoleArn: `arn:aws:iam::${account}:role/${role.role}`,
-    executionRoleArn: `arn:aws:iam::${account}:role/ecsTaskExecutionRole`,
+    taskRoleArn: `arn:${partition}:iam::${account}:role/${role.role}`,
+    executionRoleArn: `arn:${partition}:iam::${account}:role/ecsTaskExecutionRole`,
     containerDefinitions: [
       {
         name: 'isthmus',
-        image: `${account}.dkr.ecr.${region}.amazonaws.com/${name}:latest`,
+        image: `${account}.dkr.ecr.${region}.amazonaws.com${partition === 'aws-cn' ? '.cn' : ''}/${name}:latest`,
         command: ['run'],
         essential: true,
         user: `${USER}:${USER}`,
@@ -81,12 +84,25 @@ export function taskDefinition(deployment: Deployment): object {
         environment: [...environmentOf(deployment), { name: 'ISTHMUS_METRICS', value: 'emf' }],
         logConfiguration: {
           logDriver: 'awslogs',
-          options: { 'awslogs-group': `/isthmus/${name}`, 'awslogs-region': region, 'awslogs-stream-prefix': 'run' },
+          options: { 'awslogs-group': logGroup(deployment), 'awslogs-region': region, 'awslogs-stream-prefix': 'run' },
         },
       },
     ],
   };
 }
+
+const logGroup = ({ name }: Deployment): string => `/isthmus/${name}`;
+
+/** ECS makes no log group by itself, and starts no task without it. */
+export const registerScript = (deployment: Deployment): string => `#!/usr/bin/env bash
+# Made by \`isthmus package\`; yours from here on. May be run again. The role of the task is made by
+# \`isthmus auth setup --place ecs\`; what only you know stands in capitals in task-definition.json.
+set -euo pipefail
+cd "$(dirname "$0")"
+aws logs create-log-group --log-group-name ${logGroup(deployment)} || echo 'the log group is there already'
+aws logs put-retention-policy --log-group-name ${logGroup(deployment)} --retention-in-days ${deployment.deploy.logRetentionDays}
+aws ecs register-task-definition --cli-input-json file://task-definition.json
+`;
 
 /** What the role of a task is allowed; the right to write logs is that of the execution role. */
 export const taskPolicy = ({ grants }: Deployment): object => policyDocument(grants);
@@ -96,7 +112,7 @@ export function cronJob(deployment: Deployment): string {
   const { name, deploy, role } = deployment;
   const memory = `${deploy.memorySize}Mi`;
   const arn = /^\d{12}$/.test(role.account) ? `arn:aws:iam::${role.account}:role/${role.role}` : `ROLE_ARN`;
-  const labels = { 'app.kubernetes.io/name': name };
+  const labels = { 'app.kubernetes.io/name': shortName(name, 63) };
   const account = {
     apiVersion: 'v1',
     kind: 'ServiceAccount',
@@ -105,7 +121,7 @@ export function cronJob(deployment: Deployment): string {
   const job = {
     apiVersion: 'batch/v1',
     kind: 'CronJob',
-    metadata: { name: name.slice(0, 52), labels },
+    metadata: { name: shortName(name, 52), labels },
     spec: {
       schedule: cronOf(deploy.schedule ?? 'rate(1 day)'),
       timeZone: 'Etc/UTC',
@@ -169,6 +185,6 @@ export function cronOf(schedule: string): string {
       hint: 'Use a rate that divides the hour or the day, or a cron(…) of every year without L, W and #.',
     });
   }
-  const weekdays = weekday.replace(/\d/g, (number) => String(Number(number) - 1));
+  const weekdays = weekday.replace(/(\/\d)|\d/g, (found, step) => step ?? String(Number(found) - 1));
   return [minute, hour, day, month, weekdays].map((field) => (field === '?' ? '*' : field)).join(' ');
 }

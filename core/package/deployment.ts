@@ -2,7 +2,9 @@ import type { JsonValue } from '../api/json.ts';
 import type { DeploySpec } from '../pipeline/deploy-spec.ts';
 import { variablesIn } from '../pipeline/interpolate.ts';
 import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
+import { DIMENSION, NAMESPACE } from '../runtime/figures.ts';
 import { type AwsGrant, type AwsPlace, ownRoleName, type RoleSetup, setupOf } from '../setup/model.ts';
+import { shortName } from '../setup/names.ts';
 
 /** What the files for a deployment are made of. */
 export interface Deployment {
@@ -21,6 +23,9 @@ export interface Deployment {
   readonly region: string | undefined;
 }
 
+/** Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime */
+const OF_THE_PLATFORM = /^(?:AWS_|LAMBDA_|_HANDLER$|_X_AMZN|ECS_|KUBERNETES_|PORT$)/;
+
 const HOUR_MS = 3_600_000;
 
 export function deploymentOf(
@@ -35,13 +40,14 @@ export function deploymentOf(
   return {
     pipeline: name,
     deploy,
-    name: `isthmus-${name}`.slice(0, 64),
+    name: shortName(`isthmus-${name}`, 64),
     role: own,
     grants: own.policies.flatMap(({ grants }) => grants),
     variables: Object.fromEntries(
       variablesIn(written.data).flatMap((variable) => {
         const value = environment[variable];
-        return value === undefined || value === '' ? [] : [[variable, value]];
+        // What the platform sets itself, it lets nobody else set.
+        return value === undefined || value === '' || OF_THE_PLATFORM.test(variable) ? [] : [[variable, value]];
       }),
     ),
     pushed: pipeline.push !== undefined,
@@ -94,7 +100,7 @@ export interface Alarm {
   readonly what: string;
   readonly namespace: string;
   readonly metric: string;
-  readonly dimension: 'FunctionName' | 'QueueName' | 'pipeline';
+  readonly dimension: 'FunctionName' | 'QueueName' | typeof DIMENSION;
   readonly statistic: 'Sum' | 'Maximum';
   readonly periodSeconds: number;
   readonly periods: number;
@@ -124,9 +130,9 @@ export function alarmsOf({ silenceHours }: Deployment): readonly Alarm[] {
       ...any,
       id: 'FailedRuns',
       what: 'a run failed or was partial, also where the invocation answered: queues and pushes',
-      namespace: 'Isthmus',
+      namespace: NAMESPACE,
       metric: 'RunsFailed',
-      dimension: 'pipeline',
+      dimension: DIMENSION,
       statistic: 'Sum',
     },
     {
@@ -144,9 +150,9 @@ export function alarmsOf({ silenceHours }: Deployment): readonly Alarm[] {
           {
             id: 'Silence',
             what: `no run was complete for ${silenceHours} h`,
-            namespace: 'Isthmus',
+            namespace: NAMESPACE,
             metric: 'RunsComplete',
-            dimension: 'pipeline',
+            dimension: DIMENSION,
             statistic: 'Sum',
             periodSeconds: 3600,
             periods: silenceHours,

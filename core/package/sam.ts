@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { DIMENSION } from '../runtime/figures.ts';
 import { policyStatement } from '../setup/shell.ts';
 import { trustOf } from '../setup/trust.ts';
 import { type Alarm, alarmsOf, type Deployment, PLATFORM_ACTIONS } from './deployment.ts';
@@ -69,9 +70,8 @@ const commented = (yaml: string, comments: Readonly<Record<string, string>>): st
     comments[key] === undefined ? line : `  # ${comments[key]}\n${line}`,
   );
 
-/** A parameter has a name of letters and digits. */
-const parameterName = (variable: string): string =>
-  `Variable${variable.toLowerCase().replace(/(?:^|_)([a-z0-9])/g, (_, first: string) => first.toUpperCase())}`;
+/** A parameter has a name of letters and digits; `Z` stands for the line, so that no two names become one. */
+const parameterName = (variable: string): string => `Variable${variable.replaceAll('Z', 'ZZ').replaceAll('_', 'Z')}`;
 
 function parameters({ variables }: Deployment): object {
   const own = Object.entries(variables).map(([variable, value]) => [
@@ -135,7 +135,7 @@ function role(deployment: Deployment): object {
               },
             ]),
         {
-          PolicyName: `${name.slice(0, 119)}-platform`,
+          PolicyName: `${name}-platform`,
           PolicyDocument: {
             Version: '2012-10-17',
             Statement: [
@@ -157,7 +157,8 @@ function role(deployment: Deployment): object {
 }
 
 function alarm(one: Alarm, { name, pipeline }: Deployment): object {
-  const value = { FunctionName: name, QueueName: attribute('DeadLetterQueue', 'QueueName'), pipeline }[one.dimension];
+  const values = { FunctionName: name, QueueName: attribute('DeadLetterQueue', 'QueueName'), [DIMENSION]: pipeline };
+  const value = values[one.dimension];
   return {
     Type: 'AWS::CloudWatch::Alarm',
     Properties: {

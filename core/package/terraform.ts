@@ -1,3 +1,4 @@
+import { DIMENSION } from '../runtime/figures.ts';
 import { type Block, type Entry, list, map, render, text } from '../setup/hcl.ts';
 import { grantBlock, trustBlock } from '../setup/terraform-aws.ts';
 import { head } from '../setup/terraform-google.ts';
@@ -27,7 +28,7 @@ export function lambdaTerraform(deployment: Deployment): string {
 }
 
 /** Apart from those of the module itself. */
-const variableName = (variable: string): string => `env_${variable.toLowerCase()}`;
+const variableName = (variable: string): string => `env_${variable}`;
 
 function variables({ variables: given }: Deployment): Block[] {
   const variable = (name: string, body: readonly Entry[]): Block => ({ block: 'variable', labels: [name], body });
@@ -148,7 +149,7 @@ function role(deployment: Deployment): Block[] {
     ...(grants.length === 0
       ? []
       : policy('pipeline', name, grants.map(grantBlock), [['count', 'var.create_role ? 1 : 0']])),
-    ...policy('platform', `${name.slice(0, 119)}-platform`, [
+    ...policy('platform', `${name}-platform`, [
       allow(PLATFORM_ACTIONS.logs, `"$\{aws_cloudwatch_log_group.this.arn}:*"`),
       allow(PLATFORM_ACTIONS.deadLetters, 'aws_sqs_queue.dead_letters.arn'),
       ...(again ? [allow(PLATFORM_ACTIONS.again, self)] : []),
@@ -211,6 +212,13 @@ function push({ pushed }: Deployment): Block[] {
       ['principal', text('*')],
       ['function_url_auth_type', text('NONE')],
     ]),
+    // Since October 2025 both are needed.
+    resource('aws_lambda_permission', 'push_invoke', [
+      ['function_name', 'aws_lambda_function.this.function_name'],
+      ['action', text('lambda:InvokeFunction')],
+      ['principal', text('*')],
+      ['invoked_via_function_url', 'true'],
+    ]),
   ];
 }
 
@@ -218,7 +226,7 @@ function alarm(one: Alarm, { name, pipeline }: Deployment): Block {
   const values = {
     FunctionName: 'aws_lambda_function.this.function_name',
     QueueName: 'aws_sqs_queue.dead_letters.name',
-    pipeline: text(pipeline),
+    [DIMENSION]: text(pipeline),
   };
   const label = one.id.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
   return resource('aws_cloudwatch_metric_alarm', label, [

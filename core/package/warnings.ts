@@ -19,13 +19,14 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
       );
     if (plugin.name === 'memory') warnings.push(`${plugin.kind} memory: what it keeps ends with the process`);
   }
-  const lasting = state !== undefined && state.plugin.name !== 'memory' && !(lambda && state.plugin.name === 'file');
+  const lasts = state?.plugin.lasts ?? 'process';
+  const lasting = lasts === 'anywhere' || (!lambda && lasts === 'machine');
   if (!lasting) {
     const what = state === undefined ? 'no `state`' : `state ${state.plugin.name}`;
     warnings.push(`${what}: it does not last, so a paused run lists from the start, and uploads of a killed run stay`);
     if (lambda && deploy.continue === 'self')
-      warnings.push('deploy.continue: self: without a state that lasts, a run that needs two invocations never ends');
-  } else if (state?.plugin.name === 'file') warnings.push('state file: mount a volume where its `path` says');
+      warnings.push('deploy.continue: self: without a state that lasts, a run that needs two invocations fails');
+  } else if (lasts === 'machine') warnings.push('state: mount a volume where its `path` says');
   for (const [name, identity] of Object.entries(identities)) {
     if (
       identity.kind === 'gcp' &&
@@ -47,7 +48,7 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
       warnings.push(`${plugin.kind} ${plugin.name}: ${endpoint} is this machine, and cannot be reached from there`);
   }
   const room = memoryFor(memory, deploy.memorySize);
-  if (lambda && room < memory)
+  if (room < memory)
     warnings.push(
       `memory: ${formatBytes(memory)} do not fit into ${deploy.memorySize} MiB beside the process: ${formatBytes(room)} are used there`,
     );

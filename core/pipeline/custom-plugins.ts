@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -61,9 +61,33 @@ async function own(specifier: string, folder: string): Promise<string> {
   return path;
 }
 
-/** As Node finds it from the folder of the pipeline. */
-const installed = (specifier: string, folder: string): Promise<string> =>
-  realpath(createRequire(join(folder, 'pipeline.yaml')).resolve(specifier));
+/** The package as it lies in a `node_modules` of the folder of the pipeline, or of one above. Nothing else is code. */
+async function installed(specifier: string, folder: string): Promise<string> {
+  for (const place of createRequire(join(folder, 'pipeline.yaml')).resolve.paths(`${specifier}/package.json`) ?? []) {
+    const root = join(place, specifier);
+    const text = await readFile(join(root, 'package.json'), 'utf8').catch(() => undefined);
+    if (text === undefined) continue;
+    const { exports, main } = JSON.parse(text) as { readonly exports?: unknown; readonly main?: unknown };
+    const entry = entryOf(exports) ?? (typeof main === 'string' ? main : 'index.js');
+    const [inside, path] = await Promise.all([realpath(root), realpath(join(root, entry))]);
+    if (!path.startsWith(inside + sep)) throw new Error('its entry is outside of the package');
+    return path;
+  }
+  throw Object.assign(new Error('it is not installed'), { code: 'MODULE_NOT_FOUND' });
+}
+
+/** The conditions that `import` takes, in the order of the package. Source: https://nodejs.org/api/packages.html#exports */
+function entryOf(exports: unknown): string | undefined {
+  if (typeof exports === 'string') return exports;
+  if (typeof exports !== 'object' || exports === null) return undefined;
+  if (Array.isArray(exports)) return exports.map(entryOf).find((entry) => entry !== undefined);
+  if ('.' in exports) return entryOf(exports['.']);
+  for (const [condition, target] of Object.entries(exports)) {
+    const entry = ['node', 'import', 'default'].includes(condition) ? entryOf(target) : undefined;
+    if (entry !== undefined) return entry;
+  }
+  return undefined;
+}
 
 function isDefinition(value: unknown): value is PluginDefinition {
   if (typeof value !== 'object' || value === null) return false;

@@ -1,13 +1,14 @@
-import { BrokerError } from '../api/errors.ts';
+import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Runtime } from '../api/runtime.ts';
 import type { Selection } from '../api/source.ts';
 import { visible } from '../api/text.ts';
 import { FairMemoryBudget } from '../engine/memory.ts';
 import type { Receipt } from '../engine/receipt.ts';
+import type { Report } from '../engine/report.ts';
 import { type Observer, run } from '../engine/run.ts';
 import { type Answer, answerOf, type ResumeToken } from './answer.ts';
 import { eventsTo } from './events-log.ts';
-import type { Meter } from './figures.ts';
+import type { Figures, Meter } from './figures.ts';
 import type { OpenJob } from './job.ts';
 import { logFields } from './logger.ts';
 import type { Notification, ObjectEvent } from './notifications.ts';
@@ -34,6 +35,8 @@ export interface CarrierOptions {
   readonly meter: Meter;
   /** Tokens fetched so far, by this process. */
   readonly refreshes: () => number;
+  /** For how long a run that says nothing more counts as under way. */
+  readonly leaseMs?: number | undefined;
 }
 
 /** Carries out one pipeline again and again, as events ask for it; everything that can stay warm does. */
@@ -44,9 +47,11 @@ export class Carrier {
   readonly #memory: FairMemoryBudget;
   readonly #carried = new Map<string, bigint>();
   readonly #underWay = new Map<string, Promise<Answer>>();
+  readonly #leaseMs: number | undefined;
   #counted = 0;
 
-  constructor({ open, meter, refreshes }: CarrierOptions) {
+  constructor({ open, meter, refreshes, leaseMs }: CarrierOptions) {
+    this.#leaseMs = leaseMs;
     this.#open = open;
     this.#meter = meter;
     this.#refreshes = refreshes;
@@ -58,10 +63,15 @@ export class Carrier {
     return this.#open.job.pipeline;
   }
 
+  /** Whether a run that is paused here can go on elsewhere. */
+  get stateLasts(): boolean {
+    return this.#open.pipeline.state?.plugin.lasts === 'anywhere';
+  }
+
   /** Runs the pipeline, or the part of it that was asked for. @throws BrokerError `outside_pipeline` */
   async run(part: Part, runtime: Runtime, before?: ResumeToken): Promise<Answer> {
     // Without state that lasts nothing is on record, and the run begins anew.
-    const continues = this.#open.pipeline.state === undefined ? undefined : before?.runId;
+    const continues = this.stateLasts ? before?.runId : undefined;
     const chosen = { ...this.#chosen(part), continues };
     const receipts: Receipt[] = [];
     const answer = await this.#run(chosen, part.resetState === true, runtime, receipts).catch((error: unknown) => {
@@ -79,21 +89,26 @@ export class Carrier {
     return { ...answer, resume: { runId, hop: (before?.hop ?? 0) + 1, done, ...asked } };
   }
 
-  /** Carries the object that a notification names, if it is one of this pipeline. */
-  async carry(event: Notification, runtime: Runtime): Promise<Answer> {
+  /**
+   * Carries the object that a notification names, if it is one of this pipeline.
+   *
+   * @param wait when the same object is under way already: wait for it, or say `busy`.
+   */
+  async carry(event: Notification, runtime: Runtime, wait = true): Promise<Answer> {
     if (event.kind === 'test') return this.#ignored('a test message: the notification is set up');
     const { url, change, generation } = event;
-    const key = this.#keyOf(url);
+    const keys = this.#keysOf(url);
     const shown = visible(url.slice(0, 1100));
-    if (key === undefined) return this.#ignored(`${shown} is not in the source of this pipeline`);
+    if (keys.length === 0) return this.#ignored(`${shown} is not in the source of this pipeline`);
     if (change === 'removed') return this.#ignored(`${shown} was removed; notifications delete nothing`);
+    if (!wait && this.#underWay.has(url)) throw new BrokerError('busy', `${shown} is under way`);
     // One at a time for each object: who comes second finds what the first one did.
     for (let other = this.#underWay.get(url); other !== undefined; other = this.#underWay.get(url))
       await other.catch(() => undefined);
     const known = this.#carried.get(url);
     if (known !== undefined && generation !== undefined && BigInt(generation) <= known)
       return this.#ignored(`${shown} of generation ${generation} was carried already`);
-    const work = this.#one(event, key, runtime);
+    const work = this.#each(keys, event, runtime);
     this.#underWay.set(url, work);
     try {
       return await work;
@@ -102,14 +117,17 @@ export class Carrier {
     }
   }
 
-  async #one({ url, at }: ObjectEvent, key: string, runtime: Runtime): Promise<Answer> {
+  /** Sources may overlap: then one object has several keys. The answer is that of the one that went worst. */
+  async #each(keys: readonly string[], { url, at }: ObjectEvent, runtime: Runtime): Promise<Answer> {
+    const answers: Answer[] = [];
     const receipts: Receipt[] = [];
-    const answer = await this.#run({ only: { key }, url }, false, runtime, receipts, at);
-    if (answer.outcome !== 'complete') return answer;
+    for (const key of keys) answers.push(await this.#run({ only: { key }, url }, false, runtime, receipts, at));
+    const worst = answers.find(({ outcome }) => outcome !== 'complete') ?? answers[0];
+    if (worst === undefined || worst.outcome !== 'complete') return worst ?? this.#ignored('it has no key');
     const [receipt] = receipts;
-    if (receipt === undefined) return this.#ignored(answer.message);
+    if (receipt === undefined) return this.#ignored(worst.message);
     this.#remember(url, receipt);
-    return answer;
+    return answers.find(({ bytes = 0 }) => bytes > 0) ?? worst;
   }
 
   #remember(url: string, { id }: Receipt): void {
@@ -145,7 +163,9 @@ export class Carrier {
         log.receipt?.(receipt, action);
       },
     };
-    const report = await run(job, { runtime, observer, resetState, only, continues, memory: this.#memory });
+    const report = await this.#metered(
+      run(job, { runtime, observer, resetState, only, continues, memory: this.#memory, leaseMs: this.#leaseMs }),
+    );
     const { pipeline, outcome, items, bytes, durationMs } = report;
     const refreshes = this.#refreshes();
     const lagSeconds = changedAt === undefined ? undefined : Math.max(0, (runtime.now() - changedAt) / 1000);
@@ -158,18 +178,27 @@ export class Carrier {
     return answerOf(report, { source: url ?? '', receipts, destinations: this.#placesOf(only.key, receipts) });
   }
 
+  /** A run that cannot even begin, as when its state cannot be read, counts as failed. */
+  async #metered(running: Promise<Report>): Promise<Report> {
+    try {
+      return await running;
+    } catch (thrown) {
+      const { next } = asBrokerError(thrown);
+      const counted = next === 'run' || next === 'item';
+      if (counted && asBrokerError(thrown).code !== 'superseded') this.#meter({ ...NOTHING, pipeline: this.pipeline });
+      throw thrown;
+    }
+  }
+
   #placesOf(key: string, receipts: readonly Receipt[]): string[] {
     return this.#open.job.sinks.map(
       ({ location }, index) => receipts.find(({ sink }) => sink === index)?.location ?? location + key,
     );
   }
 
-  #keyOf(url: string): string | undefined {
-    for (const source of this.#open.job.sources) {
-      const key = source.keyOf?.(url);
-      if (key !== undefined) return key;
-    }
-    return undefined;
+  #keysOf(url: string): readonly string[] {
+    const keys = this.#open.job.sources.map((source) => source.keyOf?.(url));
+    return [...new Set(keys.filter((key) => key !== undefined))];
   }
 
   /** The part as keys. Whatever lies outside of the pipeline's own source is refused. */
@@ -180,7 +209,11 @@ export class Carrier {
     for (const source of sources) {
       if (source.keyOf === undefined) continue;
       const url = /^[a-z][a-z0-9]*:\/\//.test(wanted) ? wanted : bucketOf(source.location) + wanted;
-      if (object === undefined && url === source.location) return {};
+      if (object === undefined && url === source.location) {
+        if (sources.length === 1) return {};
+        const hint = 'Name a longer prefix, or send no prefix at all.';
+        throw new BrokerError('invalid_event', `${visible(url)} is the whole of one of several sources`, { hint });
+      }
       const key = source.keyOf(url);
       if (key !== undefined) return { only: object === undefined ? { prefix: key } : { key }, url };
     }
@@ -192,6 +225,16 @@ export class Carrier {
     return { outcome: 'ignored', message, pipeline: this.pipeline };
   }
 }
+
+const NOTHING: Omit<Figures, 'pipeline'> = {
+  outcome: 'failed',
+  items: { written: 0, unchanged: 0, deleted: 0, refused: 0, failed: 0 },
+  bytes: 0,
+  seconds: 0,
+  retries: 0,
+  tokenRefreshes: 0,
+  lagSeconds: undefined,
+};
 
 /** `gs://bucket/` of `gs://bucket/any/prefix`. */
 const bucketOf = (location: string): string => /^[a-z0-9]+:\/\/[^/]*\//.exec(location)?.[0] ?? '';

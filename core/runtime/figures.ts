@@ -16,3 +16,7 @@ export interface Figures {
 
 /** Where figures go: CloudWatch, Prometheus, or nowhere. */
 export type Meter = (figures: Figures) => void;
+
+/** Of all metrics in CloudWatch, and their only dimension: the name of the pipeline. */
+export const NAMESPACE = 'Isthmus';
+export const DIMENSION = 'service';

@@ -8,6 +8,7 @@ import { grantsOf } from '../pipeline/grants.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { mergedRoles, roleSetups } from './aws-side.ts';
 import { bindingsOf, impersonationsOf, mergedBindings, mergedProviders, providersOf } from './google-side.ts';
+import { shortName } from './names.ts';
 
 /** A role of an AWS account: who is trusted, never the whole account. */
 export interface AwsRole {
@@ -171,7 +172,7 @@ export function setupOf(pipelines: readonly Pipeline[], options: SetupOptions = 
 }
 
 /** The role of a workload that its pipeline does not name. */
-export const ownRoleName = (pipeline: string): string => `isthmus-${pipeline}`.slice(0, 64);
+export const ownRoleName = (pipeline: string): string => shortName(`isthmus-${pipeline}`, 64);
 
 function identitiesOf(pipeline: Pipeline, { roleId, place, ownRole = false }: SetupOptions): Identities {
   const entries = Object.entries(pipeline.identities);

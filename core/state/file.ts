@@ -137,6 +137,7 @@ export const fileState = defineState({
   name: 'file',
   summary: 'Keeps the checkpoint in a folder of this machine, so a stopped or killed run goes on where it was.',
   stability: 'stable',
+  lasts: 'machine',
   config: z.strictObject({
     path: z.string().min(1).describe('The folder, relative to the pipeline file. Made when missing.'),
   }),

@@ -39,6 +39,7 @@ export const memoryState = defineState({
   name: 'memory',
   summary: 'Keeps the checkpoint in memory: a stopped run starts over, and skips what is already copied.',
   stability: 'stable',
+  lasts: 'process',
   config: z.strictObject({}),
   create: () => new MemoryState(),
 });

@@ -1,6 +1,7 @@
 import {
   BrokerError,
   type Check,
+  compareKeys,
   defineSource,
   type Item,
   type ListOptions,
@@ -67,8 +68,10 @@ class GcsSource implements Source {
       const below = only !== undefined && 'key' in only ? { prefix: only.key } : only;
       return yield* this.#listing.items(after, signal, { only: below });
     }
-    if (after !== undefined) return;
+    if (after !== undefined && compareKeys(object, after) <= 0) return;
     const item = await this.#listing.one(object, signal);
+    // Somebody asks for it because it was there a moment ago; else it is a mistake in the pipeline.
+    if (item === undefined && only !== undefined) return;
     if (item === undefined) {
       throw new BrokerError('invalid_config', `gs://${this.#config.bucket}/${object} does not exist`, {
         hint: 'Correct object in the source.',

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import {
   BrokerError,
+  backoffMs,
   defineState,
   type JsonValue,
   type PluginContext,
+  pause,
+  type RetryPolicy,
   type Revision,
   type Saved,
   type StateStore,
@@ -18,6 +21,9 @@ import { isListed, statusOf } from './lookup.ts';
 /** A checkpoint is small; what is larger was not written here. */
 const LONGEST = 16 * 2 ** 20;
 
+const MOST_SAVES = 5;
+const PATIENCE: RetryPolicy = { attempts: MOST_SAVES, baseDelayMs: 100, maxDelayMs: 1000 };
+
 /** Each save has its own name, so that equal values have different ETags, and a save whose answer was lost is known. */
 const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
 
@@ -28,6 +34,8 @@ const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
 class S3State implements StateStore {
   readonly #config: S3Place;
   readonly #context: PluginContext;
+  /** Earlier saves of which it is not known whether S3 has carried them out, by key. */
+  readonly #unconfirmed = new Map<string, Set<string>>();
   #s3: Promise<S3> | undefined;
 
   constructor(config: S3Place, context: PluginContext) {
@@ -45,27 +53,44 @@ class S3State implements StateStore {
     expected: Revision | undefined,
     { signal }: { signal: AbortSignal },
   ): Promise<Revision> {
-    const { sdk, client } = await this.#connect();
     const savedBy = randomUUID();
-    const condition = expected === undefined ? { IfNoneMatch: '*' } : { IfMatch: expected };
-    const Body = Buffer.from(JSON.stringify({ savedBy, value }));
+    const body = Buffer.from(JSON.stringify({ savedBy, value }));
+    const mine = this.#unconfirmed.get(key) ?? new Set<string>();
+    let before = expected;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const revision = await this.#put(key, body, before, signal);
+        this.#unconfirmed.delete(key);
+        return revision;
+      } catch (thrown) {
+        const error = this.#failure(thrown, 'save', key, 's3:PutObject');
+        if (error.code !== 'conflict' && error.code !== 'write_conflict') {
+          // Given up, or no answer: it may have been saved all the same.
+          this.#unconfirmed.set(key, mine.add(savedBy));
+          throw error;
+        }
+        const there = await this.#read(key, signal);
+        if (there?.savedBy === savedBy) return there.saved.revision;
+        const own = there !== undefined && mine.has(there.savedBy);
+        // One of ours whose answer was lost, or one that is still on its way (409): the next try knows.
+        if ((!own && error.code === 'conflict') || attempt >= MOST_SAVES)
+          throw new BrokerError('state_conflict', `${this.#url(key)} was saved by another run`);
+        if (own) before = there.saved.revision;
+        else await pause(backoffMs(PATIENCE, attempt), signal);
+      }
+    }
+  }
+
+  async #put(key: string, body: Buffer, before: Revision | undefined, signal: AbortSignal): Promise<Revision> {
+    const { sdk, client } = await this.#connect();
     const command = new sdk.PutObjectCommand({
       ...this.#target(key),
-      ...condition,
-      Body,
+      ...(before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before }),
+      Body: body,
       ContentType: 'application/json',
     });
-    try {
-      const { ETag } = await client.send(command, { abortSignal: signal });
-      return (ETag ?? '') as Revision;
-    } catch (thrown) {
-      const error = this.#failure(thrown, 'save', key, 's3:PutObject');
-      if (error.code !== 'conflict' && error.code !== 'write_conflict') throw error;
-      // Refused as a second one, because the answer to the first was lost?
-      const there = await this.#read(key, signal).catch(() => undefined);
-      if (there?.savedBy === savedBy) return there.saved.revision;
-      throw new BrokerError('state_conflict', `${this.#url(key)} was saved by another run`);
-    }
+    const { ETag } = await client.send(command, { abortSignal: signal });
+    return (ETag ?? '') as Revision;
   }
 
   async delete(key: string, expected: Revision, { signal }: { signal: AbortSignal }): Promise<void> {
@@ -150,6 +175,7 @@ class S3State implements StateStore {
 export const s3State = defineState({
   name: 's3',
   summary: 'Keeps the checkpoint in an S3 bucket, so a run goes on where it was, wherever the next invocation is.',
+  lasts: 'anywhere',
   config: s3Config.pick({
     bucket: true,
     identity: true,

@@ -283,7 +283,7 @@ describe('a stopped run', () => {
       await state.save('p', { theirs: true }, undefined);
       stop.abort();
     });
-    const report = await run(job({ sources: [sourceOf({ a: '1' })], sinks: [sink], state }), {
+    const report = await run(job({ sources: [sourceOf({ a: '1', b: '2' })], sinks: [sink], state, concurrency: 1 }), {
       runtime: testRuntime({ stop: stop.signal }),
     });
     expect(report).toMatchObject({ outcome: 'failed', error: { code: 'state_conflict' } });

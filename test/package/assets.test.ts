@@ -57,7 +57,9 @@ describe.each(Object.keys(PIPELINES))('the files for a pipeline that is %s', (na
       [container, 'ecs/task-role-policy.json'],
     ] as const) {
       const text = await readFile(join(folder.path, file), 'utf8');
-      expect(text).not.toMatch(/FullAccess|"\*"(?!\s*\n\s*function_url_auth_type)|- "?\*"?\s*$|[a-z0-9]+:\*"?\s*$/m);
+      expect(text).not.toMatch(
+        /FullAccess|"\*"(?!\s*\n\s*(?:function_url_auth_type|invoked_via_function_url))|- "?\*"?\s*$|[a-z0-9]+:\*"?\s*$/m,
+      );
       expect(text).not.toMatch(/"(?:Action|Resource)": "?\*/);
     }
   });
@@ -101,7 +103,7 @@ describe('a function of its own', () => {
       MemorySize: 512,
       Timeout: 300,
       DeadLetterQueue: { Type: 'SQS' },
-      Environment: { Variables: { PUSH_AUDIENCE: { Ref: 'VariablePushAudience' } } },
+      Environment: { Variables: { PUSH_AUDIENCE: { Ref: 'VariablePUSHZAUDIENCE' } } },
       Events: { Schedule: { Properties: { Schedule: 'cron(0 3 ? * MON-FRI *)' } } },
       FunctionUrlConfig: { AuthType: 'NONE' },
     });

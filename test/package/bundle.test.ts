@@ -145,7 +145,7 @@ describe('warnings', () => {
   it.each([
     ['state', 'no `state`: it does not last', ''],
     ['state that is gone', 'state file: it does not last', 'state: { use: file, with: { path: state } }'],
-    ['a run that never ends', 'never ends', 'deploy: { continue: self }'],
+    ['a run that cannot go on', 'needs two invocations fails', 'deploy: { continue: self }'],
     ['memory that there is no room for', '8 MiB are used there', 'deploy: { memorySize: 128 }'],
   ])('tell of %s', async (_, message, more) => {
     await using folder = await temporaryFolder();

@@ -33,7 +33,7 @@ async function policies(): Promise<{ pipeline: PolicyStatement[]; platform: Poli
  */
 async function live(policy: readonly PolicyStatement[]): Promise<string | undefined> {
   const data = parse(PIPELINES.full ?? '');
-  await using fn = await testFunction({ ...data, retry: { attempts: 1 } }, VARIABLES);
+  await using fn = await testFunction({ ...data, retry: { attempts: 1 } }, { ...VARIABLES, ISTHMUS_LEASE: '0' });
   const { cloud, source, sink } = fn;
   cloud.s3.policy = policy;
   cloud.lambda.policy = policy;

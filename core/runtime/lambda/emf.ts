@@ -1,8 +1,5 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
-import type { Figures, Meter } from '../figures.ts';
-
-/** The namespace of all metrics in CloudWatch. */
-export const NAMESPACE = 'Isthmus';
+import { type Figures, type Meter, NAMESPACE } from '../figures.ts';
 
 /**
  * Writes figures as one log line in the embedded metric format, which CloudWatch turns into metrics: no request, no
@@ -12,7 +9,8 @@ export const NAMESPACE = 'Isthmus';
  */
 export function emfMeter(requestId?: () => string | undefined): Meter {
   return (figures) => {
-    const metrics = new Metrics({ namespace: NAMESPACE, defaultDimensions: { pipeline: figures.pipeline } });
+    // The one dimension that the library always sets, so the one that alarms look at.
+    const metrics = new Metrics({ namespace: NAMESPACE, serviceName: figures.pipeline });
     for (const [name, unit, value] of metricsOf(figures)) metrics.addMetric(name, unit, value);
     const id = requestId?.();
     if (id !== undefined) metrics.addMetadata('requestId', id);

@@ -102,9 +102,9 @@ export function readEvent(event: unknown): LambdaEvent {
   if (scheduled.safeParse(event).success) return { kind: 'run', overrides: {} };
   const notifications = readNotifications(event);
   if (notifications !== undefined) return { kind: 'notifications', notifications };
-  if ('Items' in event) return { kind: 'batch', items: valid(mapBatch, event, 'batch').Items };
+  if ('Items' in event) return { kind: 'batch', items: valid(mapBatch, event, 'batch').Items.map(oneOf) };
   if (doctorSpec.safeParse(event).success) return { kind: 'doctor' };
-  if ('resume' in event) return { kind: 'resume', resume: valid(resumeSpec, event.resume, 'resume') };
+  if ('resume' in event) return { kind: 'resume', resume: oneOf(valid(resumeSpec, event.resume, 'resume')) };
   if (Object.keys(event).every((key) => Object.hasOwn(overrides.shape, key)))
     return { kind: 'run', overrides: oneOf(valid(overrides, event, 'event')) };
   throw unsupported(`found keys [${Object.keys(event).slice(0, 12).map(visible).join(', ').slice(0, 300)}]`);
@@ -119,7 +119,7 @@ export function readMessage(body: string): LambdaEvent {
   return event;
 }
 
-function oneOf(chosen: Overrides): Overrides {
+function oneOf<Chosen extends Pick<Overrides, 'object' | 'prefix'>>(chosen: Chosen): Chosen {
   if (chosen.object === undefined || chosen.prefix === undefined) return chosen;
   throw new BrokerError('invalid_event', 'object and prefix cannot be used together', { hint: 'Send one of them.' });
 }

@@ -145,6 +145,10 @@ class Invocation {
     const { deploy } = this.#open.pipeline;
     // Calling again at once does not make a source ready that has to be waited for.
     if (resume === undefined || deploy.continue !== 'self' || error?.code === 'pending') return answer;
+    if (!this.#carrier.stateLasts) {
+      const message = 'deploy.continue: self needs a `state` that the next invocation finds, such as s3';
+      throw new BrokerError('invalid_config', message, { hint: 'Add state: { use: s3, with: { bucket: … } }.' });
+    }
     await callAgain(resume, {
       credentials: this.#open.credentials,
       clock: this.#options.clock,
@@ -184,13 +188,24 @@ class Invocation {
     });
     if (wrong[0] !== undefined) throw wrong[0];
     const [only] = answers;
-    if (only !== undefined && answers.length === 1) return succeeded(only);
+    if (only !== undefined && answers.length === 1) return finished(only);
     const failures = answers.filter(({ outcome }) => outcome !== 'complete' && outcome !== 'ignored');
     const count = (outcome: Answer['outcome']): number => answers.filter((one) => one.outcome === outcome).length;
     const message = `${count('complete')} carried, ${count('ignored')} ignored, ${failures.length} failed`;
     if (failures[0] !== undefined) throw new InvocationFailed('partial', `${message}: ${failures[0].message}`);
-    return { outcome: 'complete', message, pipeline: this.#carrier.pipeline, answers };
+    const bytes = answers.reduce((sum, answer) => sum + (answer.bytes ?? 0), 0);
+    // Step Functions takes 256 KB; the log has a line for every item.
+    const few = answers.length <= MOST_ANSWERS ? { answers } : {};
+    return { outcome: 'complete', message, pipeline: this.#carrier.pipeline, bytes, ...few };
   }
+}
+
+const MOST_ANSWERS = 10;
+
+/** Nobody calls again for a notification or an item of a batch: what is not finished must come again by itself. */
+function finished(answer: Answer): Answer {
+  if (answer.outcome !== 'paused') return succeeded(answer);
+  throw new InvocationFailed('stopped', `${answer.message}. It was not finished in time and has to come again.`);
 }
 
 /** @throws InvocationFailed for a run that did not carry everything. */

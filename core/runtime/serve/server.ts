@@ -74,7 +74,8 @@ export async function serve({ ready, verify, runtime, port, queue }: ServeOption
     };
     return logFields.run({ pipeline: carrier.pipeline, requestId: randomUUID() }, async () => {
       const carry: Parameters<typeof answerPush>[1]['carry'] = (notification) =>
-        gate.through(() => carrier.carry(notification, runtime));
+        // Who sends the same again before it is done must not take the place of others.
+        gate.through(() => carrier.carry(notification, runtime, false));
       const answer = await answerPush(request, { push: open.pipeline.push, verify, carry });
       runtime.log.info('answered', { status: answer.status });
       return respond(context, answer.status === 429 ? { ...answer, headers: { 'retry-after': RETRY_AFTER } } : answer);
