@@ -109,10 +109,12 @@ export const taskPolicy = ({ grants }: Deployment): object => policyDocument(gra
 
 /** Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/ */
 export function cronJob(deployment: Deployment): string {
-  const { name, deploy, role } = deployment;
+  const { deploy, role } = deployment;
+  // What the names of a CronJob's pods leave room for.
+  const name = shortName(deployment.name, 52);
   const memory = `${deploy.memorySize}Mi`;
   const arn = /^\d{12}$/.test(role.account) ? `arn:aws:iam::${role.account}:role/${role.role}` : `ROLE_ARN`;
-  const labels = { 'app.kubernetes.io/name': shortName(name, 63) };
+  const labels = { 'app.kubernetes.io/name': name };
   const account = {
     apiVersion: 'v1',
     kind: 'ServiceAccount',
@@ -121,7 +123,7 @@ export function cronJob(deployment: Deployment): string {
   const job = {
     apiVersion: 'batch/v1',
     kind: 'CronJob',
-    metadata: { name: shortName(name, 52), labels },
+    metadata: { name, labels },
     spec: {
       schedule: cronOf(deploy.schedule ?? 'rate(1 day)'),
       timeZone: 'Etc/UTC',
@@ -146,7 +148,7 @@ export function cronJob(deployment: Deployment): string {
               containers: [
                 {
                   name: 'isthmus',
-                  image: `REGISTRY/${name}:latest`,
+                  image: `REGISTRY/${deployment.name}:latest`,
                   args: ['run'],
                   env: environmentOf(deployment),
                   resources: { requests: { cpu: '250m', memory }, limits: { memory } },

@@ -24,7 +24,8 @@ export function lambdaTerraform(deployment: Deployment): string {
     ...alarmsOf(deployment).map((one) => alarm(one, deployment)),
     ...outputs(deployment),
   ];
-  return [head(title, 'aws', '>= 6.25', 'package'), render(blocks)].join('\n');
+  // What a Function URL needs, the provider knows from 6.29 on.
+  return [head(title, 'aws', deployment.pushed ? '>= 6.29' : '>= 6.25', 'package'), render(blocks)].join('\n');
 }
 
 /** Apart from those of the module itself. */

@@ -41,9 +41,20 @@ export async function testFunction(
   environment: Readonly<Record<string, string>> = {},
 ): Promise<TestFunction> {
   const cloud = await localCloud();
-  const source = cloud.gcs.bucket('exports', [LOCAL_SERVICE_ACCOUNT]);
-  const sink = cloud.s3.bucket('lake');
-  const state = cloud.s3.bucket('state');
+  cloud.gcs.bucket('exports', [LOCAL_SERVICE_ACCOUNT]);
+  for (const name of ['lake', 'state']) cloud.s3.bucket(name);
+  return { ...functionOn(cloud, data, environment), [Symbol.asyncDispose]: () => cloud[Symbol.asyncDispose]() };
+}
+
+/** One more function, or the same in another process, on a cloud that is there. */
+export function functionOn(
+  cloud: LocalCloud,
+  data: JsonValue = pipelineData(),
+  environment: Readonly<Record<string, string>> = {},
+): Omit<TestFunction, typeof Symbol.asyncDispose> {
+  const source = cloud.gcs.buckets.get('exports') as GcsBucket;
+  const sink = cloud.s3.buckets.get('lake') as S3Bucket;
+  const state = cloud.s3.buckets.get('state') as S3Bucket;
   const lines: Record<string, unknown>[] = [];
   const handler = lambda(
     { data, plugins, url: pathToFileURL('/var/task/index.mjs').href },
@@ -68,7 +79,6 @@ export async function testFunction(
       };
       return (await handler(event, context)) as Record<string, unknown>;
     },
-    [Symbol.asyncDispose]: () => cloud[Symbol.asyncDispose](),
   };
 }
 

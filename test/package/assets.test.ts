@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { plugins } from '../../config/plugins.ts';
-import { cronOf, fargateSize } from '../../core/package/container.ts';
+import { cronJob, cronOf, fargateSize } from '../../core/package/container.ts';
 import { alarmsOf, deploymentOf } from '../../core/package/deployment.ts';
+import { samTemplate } from '../../core/package/sam.ts';
 import { loadWritten } from '../../core/pipeline/load.ts';
 import { temporaryFolder } from '../support.ts';
 import { packageInto } from './packaged.ts';
@@ -129,6 +130,36 @@ describe('a function of its own', () => {
     expect(alarms.find(({ id }) => id === 'Silence')?.periods).toBe(hours);
   });
 
+  it('sets no variable that Lambda keeps for itself, and none of two that look alike is lost', async () => {
+    const pipeline = (PIPELINES.plain ?? '')
+      .replace('region: eu-west-1', `region: "$\{AWS_REGION}", metadata: "$\{A_B:-carry}"`)
+      .replace('bucket: lake', `bucket: "$\{AB:-lake}"`);
+    const environment = { AWS_REGION: 'eu-west-1', A_B: 'drop', AB: 'other-lake' };
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, 'p.yaml');
+    await writeFile(file, pipeline);
+    const { pipeline: loaded, written } = await loadWritten(file, { plugins, environment });
+    const deployment = deploymentOf(loaded, written, environment, 'lambda');
+    expect(deployment.variables).toEqual({ AB: 'other-lake', A_B: 'drop' });
+    expect(Object.keys(parse(samTemplate(deployment)).Parameters)).toEqual([
+      'AlarmTopicArn',
+      'VariableAB',
+      'VariableAZB',
+    ]);
+  });
+
+  it('has a name of its own, however long that of the pipeline is', async () => {
+    const names = ['a', 'b'].map((end) => `${'x'.repeat(60)}-${end}`);
+    const made = await Promise.all(
+      names.map((name) => deploymentFor((PIPELINES.plain ?? '').replace('name: nightly', `name: ${name}`))),
+    );
+    expect(new Set(made.map(({ name }) => name)).size).toBe(2);
+    for (const one of made) {
+      expect(one.name.length).toBeLessThanOrEqual(64);
+      for (const found of cronJob(one).matchAll(/[nN]ame: (\S+)/g)) expect(found[1]?.length).toBeLessThanOrEqual(52);
+    }
+  });
+
   it('without a schedule has no alarm on silence', async () => {
     const alarms = alarmsOf(await deploymentFor(PIPELINES.plain ?? ''));
     expect(alarms.map(({ id }) => id)).toEqual(['FailedInvocations', 'FailedRuns', 'DeadLetters']);
@@ -174,6 +205,8 @@ describe('a container', () => {
     ['rate(24 hours)', '0 0 * * *'],
     ['rate(1 day)', '0 0 * * *'],
     ['cron(30 2 ? * 2-6 *)', '30 2 * * 1-5'],
+    ['cron(0 0 ? * 2/2 *)', '0 0 * * 1/2'],
+    ['cron(0 0 ? * */2 *)', '0 0 * * */2'],
     ['cron(0/10 * * * ? *)', '0/10 * * * *'],
   ])('at %s runs at %s', (schedule, cron) => {
     expect(cronOf(schedule)).toBe(cron);

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { unzipSync } from 'fflate';
 import { describe, expect, it } from 'vitest';
@@ -98,6 +99,7 @@ sink: { use: file, with: { path: ${folder.path} } }
   it.each([
     ['./none.ts', 'no such file in the folder of the pipeline'],
     ['./../outside.ts', 'it is outside of the folder of the pipeline'],
+    ['fs', 'is not installed: npm install fs'],
     ['@acme/isthmus-none', 'is not installed: npm install @acme/isthmus-none'],
     ['./empty.ts', 'it exports no plugin'],
     ['./broken.ts', 'cannot be loaded'],
@@ -113,6 +115,31 @@ sink: { use: file, with: { path: ${folder.path} } }
     const file = join(inside, 'p.yaml');
     await writeFile(file, `${PIPELINES.plain}plugins: ["${specifier}"]\n`);
     await expect(loadPipeline(file, { plugins, environment: {} })).rejects.toThrow(message);
+  });
+
+  it.each([
+    ['only `import`', { exports: { '.': { import: './index.mjs' } } }],
+    ['a text', { exports: './index.mjs' }],
+    ['conditions', { exports: { types: './x.d.ts', node: { import: './index.mjs' } } }],
+    ['main', { main: 'index.mjs' }],
+  ])('finds an installed package whose entry is %s', async (_, manifest) => {
+    await using folder = await temporaryFolder();
+    const place = join(folder.path, 'node_modules/@acme/isthmus-mine');
+    await mkdir(place, { recursive: true });
+    await writeFile(join(place, 'package.json'), JSON.stringify({ name: '@acme/isthmus-mine', ...manifest }));
+    const definition =
+      "{ kind: 'sink', name: 'mine', stability: 'beta', summary: '', config: z.strictObject({}), create: () => ({}) }";
+    const zod = pathToFileURL(join(packaging.root, 'node_modules/zod/index.js')).href;
+    await writeFile(
+      join(place, 'index.mjs'),
+      `import { z } from ${JSON.stringify(zod)};\nexport const mine = ${definition};`,
+    );
+    const file = join(folder.path, 'p.yaml');
+    await writeFile(
+      file,
+      'name: p\nplugins: ["@acme/isthmus-mine"]\nsource: { use: memory, with: { items: { a: "1" } } }\nsink: { use: mine }\n',
+    );
+    expect((await loadPipeline(file, { plugins, environment: {} })).sinks[0]?.plugin.name).toBe('mine');
   });
 
   it('has a module for every plugin there is, and each is that very plugin', async () => {

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Sink } from '../../core/api/index.ts';
 import { s3, s3State } from '../../plugins/s3/index.ts';
@@ -6,6 +7,8 @@ import { sinkSuite } from '../conformance/sink-suite.ts';
 import { stateSuite } from '../conformance/state-suite.ts';
 import { pluginContext } from '../support.ts';
 
+const CONFLICT =
+  '<Error><Code>ConditionalRequestConflict</Code><Message>A conflicting operation is in progress</Message></Error>';
 const EMPTY_UPLOAD = { headers: {}, tags: undefined, algorithm: undefined, checksumType: undefined } as const;
 
 const variants = {
@@ -92,6 +95,28 @@ describe('s3 state', () => {
     cloud.s3.faults.add('DELETE /state/p.json', { kind: 'reset-after' });
     await store.delete('p', revision, { signal });
     expect(await store.load('p', { signal })).toBeUndefined();
+  });
+
+  it('knows its own save again that was given up before S3 had answered', async () => {
+    await using fixture = await open();
+    const { cloud, store } = fixture;
+    const first = await store.save('p', 1, undefined, { signal });
+    cloud.s3.faults.add('PUT /state/p.json', { kind: 'stall-body', at: 0 });
+    const given = new AbortController();
+    const saving = store.save('p', 2, first, { signal: given.signal });
+    while (!fixture.bucket.bytes('p.json')?.toString().includes('"value":2')) await turn();
+    given.abort();
+    await expect(saving).rejects.toMatchObject({ code: 'stopped' });
+    const third = await store.save('p', 3, first, { signal });
+    expect(await store.load('p', { signal })).toEqual({ value: 3, revision: third });
+  });
+
+  it('tries again while another save to the same key is under way, which may be its own', async () => {
+    await using fixture = await open();
+    const { cloud, store } = fixture;
+    cloud.s3.faults.add('PUT /state/p.json', { kind: 'answer', status: 409, body: CONFLICT });
+    await store.save('p', 1, undefined, { signal });
+    expect((await store.load('p', { signal }))?.value).toBe(1);
   });
 
   it('refuses what it did not write, and never begins from zero silently', async () => {

@@ -123,6 +123,23 @@ describe('a container that serves', () => {
     expect((await push('2026/d')).status).toBe(200);
   });
 
+  it('sends the same object away while it is under way: it must not take the places of others', async () => {
+    await using fixture = await served({ concurrency: 2 }, 1);
+    const { source, push, cloud, url } = fixture;
+    for (const name of ['slow', 'other']) source.put(`2026/${name}`, name);
+    let release = (): void => {};
+    cloud.s3.hold = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const slow = push('2026/slow');
+    await until(async () => (await (await fetch(`${url}/metrics`)).text()).includes('isthmus_under_way 1'));
+    for (let time = 0; time < 4; time++) expect((await push('2026/slow')).status).toBe(429);
+    cloud.s3.hold = undefined;
+    expect((await push('2026/other')).status).toBe(200);
+    release();
+    expect((await slow).status).toBe(200);
+  });
+
   it('does not let those wait who cannot prove who they are', async () => {
     await using fixture = await served({ concurrency: 1 }, 1);
     const { source, push, cloud, url } = fixture;

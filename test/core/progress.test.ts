@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest';
+import { BrokerError, type Content, type Item, type Sink, type Source } from '../../core/api/index.ts';
+import { Progress } from '../../core/engine/progress.ts';
+import { type Job, run } from '../../core/engine/run.ts';
+import { MemoryState } from '../../core/state/memory.ts';
+import { MemorySink, memorySource } from '../../plugins/memory/index.ts';
+import { pluginContext, SILENT, testRuntime } from '../support.ts';
+
+const never = new AbortController().signal;
+
+const sourceOf = (items: Record<string, string>): Source => memorySource.create({ items }, pluginContext({}));
+const numbered = (count: number): Record<string, string> =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${String(n).padStart(4, '0')}`, `value ${n}`]));
+
+function job(options: Partial<Job>): Job {
+  return {
+    pipeline: 'p',
+    fingerprint: 'f',
+    sources: [sourceOf({ a: '1', b: '2' })],
+    sinks: [new MemorySink()],
+    compare: 'checksum',
+    concurrency: 4,
+    memory: 2 ** 20,
+    retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 2 },
+    state: new MemoryState(),
+    ...options,
+  };
+}
+
+/** A sink whose writes do what a test wants. */
+function sinkThat(write: (item: Item, content: Content) => Promise<void>): Sink & { readonly inner: MemorySink } {
+  const inner = new MemorySink();
+  return {
+    inner,
+    location: 'test:',
+    list: (options) => inner.list(options),
+    stat: (key) => inner.stat(key),
+    write: async (item, content, options) => {
+      await write(item, content);
+      return inner.write(item, content, options);
+    },
+  };
+}
+
+describe('progress', () => {
+  const options = (state: MemoryState, more: object = {}) => ({
+    pipeline: 'p',
+    fingerprint: 'f',
+    state,
+    now: Date.now,
+    only: undefined,
+    leaseMs: undefined,
+    reset: false,
+    signal: never,
+    ...more,
+  });
+
+  it('saves one at a time, whoever asks and whenever: none overtakes another', async () => {
+    const state = new MemoryState();
+    await using progress = await Progress.load(options(state));
+    const first = progress.save(never);
+    const second = progress.save(never);
+    const third = first.then(() => progress.save(never));
+    await Promise.all([first, second, third, ...Array.from({ length: 20 }, () => progress.save(never))]);
+    expect(await state.load('p')).toBeDefined();
+  });
+
+  it('keeps whatever a failure says of itself through a pause', async () => {
+    const state = new MemoryState();
+    const failure = { code: 'network', message: 'm', hint: 'h', id: 'AWS_STS_UNREACHABLE' } as const;
+    const receipt = { ...RECEIPT, outcome: 'failed', failure, notes: ['n'] } as const;
+    await using progress = await Progress.load(options(state));
+    progress.tally.add(receipt, 's3://lake/');
+    await progress.release(never);
+    await using again = await Progress.load(options(state));
+    expect(again.tally.failures).toEqual([{ key: 'k', sink: 's3://lake/', ...failure }]);
+  });
+
+  it('is under way for others from its first save until it is released', async () => {
+    const state = new MemoryState();
+    await using progress = await Progress.load(options(state));
+    await progress.save(never);
+    await expect(Progress.load(options(state))).rejects.toMatchObject({
+      code: 'busy',
+      hint: expect.stringMatching(/wait \d+ s/),
+    });
+    const later = { now: () => Date.now() + 31_000 };
+    await using after = await Progress.load(options(state, later));
+    expect(after.runId).toBe(progress.runId);
+    await progress.release(never);
+    await using released = await Progress.load(options(state));
+    expect(released.runId).toBe(progress.runId);
+  });
+
+  it('goes on although what a killed run has left cannot be removed, and says so', async () => {
+    const state = new MemoryState();
+    await using killed = await Progress.load(options(state, { leaseMs: 0 }));
+    await killed.begin(0, 'k', never);
+    const warned: string[] = [];
+    const sink = Object.assign(new MemorySink(), {
+      tidy: async () => {
+        throw new BrokerError('permission_denied', 'HTTP 403');
+      },
+    });
+    const log = { ...SILENT, warn: (message: string) => void warned.push(message) };
+    const report = await run(job({ sinks: [sink], state, sources: [sourceOf({ k: '1' })] }), {
+      runtime: testRuntime({ log }),
+    });
+    expect(report).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+    expect(warned).toEqual(['a killed run has left something that cannot be removed']);
+  });
+});
+
+describe('a run of one key', () => {
+  it('is complete when the stop comes while its one item is under way', async () => {
+    const stop = new AbortController();
+    const state = new MemoryState();
+    const sink = sinkThat(async () => stop.abort());
+    const report = await run(job({ sinks: [sink], state, concurrency: 1 }), {
+      runtime: testRuntime({ stop: stop.signal }),
+      only: { key: 'b' },
+    });
+    expect(report).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+    expect([...sink.inner.objects.keys()]).toEqual(['b']);
+  });
+
+  it('begins nothing after a stop', async () => {
+    const sink = new MemorySink();
+    const runtime = testRuntime({ stop: AbortSignal.abort() });
+    expect(await run(job({ sinks: [sink] }), { runtime, only: { key: 'b' } })).toMatchObject({ outcome: 'paused' });
+    expect(sink.objects.size).toBe(0);
+  });
+
+  it.each([
+    [{ prefix: 'k000' }, 10],
+    [{ prefix: 'k0003' }, 1],
+    [{ key: 'k0003' }, 1],
+    [{ key: 'k00' }, 0],
+    [{ prefix: 'x' }, 0],
+    [{ prefix: '' }, 20],
+  ])(
+    'or of a prefix, %j, carries exactly that part, also from a source that knows of no parts',
+    async (only, count) => {
+      const sink = new MemorySink();
+      const report = await run(job({ sources: [sourceOf(numbered(20))], sinks: [sink] }), {
+        runtime: testRuntime(),
+        only,
+      });
+      expect(report).toMatchObject({ outcome: 'complete', items: { written: count } });
+      const part = 'key' in only ? only.key : only.prefix;
+      expect([...sink.objects.keys()].every((key) => key.startsWith(part))).toBe(true);
+    },
+  );
+});
+
+const RECEIPT = { key: 'k', id: 'i', source: 0, sink: 0, reason: 'r', bytes: 0, attempts: 1, durationMs: 1 } as const;
