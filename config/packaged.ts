@@ -14,6 +14,7 @@ import { jobFactory } from '../core/runtime/job.ts';
 import { jsonLogger, type Level } from '../core/runtime/logger.ts';
 import { memoryFor } from '../core/runtime/memory-size.ts';
 import { googleTokens } from '../core/runtime/oidc.ts';
+import { tracingFrom } from '../core/runtime/traces.ts';
 import { endpointsFrom } from './endpoints.ts';
 
 /** A pipeline as `package` puts it into a bundle. */
@@ -113,7 +114,8 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
       });
       open.credentials.warm();
       const leaseMs = secondsIn(environment, 'ISTHMUS_LEASE');
-      return { open, carrier: new Carrier({ open, meter, leaseMs, refreshes: () => refreshes }) };
+      const tracing = await tracingFrom(environment);
+      return { open, carrier: new Carrier({ open, meter, leaseMs, tracing, refreshes: () => refreshes }) };
     },
   };
 }

@@ -7,6 +7,7 @@ import { jsonLogger } from '../runtime/logger.ts';
 import { googleTokens } from '../runtime/oidc.ts';
 import { processRuntime } from '../runtime/process.ts';
 import { serve } from '../runtime/serve/server.ts';
+import { tracingFrom } from '../runtime/traces.ts';
 import { EXIT, type Output } from './output.ts';
 
 export interface ServeFlags {
@@ -42,7 +43,8 @@ export async function serveCommand(
           hint: 'Add push: { audience: …, serviceAccount: … }, those of the push subscription.',
         });
       }
-      return { open, carrier: new Carrier({ open, meter, refreshes: () => refreshes }) };
+      const tracing = await tracingFrom(environment);
+      return { open, carrier: new Carrier({ open, meter, tracing, refreshes: () => refreshes }) };
     },
   });
   output.err(`serving on port ${served.port}`);

@@ -12,6 +12,7 @@ import type { Figures, Meter } from './figures.ts';
 import type { OpenJob } from './job.ts';
 import { logFields } from './logger.ts';
 import type { Notification, ObjectEvent } from './notifications.ts';
+import type { RunTrace, Tracing } from './traces.ts';
 
 /** Objects that were carried lately are remembered, so that an event that comes twice costs nothing. */
 const MOST_REMEMBERED = 10_000;
@@ -37,6 +38,7 @@ export interface CarrierOptions {
   readonly refreshes: () => number;
   /** For how long a run that says nothing more counts as under way. */
   readonly leaseMs?: number | undefined;
+  readonly tracing?: Tracing | undefined;
 }
 
 /** Carries out one pipeline again and again, as events ask for it; everything that can stay warm does. */
@@ -48,10 +50,12 @@ export class Carrier {
   readonly #carried = new Map<string, bigint>();
   readonly #underWay = new Map<string, Promise<Answer>>();
   readonly #leaseMs: number | undefined;
+  readonly #tracing: Tracing | undefined;
   #counted = 0;
 
-  constructor({ open, meter, refreshes, leaseMs }: CarrierOptions) {
+  constructor({ open, meter, refreshes, leaseMs, tracing }: CarrierOptions) {
     this.#leaseMs = leaseMs;
+    this.#tracing = tracing;
     this.#open = open;
     this.#meter = meter;
     this.#refreshes = refreshes;
@@ -151,19 +155,23 @@ export class Carrier {
     let retries = 0;
     const log = eventsTo(runtime.log);
     const single = only !== undefined && 'key' in only;
+    const trace = this.#tracing?.(job.pipeline);
     const observer: Observer = {
       started: (run) => {
         const fields = logFields.getStore();
         if (fields !== undefined) fields.runId = run.runId;
         log.started?.(run);
+        trace?.observer.started?.(run);
       },
       retried: () => void retries++,
       receipt: (receipt, action) => {
         if (single) receipts.push(receipt);
         log.receipt?.(receipt, action);
+        trace?.observer.receipt?.(receipt, action);
       },
     };
-    const report = await this.#metered(
+    const report = await this.#watched(
+      trace,
       run(job, { runtime, observer, resetState, only, continues, memory: this.#memory, leaseMs: this.#leaseMs }),
     );
     const { pipeline, outcome, items, bytes, durationMs } = report;
@@ -179,10 +187,13 @@ export class Carrier {
   }
 
   /** A run that cannot even begin, as when its state cannot be read, counts as failed. */
-  async #metered(running: Promise<Report>): Promise<Report> {
+  async #watched(trace: RunTrace | undefined, running: Promise<Report>): Promise<Report> {
     try {
-      return await running;
+      const report = await running;
+      trace?.end(report);
+      return report;
     } catch (thrown) {
+      trace?.end(undefined);
       const { next } = asBrokerError(thrown);
       const counted = next === 'run' || next === 'item';
       if (counted && asBrokerError(thrown).code !== 'superseded') this.#meter({ ...NOTHING, pipeline: this.pipeline });

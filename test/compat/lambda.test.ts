@@ -76,7 +76,7 @@ describe('the packaged function under the Lambda Runtime Interface Emulator', ()
     expect(lines.filter(({ event }) => event === 'run finished')).toHaveLength(2);
     const [metrics] = lines.filter((line) => '_aws' in line);
     expect(metrics).toMatchObject({
-      pipeline: 'exports',
+      service: 'exports',
       RunsComplete: 1,
       ObjectsWritten: 2,
       requestId: expect.any(String),
