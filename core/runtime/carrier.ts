@@ -1,6 +1,5 @@
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Runtime } from '../api/runtime.ts';
-import type { Selection } from '../api/source.ts';
 import { visible } from '../api/text.ts';
 import { FairMemoryBudget } from '../engine/memory.ts';
 import type { Receipt } from '../engine/receipt.ts';
@@ -12,24 +11,11 @@ import type { Figures, Meter } from './figures.ts';
 import type { OpenJob } from './job.ts';
 import { logFields } from './logger.ts';
 import type { Notification, ObjectEvent } from './notifications.ts';
+import { type Chosen, chosen, keysOf, type Part } from './parts.ts';
 import type { RunTrace, Tracing } from './traces.ts';
 
 /** Objects that were carried lately are remembered, so that an event that comes twice costs nothing. */
 const MOST_REMEMBERED = 10_000;
-
-/** What of the pipeline to carry. */
-export interface Part {
-  readonly object?: string | undefined;
-  readonly prefix?: string | undefined;
-  readonly resetState?: boolean | undefined;
-}
-
-/** What a part is, once it is found to be one of the pipeline's. */
-interface Chosen {
-  readonly only?: Selection;
-  readonly url?: string;
-  readonly continues?: string | undefined;
-}
 
 export interface CarrierOptions {
   readonly open: OpenJob;
@@ -76,9 +62,9 @@ export class Carrier {
   async run(part: Part, runtime: Runtime, before?: ResumeToken): Promise<Answer> {
     // Without state that lasts nothing is on record, and the run begins anew.
     const continues = this.stateLasts ? before?.runId : undefined;
-    const chosen = { ...this.#chosen(part), continues };
+    const wanted = { ...chosen(this.#open.job.sources, part), continues };
     const receipts: Receipt[] = [];
-    const answer = await this.#run(chosen, part.resetState === true, runtime, receipts).catch((error: unknown) => {
+    const answer = await this.#run(wanted, part.resetState === true, runtime, receipts).catch((error: unknown) => {
       if (error instanceof BrokerError && error.code === 'superseded') return this.#ignored(error.message);
       throw error;
     });
@@ -101,7 +87,7 @@ export class Carrier {
   async carry(event: Notification, runtime: Runtime, wait = true): Promise<Answer> {
     if (event.kind === 'test') return this.#ignored('a test message: the notification is set up');
     const { url, change, generation } = event;
-    const keys = this.#keysOf(url);
+    const keys = keysOf(this.#open.job.sources, url);
     const shown = visible(url.slice(0, 1100));
     if (keys.length === 0) return this.#ignored(`${shown} is not in the source of this pipeline`);
     if (change === 'removed') return this.#ignored(`${shown} was removed; notifications delete nothing`);
@@ -144,7 +130,7 @@ export class Carrier {
   }
 
   async #run(
-    { only, url, continues }: Chosen,
+    { only, url, continues }: Chosen & { readonly continues?: string | undefined },
     resetState: boolean,
     runtime: Runtime,
     receipts: Receipt[] = [],
@@ -207,31 +193,6 @@ export class Carrier {
     );
   }
 
-  #keysOf(url: string): readonly string[] {
-    const keys = this.#open.job.sources.map((source) => source.keyOf?.(url));
-    return [...new Set(keys.filter((key) => key !== undefined))];
-  }
-
-  /** The part as keys. Whatever lies outside of the pipeline's own source is refused. */
-  #chosen({ object, prefix }: Part): Chosen {
-    const wanted = object ?? prefix;
-    if (wanted === undefined) return {};
-    const { sources } = this.#open.job;
-    for (const source of sources) {
-      if (source.keyOf === undefined) continue;
-      const url = /^[a-z][a-z0-9]*:\/\//.test(wanted) ? wanted : bucketOf(source.location) + wanted;
-      if (object === undefined && url === source.location) {
-        if (sources.length === 1) return {};
-        const hint = 'Name a longer prefix, or send no prefix at all.';
-        throw new BrokerError('invalid_event', `${visible(url)} is the whole of one of several sources`, { hint });
-      }
-      const key = source.keyOf(url);
-      if (key !== undefined) return { only: object === undefined ? { prefix: key } : { key }, url };
-    }
-    const places = sources.map(({ location }) => location).join(', ');
-    throw new BrokerError('outside_pipeline', `${visible(wanted.slice(0, 300))} is not below ${places}`);
-  }
-
   #ignored(message: string): Answer {
     return { outcome: 'ignored', message, pipeline: this.pipeline };
   }
@@ -246,6 +207,3 @@ const NOTHING: Omit<Figures, 'pipeline'> = {
   tokenRefreshes: 0,
   lagSeconds: undefined,
 };
-
-/** `gs://bucket/` of `gs://bucket/any/prefix`. */
-const bucketOf = (location: string): string => /^[a-z0-9]+:\/\/[^/]*\//.exec(location)?.[0] ?? '';

@@ -31,7 +31,9 @@ it('a run is a span, and what it moved are its children, where OpenTelemetry is 
   expect(run?.status).toMatchObject({ code: 2, message: 'partial' });
   const transfers = spans.filter(({ name }) => name === 'isthmus.transfer');
   expect(
-    transfers.map(({ attributes, status }) => [attributes['isthmus.key'], attributes['isthmus.outcome'], status.code]),
+    transfers
+      .map(({ attributes, status }) => [attributes['isthmus.key'], attributes['isthmus.outcome'], status.code])
+      .sort(),
   ).toEqual([
     ['a', 'written', 0],
     ['bad', 'refused', 2],
