@@ -9,7 +9,7 @@ export const endpointSpec = z.strictObject({
   with: z.record(z.string(), z.unknown()).optional(),
 });
 
-const retrySpec = z.strictObject({
+export const retrySpec = z.strictObject({
   attempts: integer(1, 20).default(5).describe('Tries of one item, the first included.'),
   baseDelay: duration()
     .prefault('200ms')
