@@ -1,3 +1,4 @@
+import type { Check } from './check.ts';
 import type { JsonValue } from './json.ts';
 
 /** Names one saved value; changes with every save. */
@@ -25,4 +26,6 @@ export interface StateStore extends Partial<AsyncDisposable> {
   /** Removes whatever is there, also what `load` cannot read. */
   reset(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
   delete(key: string, expected: Revision, options: { readonly signal: AbortSignal }): Promise<void>;
+  /** For `doctor`: saves, loads and deletes something of its own; nothing is thrown, and nothing left. */
+  check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
 }

@@ -12,6 +12,7 @@ export const STEPS = [
   'google-to-aws',
   'source',
   'sink',
+  'state',
 ] as const;
 
 export type StepName = (typeof STEPS)[number];

@@ -15,7 +15,7 @@ interface EndpointOptions {
   readonly before: readonly Finding[];
 }
 
-/** Steps 8 to 10: each source and sink by its own check, with the binding that is missing where one is. */
+/** The last steps: each source and sink, and the state, by its own check, with the binding that is missing where one is. */
 export async function endpointFindings(
   { job, pipeline }: OpenJob,
   { gcp, names, signal, before }: EndpointOptions,
@@ -27,11 +27,18 @@ export async function endpointFindings(
       .map(({ about }) => about),
   );
   const findings: Finding[] = [];
-  for (const kind of ['source', 'sink'] as const) {
-    const configured = kind === 'source' ? pipeline.sources : pipeline.sinks;
-    for (const [index, endpoint] of (kind === 'source' ? job.sources : job.sinks).entries()) {
-      const about = endpoint.location;
+  const { state } = pipeline;
+  const all = {
+    source: { configured: pipeline.sources, made: job.sources },
+    sink: { configured: pipeline.sinks, made: job.sinks },
+    // What keeps nothing elsewhere has nothing that could be refused.
+    state: { configured: state === undefined ? [] : [state], made: job.state.check === undefined ? [] : [job.state] },
+  };
+  for (const kind of ['source', 'sink', 'state'] as const) {
+    const { configured, made } = all[kind];
+    for (const [index, endpoint] of made.entries()) {
       const { plugin, config } = configured[index] ?? {};
+      const about = 'location' in endpoint ? endpoint.location : (plugin?.name ?? kind);
       const grants = plugin?.grants?.(config ?? {}) ?? [];
       const identity = grants[0]?.identity;
       if (identity !== undefined && broken.has(identity)) {
@@ -55,7 +62,7 @@ function thrownAsCheck(thrown: unknown): readonly Check[] {
 }
 
 function ofCheck(
-  step: 'source' | 'sink',
+  step: 'source' | 'sink' | 'state',
   { name, verdict, detail, hint, code, id }: Check,
   about: string,
   binding: string | undefined,

@@ -50,6 +50,7 @@ export const DOCTOR_EXIT: Readonly<Record<StepName, number>> = {
   'google-to-aws': 18,
   source: 19,
   sink: 20,
+  state: 21,
 };
 
 export const DOCTOR_EXIT_HELP = `Exit codes: 0 nothing failed; ${STEPS.map((step) => `${DOCTOR_EXIT[step]} ${step}`).join(', ')}.`;

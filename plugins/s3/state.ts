@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import {
   BrokerError,
   backoffMs,
+  type Check,
+  checked,
   defineState,
   type JsonValue,
   type PluginContext,
@@ -114,6 +116,16 @@ class S3State implements StateStore {
       .catch((error: unknown) => {
         throw this.#failure(error, 'delete', key, 's3:DeleteObject');
       });
+  }
+
+  async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
+    const key = `.isthmus-probe-${randomUUID()}`;
+    const probe = async (): Promise<string> => {
+      await this.load(key, { signal });
+      await this.delete(key, await this.save(key, null, undefined, { signal }), { signal });
+      return `a checkpoint was saved below s3://${this.#config.bucket}/${this.#config.prefix} and deleted`;
+    };
+    return [await checked('save', probe)];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -545,6 +545,16 @@ describe('the doctor in the function', () => {
     expect(fn.cloud.s3.pendingUploads()).toBe(0);
   });
 
+  it('tries the state too: a checkpoint is saved and deleted', async () => {
+    await using fn = await testFunction();
+    const healthy = (await fn.invoke({ doctor: true })).findings as { step: string; verdict: string; detail: string }[];
+    expect(healthy.find(({ step }) => step === 'state')).toMatchObject({ verdict: 'pass' });
+    expect(fn.state.objects.size).toBe(0);
+    fn.cloud.s3.buckets.delete('state');
+    const answer = await fn.invoke({ doctor: true });
+    expect(answer).toMatchObject({ outcome: 'failed', exitCode: 21 });
+  });
+
   it('answers with the step that failed and its fix, where the run would only fail', async () => {
     await using fn = await testFunction();
     fn.cloud.googleSts.providers.length = 0;
