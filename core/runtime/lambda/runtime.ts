@@ -19,6 +19,8 @@ export function lambdaRuntime(context: LambdaContext, log: Logger): Runtime & Di
   const left = context.getRemainingTimeInMillis();
   const stop = new AbortController();
   const end = new AbortController();
+  // Where there is no time for anything, nothing is begun.
+  if (left < TOO_LITTLE_MS) stop.abort();
   const timers = [
     setTimeout(
       () => {
