@@ -403,8 +403,8 @@ describe('a batch of a queue', () => {
     fn.source.put('2026/a', '1');
     expect(await fn.invoke(sqsEvent([{ object: '2026/a' }]), -1)).toEqual({
       batchItemFailures: [{ itemIdentifier: 'm0' }],
-      expect(fn.cloud.s3.requests).toEqual([]);
-  });
+    });
+    expect(fn.cloud.s3.requests).toEqual([]);
     expect(fn.sink.objects.size).toBe(0);
   });
 });
