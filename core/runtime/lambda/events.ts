@@ -42,6 +42,7 @@ export interface QueueRecord {
 
 export type LambdaEvent =
   | { readonly kind: 'run'; readonly overrides: Overrides }
+  | { readonly kind: 'schedule' }
   | { readonly kind: 'resume'; readonly resume: Resume }
   | { readonly kind: 'batch'; readonly items: readonly Overrides[] }
   | { readonly kind: 'queue'; readonly records: readonly QueueRecord[] }
@@ -99,7 +100,7 @@ export function readEvent(event: unknown): LambdaEvent {
     }));
     return { kind: 'queue', records };
   }
-  if (scheduled.safeParse(event).success) return { kind: 'run', overrides: {} };
+  if (scheduled.safeParse(event).success) return { kind: 'schedule' };
   const notifications = readNotifications(event);
   if (notifications !== undefined) return { kind: 'notifications', notifications };
   if ('Items' in event) return { kind: 'batch', items: valid(mapBatch, event, 'batch').Items.map(oneOf) };
@@ -114,7 +115,7 @@ export function readEvent(event: unknown): LambdaEvent {
 export function readMessage(body: string): LambdaEvent {
   if (body.length > LONGEST_BODY) throw unsupported('a body of more than 6 MiB');
   const event = readEvent(parseJson(body, 'the body of the message'));
-  if (['queue', 'http', 'batch', 'doctor'].includes(event.kind))
+  if (['queue', 'http', 'batch', 'doctor', 'schedule'].includes(event.kind))
     throw unsupported(`a message that holds a ${event.kind} event`);
   return event;
 }

@@ -127,6 +127,8 @@ class Invocation {
         return this.#options.doctor(AbortSignal.any([this.#runtime.stop, this.#runtime.signal]));
       case 'run':
         return this.#run(read.overrides, undefined);
+      case 'schedule':
+        return this.#run({}, undefined).catch((error: unknown) => this.#unlessUnderWay(error));
       case 'resume': {
         const { object, prefix, ...resume } = read.resume;
         return this.#run({ object, prefix }, resume);
@@ -159,6 +161,13 @@ class Invocation {
     });
     this.#runtime.log.info('continued', { runId: resume.runId, hop: resume.hop });
     return { ...answer, continued: true };
+  }
+
+  /** A tick that comes while the run of an earlier one is under way has nothing to do: no reason for an alarm. */
+  #unlessUnderWay(error: unknown): Answer {
+    if (!(error instanceof BrokerError) || error.code !== 'busy') throw error;
+    this.#runtime.log.info('ignored', { message: error.message });
+    return { outcome: 'ignored', message: error.message, pipeline: this.#carrier.pipeline };
   }
 
   #queue({ records }: Extract<LambdaEvent, { kind: 'queue' }>): Promise<BatchAnswer> {
