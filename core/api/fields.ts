@@ -17,11 +17,13 @@ const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000
 type Report = (message: string) => void;
 
 /** A text that `read` turns into a value, or reports as wrong. */
-const parsed = <T>(read: (text: string, report: Report) => T | undefined) =>
-  z.string().transform((text, context): T => {
-    const value = read(text, (message) => context.addIssue({ code: 'custom', message }));
-    return value === undefined ? z.NEVER : value;
-  });
+const parsed = <T>(read: (text: string, report: Report) => T | undefined, ofNumber?: (number: number) => string) =>
+  z
+    .string({ error: ({ input }) => (typeof input === 'number' ? ofNumber?.(input) : undefined) })
+    .transform((text, context): T => {
+      const value = read(text, (message) => context.addIssue({ code: 'custom', message }));
+      return value === undefined ? z.NEVER : value;
+    });
 
 /** A text that `check` may find fault with. */
 const checked = (check: (text: string, report: Report) => void) =>
@@ -64,13 +66,18 @@ export const integer = (min: number, max: number) => {
 
 /** `90s`, `15m`, `2h`, `500ms`; the value is milliseconds. */
 export const duration = () =>
-  parsed((text, report) => {
-    const found = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
-    const factor = TIME_UNITS[found?.[2] ?? ''];
-    if (found === null || factor === undefined)
-      return complain(report, `"${visible(text)}" is not a duration: use 90s, 15m, 2h`);
-    return Number(found[1]) * factor;
-  }).meta({ format: 'duration', examples: ['30s', '15m'] });
+  parsed(
+    (text, report) => {
+      const days = /^(\d{1,5}) ?d(?:ays?)?$/.exec(text)?.[1];
+      if (days !== undefined) return complain(report, `days are not known here: write ${Number(days) * 24}h`);
+      const found = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
+      const factor = TIME_UNITS[found?.[2] ?? ''];
+      if (found === null || factor === undefined)
+        return complain(report, `"${visible(text)}" is not a duration: use 90s, 15m, 2h`);
+      return Number(found[1]) * factor;
+    },
+    (number) => `must be a duration: write ${number}s, ${number}m or ${number}h`,
+  ).meta({ format: 'duration', examples: ['30s', '15m'] });
 
 function complain(report: Report, message: string): undefined {
   report(message);

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { PluginDefinition } from '../api/plugin.ts';
 import { formatBytes, visible } from '../api/text.ts';
 import { type Bundle, bundle, type Packaging, type Target } from '../package/bundle.ts';
-import { cronJob, DOCKERFILE, DOCKERIGNORE, registerScript, taskDefinition, taskPolicy } from '../package/container.ts';
+import { DOCKERFILE, DOCKERIGNORE } from '../package/container.ts';
 import { type Deployment, deploymentOf } from '../package/deployment.ts';
+import { registerScript, scheduleScript, taskDefinition, taskPolicy } from '../package/ecs.ts';
+import { kubernetesJob } from '../package/kubernetes.ts';
 import { samTemplate } from '../package/sam.ts';
 import { lambdaTerraform } from '../package/terraform.ts';
 import { warningsFor } from '../package/warnings.ts';
@@ -12,6 +14,8 @@ import { type Written, writeFiles } from '../package/write.ts';
 import { zipOf } from '../package/zip.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { loadWritten } from '../pipeline/load.ts';
+import { InvalidPipeline } from '../pipeline/problem.ts';
+import type { Pipeline } from '../pipeline/validate.ts';
 import { EXIT, type Output, table } from './output.ts';
 
 export interface PackageFlags {
@@ -35,38 +39,59 @@ export async function packageCommand(
 ): Promise<number> {
   const loaded = await loadWritten(file, { plugins, environment });
   const { pipeline, written } = loaded;
+  refuseEndless(target, pipeline);
   const made = await bundle(target, loaded, packaging);
   const deployment = deploymentOf(pipeline, written, environment, target === 'lambda' ? 'lambda' : 'ecs');
   const inside = { 'index.mjs': made.code, 'pipeline.yaml': await readFile(file) };
   const folder = join(out, pipeline.name);
-  const built = {
-    ...inside,
-    'index.mjs.map': made.map,
-    ...(target === 'lambda' ? { 'function.zip': zipOf(inside) } : {}),
-  };
-  const files = await writeFiles(folder, built, assets(target, deployment));
-  const warnings = warningsFor(target, pipeline);
+  const zip: Readonly<Record<string, Uint8Array>> = target === 'lambda' ? { 'function.zip': zipOf(inside) } : {};
+  const built = { ...inside, 'index.mjs.map': made.map, ...zip };
+  const origin = { from: basename(file), target };
+  const { written: files, before } = await writeFiles(folder, built, assets(target, deployment), origin);
   const { variables } = deployment;
+  const warnings = [...warningsFor(target, pipeline), ...laterThoughts(folder, origin, before, files, variables)];
   if (json === true) {
-    const bytes = made.code.byteLength;
+    const { contents, code } = made;
+    const bytes = code.byteLength;
     output.out(
-      JSON.stringify({
-        pipeline: pipeline.name,
-        target,
-        folder,
-        files,
-        bytes,
-        contents: made.contents,
-        variables,
-        warnings,
-      }),
+      JSON.stringify({ pipeline: pipeline.name, target, folder, files, bytes, contents, variables, warnings }),
     );
-  } else for (const line of told(target, folder, files, made)) output.out(line);
-  if (json !== true)
-    for (const [name, value] of Object.entries(variables))
-      output.err(`note: ${name} is read where it runs; ${visible(value)} is what the files here say`);
-  for (const warning of json === true ? [] : warnings) output.err(`warning: ${visible(warning)}`);
+    return EXIT.complete;
+  }
+  for (const line of told(target, folder, files, made, deployment)) output.out(line);
+  for (const warning of warnings) output.err(`warning: ${visible(warning)}`);
   return EXIT.complete;
+}
+
+/** A function that calls itself and finds nothing of what it was about would begin again for ever. */
+function refuseEndless(target: Target, { file, deploy, state }: Pipeline): void {
+  if (target !== 'lambda' || deploy.continue !== 'self' || state?.plugin.lasts === 'anywhere') return;
+  const message = 'self needs a `state` that the next invocation finds: state: { use: s3, with: { bucket: … } }';
+  throw new InvalidPipeline(file, [{ path: 'deploy.continue', message }]);
+}
+
+/** What only shows once the files are there. */
+function laterThoughts(
+  folder: string,
+  { from, target }: { readonly from: string; readonly target: Target },
+  before: { readonly from?: string | undefined; readonly target?: string | undefined },
+  files: readonly Written[],
+  variables: Readonly<Record<string, string>>,
+): string[] {
+  const edited = files.filter((one) => one.edited === true).map(({ path }) => path);
+  const fixed = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+  return [
+    ...(before.from !== undefined && before.from !== from
+      ? [`${folder} held the package of ${before.from}, a pipeline of the same name`]
+      : []),
+    ...(before.target !== undefined && before.target !== target
+      ? [`${folder} was packaged for ${before.target} before: what belongs to that is still there, and older`]
+      : []),
+    ...edited.map((path) => `${path.replace(/\.new$/, '')} was edited and is kept: it lacks what is new in ${path}`),
+    ...(fixed.length === 0
+      ? []
+      : [`the files for deployment are for ${fixed.join(', ')}, rights included: package again for other values`]),
+  ];
 }
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -74,33 +99,46 @@ const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 function assets(target: Target, deployment: Deployment): Readonly<Record<string, string>> {
   if (target === 'lambda')
     return { 'template.yaml': samTemplate(deployment), 'terraform/main.tf': lambdaTerraform(deployment) };
+  const schedule = scheduleScript(deployment);
   return {
     Dockerfile: DOCKERFILE,
     '.dockerignore': DOCKERIGNORE,
     'ecs/task-definition.json': json(taskDefinition(deployment)),
     'ecs/register.sh': registerScript(deployment),
+    ...(schedule === undefined ? {} : { 'ecs/schedule.sh': schedule }),
     'ecs/task-role-policy.json': json(taskPolicy(deployment)),
-    'kubernetes/cronjob.yaml': cronJob(deployment),
+    'kubernetes/job.yaml': kubernetesJob(deployment),
   };
 }
 
-const NEXT: Readonly<Record<Target, string>> = {
-  lambda: 'Deploy: sam deploy --guided --capabilities CAPABILITY_NAMED_IAM, or terraform -chdir=terraform apply',
-  container: 'Build: docker build -t NAME .',
-};
+function nextSteps(target: Target, { name, deploy }: Deployment): string[] {
+  if (target === 'lambda')
+    return [
+      'Deploy:  sam deploy --guided --capabilities CAPABILITY_NAMED_IAM',
+      '  or:    terraform -chdir=terraform init && terraform -chdir=terraform apply',
+    ];
+  const platform = deploy.architecture === 'arm64' ? 'linux/arm64' : 'linux/amd64';
+  return [
+    `Build:   docker build --platform ${platform} -t ${name} .`,
+    'Deploy:  push it, put its address into ecs/task-definition.json or kubernetes/job.yaml, then',
+    `         bash ecs/register.sh${deploy.schedule === undefined ? '' : ' && bash ecs/schedule.sh'}, or kubectl apply -f kubernetes/job.yaml`,
+  ];
+}
 
-function told(target: Target, folder: string, files: readonly Written[], { code, contents }: Bundle): string[] {
+function told(
+  target: Target,
+  folder: string,
+  files: readonly Written[],
+  { code, contents }: Bundle,
+  deployment: Deployment,
+): string[] {
   const share = (bytes: number): string => `${Math.round((bytes / code.byteLength) * 100)} %`;
   const most = contents.slice(0, 6).map(([name, bytes]) => `${name} ${share(bytes)}`);
   return [
-    ...table(
-      files.map(({ path, bytes, edited }) => [
-        visible(path),
-        formatBytes(bytes) + (edited ? '  (yours was edited and is kept)' : ''),
-      ]),
-    ),
+    ...table(files.map(({ path, bytes }) => [visible(path), formatBytes(bytes)])),
     '',
     `The bundle is filled by ${most.join(', ')}.`,
-    `${NEXT[target]}   (in ${visible(folder)})`,
+    `Next, in ${visible(folder)}:`,
+    ...nextSteps(target, deployment).map((step) => `  ${step}`),
   ];
 }

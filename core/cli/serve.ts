@@ -30,7 +30,7 @@ export async function serveCommand(
   const served = await serve({
     verify: googleTokens(googleCerts, Date.now),
     runtime,
-    port: numberOf(port ?? environment.PORT ?? '8080', '--port', 65_535),
+    port: numberOf(port ?? environment.PORT ?? '8080', port === undefined ? 'PORT' : '--port', 65_535),
     queue: queue === undefined ? undefined : numberOf(queue, '--queue', 10_000),
     async ready(meter) {
       let refreshes = 0;
@@ -54,5 +54,7 @@ export async function serveCommand(
 
 function numberOf(text: string, name: string, most: number): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= most) return Number(text);
-  throw new BrokerError('invalid_config', `${name} must be a number up to ${most}, not ${visible(text.slice(0, 40))}`);
+  throw new BrokerError('invalid_config', `${name} must be a number up to ${most}, not ${visible(text.slice(0, 40))}`, {
+    hint: `Correct ${name}.`,
+  });
 }

@@ -1,6 +1,7 @@
 import type { JsonValue } from '../api/json.ts';
 import type { DeploySpec } from '../pipeline/deploy-spec.ts';
 import { variablesIn } from '../pipeline/interpolate.ts';
+import { intervalHours, readSchedule } from '../pipeline/schedule.ts';
 import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
 import { DIMENSION, NAMESPACE } from '../runtime/figures.ts';
 import { type AwsGrant, type AwsPlace, ownRoleName, type RoleSetup, setupOf } from '../setup/model.ts';
@@ -73,19 +74,16 @@ const regionIn = (written: JsonValue): string | undefined => {
   return typeof options?.region === 'string' ? options.region : undefined;
 };
 
-const UNITS: Readonly<Record<string, number>> = { minute: 1 / 60, hour: 1, day: 24 };
-/** Whatever a cron expression says, once a day is what most of them mean. */
-const CRON_HOURS = 24;
 /** CloudWatch looks back no further than a week. */
 const MOST_HOURS = 168;
 
 /** Two intervals of the schedule, if nothing else is said: one late run is no alarm. */
-function silenceOf({ silence, schedule }: DeploySpec): number | undefined {
+export function silenceOf({ silence, schedule }: DeploySpec): number | undefined {
   if (silence !== undefined) return Math.ceil(silence / HOUR_MS);
-  if (schedule === undefined) return undefined;
-  const [, count = '1', unit = ''] = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(schedule) ?? [];
-  const hours = UNITS[unit] === undefined ? CRON_HOURS : Number(count) * UNITS[unit];
-  return Math.min(MOST_HOURS, Math.max(1, Math.ceil(2 * hours)));
+  const read = schedule === undefined ? undefined : readSchedule(schedule, () => {});
+  if (read === undefined) return undefined;
+  const hours = Math.max(1, Math.ceil(2 * intervalHours(read)));
+  return hours <= MOST_HOURS ? hours : undefined;
 }
 
 /** What the platform itself needs of the role, apart from the pipeline. */

@@ -1,4 +1,4 @@
-import { stringify } from 'yaml';
+import { Document, isNode } from 'yaml';
 import { DIMENSION } from '../runtime/figures.ts';
 import { policyStatement } from '../setup/shell.ts';
 import { trustOf } from '../setup/trust.ts';
@@ -18,11 +18,22 @@ export function samTemplate(deployment: Deployment): string {
     AWSTemplateFormatVersion: '2010-09-09',
     Transform: 'AWS::Serverless-2016-10-31',
     Description: `Isthmus pipeline ${pipeline}`,
-    Parameters: parameters(deployment),
-    Conditions: { HasAlarmTopic: { 'Fn::Not': [{ 'Fn::Equals': [ref('AlarmTopicArn'), ''] }] } },
+    Parameters: {
+      AlarmTopicArn: { Type: 'String', Default: '', Description: 'An SNS topic that is told of alarms.' },
+      CreateRole: {
+        Type: 'String',
+        Default: 'true',
+        AllowedValues: ['true', 'false'],
+        Description: 'false when `isthmus auth setup` has made the role already.',
+      },
+    },
+    Conditions: {
+      HasAlarmTopic: { 'Fn::Not': [{ 'Fn::Equals': [ref('AlarmTopicArn'), ''] }] },
+      MakesRole: { 'Fn::Equals': [ref('CreateRole'), 'true'] },
+    },
     Resources: {
       Function: lambdaFunction(deployment),
-      Role: role(deployment),
+      ...roles(deployment),
       LogGroup: {
         Type: 'AWS::Logs::LogGroup',
         DeletionPolicy: 'Retain',
@@ -43,52 +54,55 @@ export function samTemplate(deployment: Deployment): string {
     },
     Outputs: {
       FunctionArn: { Value: attribute('Function', 'Arn') },
-      RoleArn: { Value: attribute('Role', 'Arn') },
+      RoleArn: { Value: roleArn(deployment) },
       ...(pushed ? { PushUrl: { Value: attribute('FunctionUrl', 'FunctionUrl') } } : {}),
     },
   };
   // YAML 1.1, as AWS reads it: what it would take for a date or a boolean is quoted.
-  const yaml = stringify(template, { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false });
-  return `${HEAD}\n${commented(yaml, COMMENTS)}`;
+  const document = new Document(template, { version: '1.1', aliasDuplicateObjects: false });
+  for (const [path, comment] of comments(deployment)) {
+    const node = document.getIn([...path], true);
+    if (isNode(node)) node.commentBefore = ` ${comment}`;
+  }
+  return `${HEAD}\n${document.toString({ lineWidth: 0 })}`;
 }
+
+/** Why things are there, by their place in the template. */
+function comments({ grants, pushed }: Deployment): readonly Comment[] {
+  const at = (...path: (string | number)[]) => ['Resources', ...path];
+  const push: Comment = [
+    at('Function', 'Properties', 'FunctionUrlConfig'),
+    'Every push is verified by the function itself: its token, audience and sender.',
+  ];
+  return [
+    [at('Function'), 'A paused run, a deadline, a kill: the next invocation goes on where it stopped.'],
+    [at('Role'), 'What the pipeline and its platform need, and nothing else.'],
+    [at('LogGroup'), 'One JSON line an event, and the metrics.'],
+    [at('DeadLetterQueue'), 'Events that failed three times.'],
+    ...(pushed ? [push] : []),
+    ...grants.map(
+      ({ reason }, index): Comment => [
+        at('PipelinePolicy', 'Properties', 'PolicyDocument', 'Statement', index),
+        `To ${reason}.`,
+      ],
+    ),
+  ];
+}
+
+type Comment = readonly [path: readonly (string | number)[], text: string];
 
 const HEAD = `# Made by \`isthmus package\`; yours from here on: an edited file is not overwritten.
-#   sam deploy --guided
-# The function's zip lies beside this file; the Google side is made by \`isthmus auth setup\`.`;
+#   sam deploy --guided --capabilities CAPABILITY_NAMED_IAM
+# The zip of the function lies beside this file; the Google side is made by \`isthmus auth setup\`. Values of variables
+# are in the environment of the function and in its rights: package again for others.`;
 
-const COMMENTS: Readonly<Record<string, string>> = {
-  Function: 'The pipeline. A paused run, a deadline, a kill: the next invocation goes on where it stopped.',
-  Role: 'What the pipeline and its platform need, and nothing else.',
-  LogGroup: 'One JSON line an event, and the metrics.',
-  DeadLetterQueue: 'Events that failed three times.',
-  FailedInvocationsAlarm: 'Tell somebody.',
-};
-
-/** Comments stand above the keys of the second level. */
-const commented = (yaml: string, comments: Readonly<Record<string, string>>): string =>
-  yaml.replace(/^ {2}(\w+):$/gm, (line, key: string) =>
-    comments[key] === undefined ? line : `  # ${comments[key]}\n${line}`,
-  );
-
-/** A parameter has a name of letters and digits; `Z` stands for the line, so that no two names become one. */
-const parameterName = (variable: string): string => `Variable${variable.replaceAll('Z', 'ZZ').replaceAll('_', 'Z')}`;
-
-function parameters({ variables }: Deployment): object {
-  const own = Object.entries(variables).map(([variable, value]) => [
-    parameterName(variable),
-    { Type: 'String', Default: value, Description: `The variable ${variable} of the pipeline.` },
-  ]);
-  return {
-    AlarmTopicArn: { Type: 'String', Default: '', Description: 'An SNS topic that is told of alarms.' },
-    ...Object.fromEntries(own),
-  };
-}
-
-function lambdaFunction({ name, deploy, variables, pushed }: Deployment): object {
-  const { timeout, memorySize, architecture, schedule } = deploy;
-  const environment = Object.keys(variables).map((variable) => [variable, ref(parameterName(variable))]);
+function lambdaFunction(deployment: Deployment): object {
+  const { name, deploy, variables, pushed } = deployment;
+  const { timeout, memorySize, architecture, schedule, reservedConcurrency } = deploy;
   return {
     Type: 'AWS::Serverless::Function',
+    // Lambda checks at once whether it may send to the queue.
+    DependsOn: ['PlatformPolicy'],
     Properties: {
       FunctionName: name,
       CodeUri: 'function.zip',
@@ -97,12 +111,12 @@ function lambdaFunction({ name, deploy, variables, pushed }: Deployment): object
       Architectures: [architecture],
       MemorySize: memorySize,
       Timeout: Math.floor(timeout / 1000),
-      Role: attribute('Role', 'Arn'),
+      Role: roleArn(deployment),
       LoggingConfig: { LogGroup: ref('LogGroup') },
       DeadLetterQueue: { Type: 'SQS', TargetArn: attribute('DeadLetterQueue', 'Arn') },
       EventInvokeConfig: { MaximumRetryAttempts: 2 },
-      ...(environment.length === 0 ? {} : { Environment: { Variables: Object.fromEntries(environment) } }),
-      // Every push is verified by the function itself: its token, audience and sender.
+      ...(reservedConcurrency === undefined ? {} : { ReservedConcurrentExecutions: reservedConcurrency }),
+      ...(Object.keys(variables).length === 0 ? {} : { Environment: { Variables: variables } }),
       ...(pushed ? { FunctionUrlConfig: { AuthType: 'NONE' } } : {}),
       ...(schedule === undefined
         ? {}
@@ -111,47 +125,57 @@ function lambdaFunction({ name, deploy, variables, pushed }: Deployment): object
   };
 }
 
-function role(deployment: Deployment): object {
+const pathOf = ({ role }: Deployment): string => /:role(\/(?:.*\/)?)[^/]+$/.exec(role.arn)?.[1] ?? '/';
+
+/** Of the role that is made here, or of the one that is there. */
+const roleArn = (deployment: Deployment): object => {
+  const there = `arn:\${AWS::Partition}:iam::\${AWS::AccountId}:role${pathOf(deployment)}${deployment.role.role}`;
+  return { 'Fn::If': ['MakesRole', attribute('Role', 'Arn'), { 'Fn::Sub': there }] };
+};
+
+function roles(deployment: Deployment): object {
   const { role: setup, grants, name, deploy } = deployment;
   const { principal, actions } = trustOf(setup);
   const again = `arn:\${AWS::Partition}:lambda:\${AWS::Region}:\${AWS::AccountId}:function:${name}`;
-  const path = /:role(\/(?:.*\/)?)[^/]+$/.exec(setup.arn)?.[1] ?? '/';
+  const path = pathOf(deployment);
+  const document = (Statement: readonly object[]) => ({ Version: '2012-10-17', Statement });
+  const allow = (Action: readonly string[], on: object) => ({ Effect: 'Allow', Action: [...Action], Resource: [on] });
   return {
-    Type: 'AWS::IAM::Role',
-    Properties: {
-      RoleName: setup.role,
-      ...(path === '/' ? {} : { Path: path }),
-      AssumeRolePolicyDocument: {
-        Version: '2012-10-17',
-        Statement: [{ Effect: 'Allow', Principal: { Service: [...principal.ids] }, Action: [...actions] }],
+    Role: {
+      Type: 'AWS::IAM::Role',
+      Condition: 'MakesRole',
+      Properties: {
+        RoleName: setup.role,
+        ...(path === '/' ? {} : { Path: path }),
+        AssumeRolePolicyDocument: document([
+          { Effect: 'Allow', Principal: { Service: [...principal.ids] }, Action: [...actions] },
+        ]),
       },
-      Policies: [
-        ...(grants.length === 0
-          ? []
-          : [
-              {
-                PolicyName: name,
-                PolicyDocument: { Version: '2012-10-17', Statement: grants.map(policyStatement) },
-              },
-            ]),
-        {
-          PolicyName: `${name}-platform`,
-          PolicyDocument: {
-            Version: '2012-10-17',
-            Statement: [
-              { Effect: 'Allow', Action: [...PLATFORM_ACTIONS.logs], Resource: [attribute('LogGroup', 'Arn')] },
-              {
-                Effect: 'Allow',
-                Action: [...PLATFORM_ACTIONS.deadLetters],
-                Resource: [attribute('DeadLetterQueue', 'Arn')],
-              },
-              ...(deploy.continue === 'self'
-                ? [{ Effect: 'Allow', Action: [...PLATFORM_ACTIONS.again], Resource: [{ 'Fn::Sub': again }] }]
-                : []),
-            ],
+    },
+    ...(grants.length === 0
+      ? {}
+      : {
+          PipelinePolicy: {
+            Type: 'AWS::IAM::Policy',
+            Condition: 'MakesRole',
+            Properties: {
+              PolicyName: name,
+              Roles: [ref('Role')],
+              PolicyDocument: document(grants.map(policyStatement)),
+            },
           },
-        },
-      ],
+        }),
+    PlatformPolicy: {
+      Type: 'AWS::IAM::Policy',
+      Properties: {
+        PolicyName: `${name}-platform`,
+        Roles: [{ 'Fn::If': ['MakesRole', ref('Role'), setup.role] }],
+        PolicyDocument: document([
+          allow(PLATFORM_ACTIONS.logs, attribute('LogGroup', 'Arn')),
+          allow(PLATFORM_ACTIONS.deadLetters, attribute('DeadLetterQueue', 'Arn')),
+          ...(deploy.continue === 'self' ? [allow(PLATFORM_ACTIONS.again, { 'Fn::Sub': again })] : []),
+        ]),
+      },
     },
   };
 }

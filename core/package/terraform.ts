@@ -8,7 +8,7 @@ import { resource, roleBlocks } from './terraform-role.ts';
 export function lambdaTerraform(deployment: Deployment): string {
   const title = `Isthmus pipeline ${deployment.pipeline}: one Lambda function, and all that belongs to it.`;
   const blocks = [
-    ...variables(deployment),
+    ...variables(),
     ...lambdaFunction(deployment),
     ...roleBlocks(deployment),
     ...queueAndLogs(deployment),
@@ -21,10 +21,7 @@ export function lambdaTerraform(deployment: Deployment): string {
   return [head(title, 'aws', deployment.pushed ? '>= 6.29' : '>= 6.25', 'package'), render(blocks)].join('\n');
 }
 
-/** Apart from those of the module itself. */
-const variableName = (variable: string): string => `env_${variable}`;
-
-function variables({ variables: given }: Deployment): Block[] {
+function variables(): Block[] {
   const variable = (name: string, body: readonly Entry[]): Block => ({ block: 'variable', labels: [name], body });
   return [
     variable('create_role', [
@@ -37,19 +34,13 @@ function variables({ variables: given }: Deployment): Block[] {
       ['description', text('SNS topics that are told of alarms.')],
       ['default', '[]'],
     ]),
-    ...Object.entries(given).map(([name, value]) =>
-      variable(variableName(name), [
-        ['type', 'string'],
-        ['description', text(`The variable ${name} of the pipeline.`)],
-        ['default', text(value)],
-      ]),
-    ),
   ];
 }
 
 function lambdaFunction({ name, deploy, variables: given, grants, role: { role: roleName } }: Deployment): Block[] {
   const zip = `"$\{path.module}/../function.zip"`;
-  const environment = Object.keys(given).map((variable) => [variable, `var.${variableName(variable)}`] as const);
+  // They are in its rights too: package again for others.
+  const environment = Object.entries(given).map(([variable, value]) => [variable, text(value)] as const);
   const body: Entry[] = [
     ['function_name', text(name)],
     ['filename', zip],
@@ -59,6 +50,9 @@ function lambdaFunction({ name, deploy, variables: given, grants, role: { role: 
     ['architectures', `[${text(deploy.architecture)}]`],
     ['memory_size', String(deploy.memorySize)],
     ['timeout', String(Math.floor(deploy.timeout / 1000))],
+    ...(deploy.reservedConcurrency === undefined
+      ? []
+      : [['reserved_concurrent_executions', String(deploy.reservedConcurrency)] as const]),
     ['role', 'var.create_role ? aws_iam_role.this[0].arn : data.aws_iam_role.this[0].arn'],
     { block: 'dead_letter_config', body: [['target_arn', 'aws_sqs_queue.dead_letters.arn']] },
     {

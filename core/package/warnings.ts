@@ -3,6 +3,7 @@ import type { Pipeline } from '../pipeline/validate.ts';
 import { memoryFor } from '../runtime/memory-size.ts';
 import { ownRoleName } from '../setup/model.ts';
 import type { Target } from './bundle.ts';
+import { silenceOf } from './deployment.ts';
 
 /** What of a pipeline will not work, or not as it looks, where it is packaged for. */
 export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipeline): string[] {
@@ -22,10 +23,9 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
   const lasts = state?.plugin.lasts ?? 'process';
   const lasting = lasts === 'anywhere' || (!lambda && lasts === 'machine');
   if (!lasting) {
-    const what = state === undefined ? 'no `state`' : `state ${state.plugin.name}`;
-    warnings.push(`${what}: it does not last, so a paused run lists from the start, and uploads of a killed run stay`);
-    if (lambda && deploy.continue === 'self')
-      warnings.push('deploy.continue: self: without a state that lasts, a run that needs two invocations fails');
+    const what =
+      state === undefined ? 'no `state` is set' : `state ${state.plugin.name} ends with its process or machine`;
+    warnings.push(`${what}: a paused run lists from the start, and uploads of a killed run stay`);
   } else if (lasts === 'machine') warnings.push('state: mount a volume where its `path` says');
   for (const [name, identity] of Object.entries(identities)) {
     if (
@@ -37,6 +37,13 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
       warnings.push(
         `identity ${name}: without \`expect\` the role is named ${ownRoleName(pipeline)}; \`isthmus auth setup\` needs to be told: expect: { awsAccountId: …, roleName: ${ownRoleName(pipeline)} }`,
       );
+    if (
+      lambda &&
+      identity.kind === 'aws' &&
+      identity.require !== undefined &&
+      !identity.require.includes('lambda-role')
+    )
+      warnings.push(`identity ${name}: require: ${identity.require.join(', ')} is not met in Lambda`);
     if ('profile' in identity && identity.profile !== undefined)
       warnings.push(`identity ${name}: profile ${identity.profile} is of this machine`);
     if (lambda && identity.kind === 'gcp' && (identity.from === 'kubernetes-token' || identity.from === 'metadata'))
@@ -47,6 +54,9 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
     if (typeof endpoint === 'string' && /^https?:\/\/(localhost|127\.|\[::1\])/.test(endpoint))
       warnings.push(`${plugin.kind} ${plugin.name}: ${endpoint} is this machine, and cannot be reached from there`);
   }
+  const { schedule } = deploy;
+  if (schedule !== undefined && silenceOf(deploy) === undefined)
+    warnings.push(`deploy.schedule: two intervals of ${schedule} are more than a week: no alarm on silence is made`);
   const room = memoryFor(memory, deploy.memorySize);
   if (room < memory)
     warnings.push(

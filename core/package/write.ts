@@ -8,7 +8,13 @@ import { visible } from '../api/text.ts';
 /** What was written, so that an edited file is known. */
 const RECORD = '.isthmus-package.json';
 
-const recordSpec = z.record(z.string(), z.string());
+const recordSpec = z.object({
+  /** Which file was packaged, and for what. */
+  from: z.string().optional(),
+  target: z.string().optional(),
+  hashes: z.record(z.string(), z.string()).default({}),
+});
+type Record_ = z.output<typeof recordSpec>;
 
 export interface Written {
   readonly path: string;
@@ -27,8 +33,9 @@ export async function writeFiles(
   folder: string,
   built: Readonly<Record<string, Uint8Array>>,
   forPeople: Readonly<Record<string, string>>,
-): Promise<readonly Written[]> {
-  const record = await readRecord(folder);
+  { from, target }: { readonly from: string; readonly target: string },
+): Promise<{ readonly written: readonly Written[]; readonly before: Omit<Record_, 'hashes'> }> {
+  const { hashes: record, ...before } = await readRecord(folder);
   const written: Written[] = [];
   for (const [name, content] of Object.entries(built)) written.push(await write(folder, name, content));
   for (const [name, text] of Object.entries(forPeople)) {
@@ -41,24 +48,37 @@ export async function writeFiles(
       record[name] = digest(content);
     }
   }
-  await write(folder, RECORD, Buffer.from(`${JSON.stringify(record, null, 2)}\n`));
-  return written;
+  await write(folder, RECORD, Buffer.from(`${JSON.stringify({ from, target, hashes: record }, null, 2)}\n`));
+  return { written, before };
 }
 
-async function readRecord(folder: string): Promise<Record<string, string>> {
+async function readRecord(folder: string): Promise<Record_> {
   const text = await readFile(join(folder, RECORD), 'utf8').catch(() => '{}');
   try {
     return recordSpec.parse(JSON.parse(text));
   } catch {
     // Then every file counts as edited, and none is lost.
-    return {};
+    return { hashes: {} };
+  }
+}
+
+/** Step by step: where nobody can make a folder, as below /proc, Node's own `recursive` never comes back. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path);
   }
 }
 
 async function write(folder: string, name: string, content: Uint8Array): Promise<Written> {
   const path = join(folder, name);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await writeFile(path, content);
   } catch (error) {
     throw new BrokerError('invalid_config', `${visible(path)}: ${systemErrorCode(error) ?? 'cannot be written'}`, {

@@ -1,14 +1,11 @@
 import { z } from 'zod';
 import { duration, integer } from '../api/fields.ts';
+import { readSchedule } from './schedule.ts';
 
 /** Source: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
 const RETENTIONS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
-
-/** `rate(1 hour)` or `cron(0 3 * * ? *)`. Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html */
-const SCHEDULE =
-  /^(?:rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d{1,4}) (?:minutes|hours|days))\)|cron\((?:[\dA-Z*?,/#LW-]{1,40} ){5}[\dA-Z*?,/-]{1,40}\))$/;
 
 const DAY_MS = 86_400_000;
 
@@ -16,7 +13,9 @@ const DAY_MS = 86_400_000;
 export const deploySpec = z.strictObject({
   schedule: z
     .string()
-    .regex(SCHEDULE, 'must be rate(…) or cron(…) as EventBridge writes them: rate(1 hour), cron(0 3 * * ? *)')
+    .superRefine((text, context) => {
+      readSchedule(text, (message) => context.addIssue({ code: 'custom', message }));
+    })
     .optional()
     .describe('When to run: `rate(1 hour)` or `cron(0 3 * * ? *)`, in UTC.'),
   timeout: duration()
@@ -41,7 +40,12 @@ export const deploySpec = z.strictObject({
   silence: duration()
     .refine((ms) => ms >= 3_600_000 && ms <= 7 * DAY_MS, 'must be from 1h to 168h')
     .optional()
-    .describe('Alarm when no run was complete for so long. Default: two intervals of the schedule.'),
+    .describe(
+      'Alarm when no run was complete for so long. Default: two intervals of the schedule, if they fit into a week.',
+    ),
+  reservedConcurrency: integer(1, 1000)
+    .optional()
+    .describe('The most invocations at once. Set it with `push`: anybody can call its URL, though nobody is believed.'),
 });
 
 const EMAIL = z.email('must be the e-mail address of a service account');
@@ -54,7 +58,10 @@ export const pushSpec = z.strictObject({
     .max(1024)
     .describe('What the token must be made for: the audience of the push subscription, by default its URL.'),
   serviceAccount: z
-    .union([EMAIL, z.array(EMAIL).min(1)])
+    .union([EMAIL, z.array(EMAIL).min(1)], {
+      error: ({ input }) =>
+        input === undefined ? 'is required' : 'must be the e-mail address of a service account, or a list',
+    })
     .describe('Who must have sent it: the service account of the push subscription, or a list.'),
   subscription: z
     .string()

@@ -28,8 +28,10 @@ export function googleTokens(certs: string, now: () => number): TokenVerifier {
     return { jose, keys: jose.createRemoteJWKSet(new URL(certs), { timeoutDuration: 5000, cooldownDuration: 10_000 }) };
   });
   return async (authorization, { audience, serviceAccount }) => {
-    const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? '')?.[1];
-    if (token === undefined || token.length > LONGEST_TOKEN) throw unauthorized('no bearer token was sent');
+    if (authorization === undefined || authorization === '') throw unauthorized('the request carries no token');
+    const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization)?.[1];
+    if (token === undefined || token.length > LONGEST_TOKEN)
+      throw unauthorized('what the request carries is not a JSON Web Token');
     const { jose, keys } = await loaded();
     const { payload } = await jose
       .jwtVerify(token, keys, {

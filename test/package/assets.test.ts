@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { plugins } from '../../config/plugins.ts';
-import { cronJob, cronOf, fargateSize } from '../../core/package/container.ts';
 import { alarmsOf, deploymentOf } from '../../core/package/deployment.ts';
+import { fargateSize } from '../../core/package/ecs.ts';
+import { cronOf, kubernetesJob } from '../../core/package/kubernetes.ts';
 import { samTemplate } from '../../core/package/sam.ts';
 import { loadWritten } from '../../core/pipeline/load.ts';
 import { temporaryFolder } from '../support.ts';
@@ -14,7 +15,13 @@ import { PIPELINES, VARIABLES } from './pipelines.ts';
 
 const FILES = {
   lambda: ['template.yaml', 'terraform/main.tf'],
-  container: ['Dockerfile', 'ecs/task-definition.json', 'ecs/task-role-policy.json', 'kubernetes/cronjob.yaml'],
+  container: [
+    'Dockerfile',
+    'ecs/task-definition.json',
+    'ecs/register.sh',
+    'ecs/task-role-policy.json',
+    'kubernetes/job.yaml',
+  ],
 } as const;
 
 async function deploymentFor(pipeline: string) {
@@ -104,7 +111,8 @@ describe('a function of its own', () => {
       MemorySize: 512,
       Timeout: 300,
       DeadLetterQueue: { Type: 'SQS' },
-      Environment: { Variables: { PUSH_AUDIENCE: { Ref: 'VariablePUSHZAUDIENCE' } } },
+      Environment: { Variables: { PUSH_AUDIENCE: VARIABLES.PUSH_AUDIENCE } },
+      ReservedConcurrentExecutions: 5,
       Events: { Schedule: { Properties: { Schedule: 'cron(0 3 ? * MON-FRI *)' } } },
       FunctionUrlConfig: { AuthType: 'NONE' },
     });
@@ -123,14 +131,32 @@ describe('a function of its own', () => {
   it.each([
     ['rate(5 minutes)', 1],
     ['rate(6 hours)', 12],
-    ['rate(30 days)', 168],
+    ['rate(3 days)', 144],
+    ['cron(0/10 * * * ? *)', 1],
+    ['cron(0 */6 * * ? *)', 12],
+    ['cron(0 3,15 * * ? *)', 24],
     ['cron(0 3 * * ? *)', 48],
+    ['cron(0 3 ? * MON-FRI *)', 144],
   ])('scheduled at %s is silent after %i hours', async (schedule, hours) => {
-    const alarms = alarmsOf(await deploymentFor(`${PIPELINES.plain}deploy: { schedule: "${schedule}" }\n`));
+    const alarms = alarmsOf(
+      await deploymentFor(`${PIPELINES.plain}deploy: { schedule: "${schedule}" }
+`),
+    );
     expect(alarms.find(({ id }) => id === 'Silence')?.periods).toBe(hours);
   });
 
-  it('sets no variable that Lambda keeps for itself, and none of two that look alike is lost', async () => {
+  it.each(['rate(14 days)', 'cron(0 3 ? * SUN *)', 'cron(0 3 1 * ? *)', 'cron(0 3 L * ? *)', 'cron(0 3 1 JAN ? *)'])(
+    'scheduled at %s has none, as CloudWatch does not look back so far, and the packager says so',
+    async (schedule) => {
+      await using folder = await temporaryFolder();
+      const pipeline = `${PIPELINES.plain}deploy: { schedule: "${schedule}" }
+`;
+      expect(alarmsOf(await deploymentFor(pipeline)).map(({ id }) => id)).not.toContain('Silence');
+      expect((await packageInto(folder.path, pipeline)).err).toContain('no alarm on silence is made');
+    },
+  );
+
+  it('sets no variable that Lambda keeps for itself, and the others to what its rights are for', async () => {
     const pipeline = (PIPELINES.plain ?? '')
       .replace('region: eu-west-1', `region: "$\{AWS_REGION}", metadata: "$\{A_B:-carry}"`)
       .replace('bucket: lake', `bucket: "$\{AB:-lake}"`);
@@ -141,11 +167,12 @@ describe('a function of its own', () => {
     const { pipeline: loaded, written } = await loadWritten(file, { plugins, environment });
     const deployment = deploymentOf(loaded, written, environment, 'lambda');
     expect(deployment.variables).toEqual({ AB: 'other-lake', A_B: 'drop' });
-    expect(Object.keys(parse(samTemplate(deployment)).Parameters)).toEqual([
-      'AlarmTopicArn',
-      'VariableAB',
-      'VariableAZB',
-    ]);
+    const template = samTemplate(deployment);
+    // Environment and rights are of the same values: no parameter could change one without the other.
+    const { Resources, Parameters } = parse(template);
+    expect(Resources.Function.Properties.Environment.Variables).toEqual({ AB: 'other-lake', A_B: 'drop' });
+    expect(template).toContain('arn:aws:s3:::other-lake/raw/*');
+    expect(Object.keys(Parameters)).toEqual(['AlarmTopicArn', 'CreateRole']);
   });
 
   it('has a name of its own, however long that of the pipeline is', async () => {
@@ -156,7 +183,8 @@ describe('a function of its own', () => {
     expect(new Set(made.map(({ name }) => name)).size).toBe(2);
     for (const one of made) {
       expect(one.name.length).toBeLessThanOrEqual(64);
-      for (const found of cronJob(one).matchAll(/[nN]ame: (\S+)/g)) expect(found[1]?.length).toBeLessThanOrEqual(52);
+      for (const found of kubernetesJob(one).matchAll(/[nN]ame: (\S+)/g))
+        expect(found[1]?.length).toBeLessThanOrEqual(52);
     }
   });
 
@@ -165,14 +193,22 @@ describe('a function of its own', () => {
     expect(alarms.map(({ id }) => id)).toEqual(['FailedInvocations', 'FailedRuns', 'DeadLetters']);
   });
 
-  it.each(['rate(0 hours)', 'rate(1 hours)', 'every day', 'cron(0 3 * * *)'])(
-    'is refused at the schedule %s',
-    async (schedule) => {
-      await expect(deploymentFor(`${PIPELINES.plain}deploy: { schedule: "${schedule}" }\n`)).rejects.toThrow(
-        /deploy\.schedule/,
-      );
-    },
-  );
+  it.each([
+    ['rate(0 hours)', 'at least one minute'],
+    ['rate(1 hours)', 'write rate(1 hour)'],
+    ['rate(2 hour)', 'write rate(2 hours)'],
+    ['every day', 'as EventBridge writes them'],
+    ['cron(0 3 * * *)', 'six fields'],
+    ['cron(0 3 * * * *)', 'one of day and weekday must be "?"'],
+    ['cron(0 3 ? * ? *)', 'one of day and weekday must be "?"'],
+    ['cron(99 3 ? * 2 *)', '"99" is no minute'],
+    ['cron(0 24 ? * 2 *)', '"24" is no hour'],
+    ['cron(0 3 ? * 9 *)', '"9" is no weekday'],
+    ['cron(0 3 ? 13 2 *)', '"13" is no month'],
+    ['cron(0/0 3 ? * 2 *)', '"0/0" is no minute'],
+  ])('is refused at the schedule %s: %s', async (schedule, message) => {
+    await expect(deploymentFor(`${PIPELINES.plain}deploy: { schedule: "${schedule}" }\n`)).rejects.toThrow(message);
+  });
 });
 
 describe('a container', () => {
@@ -187,7 +223,7 @@ describe('a container', () => {
       stopTimeout: 110,
       linuxParameters: { capabilities: { drop: ['ALL'] } },
     });
-    const [, job] = parseAllDocuments(await readFile(join(made, 'kubernetes/cronjob.yaml'), 'utf8')).map((one) =>
+    const [, job] = parseAllDocuments(await readFile(join(made, 'kubernetes/job.yaml'), 'utf8')).map((one) =>
       one.toJS(),
     );
     expect(job.spec).toMatchObject({ schedule: '0 3 * * MON-FRI', concurrencyPolicy: 'Forbid', timeZone: 'Etc/UTC' });
@@ -196,6 +232,18 @@ describe('a container', () => {
       containers: [{ securityContext: { readOnlyRootFilesystem: true, allowPrivilegeEscalation: false } }],
     });
     expect(await readFile(join(made, 'Dockerfile'), 'utf8')).toMatch(/^USER 65532:65532$/m);
+  });
+
+  it('without a schedule is a Job, which runs once, and with one has what runs it on ECS too', async () => {
+    await using once = await temporaryFolder();
+    const { made } = await packageInto(once.path, PIPELINES.plain ?? '', '--target', 'container');
+    expect(await readFile(join(made, 'kubernetes/job.yaml'), 'utf8')).toMatch(/^kind: Job$/m);
+    await using daily = await temporaryFolder();
+    const { made: scheduled, out } = await packageInto(daily.path, PIPELINES.full ?? '', '--target', 'container');
+    const script = await readFile(join(scheduled, 'ecs/schedule.sh'), 'utf8');
+    expect(script).toContain("--schedule-expression 'cron(0 3 ? * MON-FRI *)'");
+    expect(spawnSync('bash', ['-n', join(scheduled, 'ecs/schedule.sh')]).status).toBe(0);
+    expect(out).toContain('docker build --platform linux/amd64 -t isthmus-nightly .');
   });
 
   it.each([

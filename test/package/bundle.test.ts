@@ -14,7 +14,7 @@ import { warningsFor } from '../../core/package/warnings.ts';
 import { loadPipeline } from '../../core/pipeline/load.ts';
 import { temporaryFolder } from '../support.ts';
 import { packageInto } from './packaged.ts';
-import { PIPELINES } from './pipelines.ts';
+import { PIPELINES, VARIABLES } from './pipelines.ts';
 
 const run = promisify(execFile);
 
@@ -160,9 +160,10 @@ describe('the files of a deployment', () => {
     const mine = `${await text(template)}# mine\n`;
     await writeFile(template, mine);
     const changed = (PIPELINES.plain ?? '').replace('bucket: lake', 'bucket: other-lake');
-    const { out } = await packageInto(folder.path, changed);
+    const { out, err } = await packageInto(folder.path, changed);
     expect(await text(template)).toBe(mine);
-    expect(out).toMatch(/template\.yaml\.new .*yours was edited and is kept/);
+    expect(out).toContain('template.yaml.new');
+    expect(err).toMatch(/template\.yaml was edited and is kept: it lacks what is new in .*template\.yaml\.new/);
     expect(await text(`${template}.new`)).toContain('other-lake');
     expect(await text(join(made, 'terraform/main.tf'))).toContain('other-lake');
   });
@@ -170,14 +171,48 @@ describe('the files of a deployment', () => {
 
 describe('warnings', () => {
   it.each([
-    ['state', 'no `state`: it does not last', ''],
-    ['state that is gone', 'state file: it does not last', 'state: { use: file, with: { path: state } }'],
-    ['a run that cannot go on', 'needs two invocations fails', 'deploy: { continue: self }'],
+    ['state', 'no `state` is set: a paused run lists from the start', ''],
+    [
+      'state that is gone',
+      'state file ends with its process or machine',
+      'state: { use: file, with: { path: state } }',
+    ],
     ['memory that there is no room for', '8 MiB are used there', 'deploy: { memorySize: 128 }'],
   ])('tell of %s', async (_, message, more) => {
     await using folder = await temporaryFolder();
     const { err } = await packageInto(folder.path, `${PIPELINES.plain}${more}\n`);
     expect(err).toContain(message);
+  });
+
+  it('tell of another pipeline or target in the same folder, and of variables that are fixed', async () => {
+    await using folder = await temporaryFolder();
+    await packageInto(folder.path, PIPELINES.plain ?? '');
+    const other = join(folder.path, 'other.yaml');
+    await writeFile(other, PIPELINES.plain ?? '');
+    const told = await run(process.execPath, [
+      join(packaging.root, 'config/main-cli.ts'),
+      ...['package', other, '--out', join(folder.path, 'dist'), '--target', 'container'],
+    ]);
+    expect(told.stderr).toContain('held the package of pipeline.yaml, a pipeline of the same name');
+    expect(told.stderr).toContain('was packaged for lambda before');
+    await using third = await temporaryFolder();
+    expect((await packageInto(third.path, PIPELINES.full ?? '')).err).toContain(
+      `are for PUSH_AUDIENCE=${VARIABLES.PUSH_AUDIENCE}, rights included`,
+    );
+  });
+
+  it('are errors where the function would begin again for ever, and where nothing can be written', async () => {
+    await using folder = await temporaryFolder();
+    await expect(packageInto(folder.path, `${PIPELINES.plain}deploy: { continue: self }\n`)).rejects.toThrow(
+      /deploy\.continue/,
+    );
+    const file = join(folder.path, 'pipeline.yaml');
+    await writeFile(file, PIPELINES.plain ?? '');
+    const cli = compose(process.env).get(tokens.cli);
+    const output = { out: () => {}, err: () => {}, terminal: undefined };
+    await expect(cli(['package', file, '--out', '/proc/none'], output, '0')).rejects.toMatchObject({
+      code: 'invalid_config',
+    });
   });
 
   it('tell of files, profiles and servers of this machine', async () => {

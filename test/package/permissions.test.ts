@@ -16,14 +16,17 @@ async function policies(): Promise<{ pipeline: PolicyStatement[]; platform: Poli
   await using folder = await temporaryFolder();
   const { made } = await packageInto(folder.path, PIPELINES.full ?? '');
   const template = parse(await readFile(join(made, 'template.yaml'), 'utf8')) as {
-    Resources: { Role: { Properties: { Policies: { PolicyDocument: { Statement: PolicyStatement[] } }[] } } };
+    Resources: Record<
+      'PipelinePolicy' | 'PlatformPolicy',
+      { Properties: { PolicyDocument: { Statement: PolicyStatement[] } } }
+    >;
   };
   const filled = JSON.parse(
-    JSON.stringify(template.Resources.Role.Properties.Policies)
+    JSON.stringify([template.Resources.PipelinePolicy, template.Resources.PlatformPolicy])
       .replace(/\{"Fn::Sub":"[^"]*"\}/g, JSON.stringify(FUNCTION_ARN))
       .replace(/\{"Fn::GetAtt":\["(\w+)","Arn"\]\}/g, '"arn:of:$1"'),
-  ) as typeof template.Resources.Role.Properties.Policies;
-  const [pipeline, platform] = filled.map(({ PolicyDocument }) => PolicyDocument.Statement);
+  ) as (typeof template.Resources.PipelinePolicy)[];
+  const [pipeline, platform] = filled.map(({ Properties }) => Properties.PolicyDocument.Statement);
   return { pipeline: pipeline ?? [], platform: platform ?? [] };
 }
 

@@ -39,6 +39,7 @@ deploy:
   architecture: x86_64
   logRetentionDays: 90
   silence: 73h
+  reservedConcurrency: 5
 `,
   'aws only': `name: files
 source: { use: memory, with: { items: { a: "1" } } }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { serve as listen, type ServerType } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { asBrokerError } from '../../api/errors.ts';
+import { asBrokerError, BrokerError, systemErrorCode } from '../../api/errors.ts';
 import type { Runtime } from '../../api/runtime.ts';
 import type { Carrier } from '../carrier.ts';
 import type { Meter } from '../figures.ts';
@@ -88,11 +88,25 @@ export async function serve({ ready, verify, runtime, port, queue }: ServeOption
   });
 
   const server = listen({ fetch: app.fetch, port, hostname: '0.0.0.0' });
-  await Promise.race([once(server, 'listening'), once(server, 'error').then(([error]) => Promise.reject(error))]);
+  await Promise.race([
+    once(server, 'listening'),
+    once(server, 'error').then(([error]) => Promise.reject(cannotListen(error, port))),
+  ]);
   (server as Server).requestTimeout = REQUEST_MS;
   const actual = (server.address() as AddressInfo).port;
   runtime.log.info('serving', { port: actual, concurrency, queue: queue ?? 4 * concurrency });
   return { port: actual, stopped: stopped(server, runtime).finally(() => open[Symbol.asyncDispose]()) };
+}
+
+function cannotListen(error: unknown, port: number): BrokerError {
+  const code = systemErrorCode(error);
+  const why =
+    code === 'EADDRINUSE'
+      ? 'is in use'
+      : code === 'EACCES'
+        ? 'may not be opened by this user'
+        : `cannot be opened: ${code}`;
+  return new BrokerError('invalid_config', `port ${port} ${why}`, { hint: 'Choose another with --port or PORT.' });
 }
 
 function respond(context: Context, { status, headers = {}, body }: HttpAnswer): Response {
