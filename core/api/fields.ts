@@ -76,7 +76,8 @@ export const duration = () =>
         return complain(report, `"${visible(text)}" is not a duration: use 90s, 15m, 2h`);
       return Number(found[1]) * factor;
     },
-    (number) => `must be a duration: write ${number}s, ${number}m or ${number}h`,
+    (number) =>
+      `must be a duration: ${Number.isSafeInteger(number) ? `write ${number}s, ${number}m or ${number}h` : 'use 90s, 15m, 2h'}`,
   ).meta({ format: 'duration', examples: ['30s', '15m'] });
 
 function complain(report: Report, message: string): undefined {
