@@ -14,14 +14,13 @@ export async function container(given: Packaged): Promise<void> {
   const { env, argv } = process;
   // A user without a home, as any number may be one: the AWS SDK would fail where it looks for a profile there.
   if (env.HOME === undefined) env.HOME = '/nonexistent';
-  const { ready, log, verify } = packaged(given);
+  const { ready, log, write, verify } = packaged(given);
   try {
     const graceMs = secondsIn(env, 'ISTHMUS_GRACE');
     const [command = 'run'] = argv.slice(2);
     if (command === 'run') {
-      const meter: Meter = env.ISTHMUS_METRICS === 'emf' ? emfMeter() : () => {};
-      const out = (line: string): void => void process.stdout.write(`${line}\n`);
-      process.exitCode = await logFields.run({}, () => runOnce({ load: () => ready(meter), log, graceMs, out }));
+      const meter: Meter = env.ISTHMUS_METRICS === 'emf' ? emfMeter(write) : () => {};
+      process.exitCode = await logFields.run({}, () => runOnce({ load: () => ready(meter), log, graceMs, out: write }));
     } else if (command === 'serve') {
       using runtime = processRuntime(log, graceMs);
       const { serve } = await import('../core/runtime/serve/server.ts');

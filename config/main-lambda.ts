@@ -5,7 +5,7 @@ import { type Packaged, type ProcessParts, packaged } from './packaged.ts';
 
 /** The handler of a Lambda function that carries one packaged pipeline. */
 export function lambda(given: Packaged, parts?: ProcessParts): LambdaHandler {
-  const { ready, doctor, log, verify, clock, endpoints } = packaged(given, parts);
-  const meter = emfMeter(() => logFields.getStore()?.requestId?.toString());
+  const { ready, doctor, log, write, verify, clock, endpoints } = packaged(given, parts);
+  const meter = emfMeter(write, () => logFields.getStore()?.requestId?.toString());
   return lambdaHandler({ load: () => ready(meter), log, verify, clock, lambdaEndpoint: endpoints.lambda, doctor });
 }

@@ -75,9 +75,8 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
   const log = jsonLogger(write, Date.now, level);
   let refreshes = 0;
   return {
-    file,
-    jobs,
     log,
+    write,
     endpoints,
     clock: runtime.clock,
     verify: googleTokens(endpoints.googleCerts, Date.now),

@@ -199,13 +199,7 @@ describe('metrics', () => {
 
   it('have exactly the namespace, names and dimension that the alarms look at', () => {
     const written: string[] = [];
-    const { write } = process.stdout;
-    process.stdout.write = (text: string | Uint8Array): boolean => written.push(String(text)) > 0;
-    try {
-      emfMeter()(figures);
-    } finally {
-      process.stdout.write = write;
-    }
+    emfMeter((line) => void written.push(line))(figures);
     const line = JSON.parse(written.find((text) => text.includes('_aws')) ?? '{}');
     const [directive] = line._aws.CloudWatchMetrics;
     const alarms = alarmsOf({ silenceHours: 5 } as never).filter(({ namespace }) => !namespace.startsWith('AWS/'));

@@ -172,6 +172,20 @@ describe('a container that serves', () => {
     sent.destroy();
   });
 
+  it('says that its port is taken, and is not called a defect', async () => {
+    await using fixture = await served();
+    const { ready, verify, log } = packaged(
+      { data: pipelineData(), plugins, url: import.meta.url },
+      { environment: fixture.cloud.environment, write: () => {} },
+    );
+    const never = new AbortController().signal;
+    const runtime = { signal: never, stop: never, log, now: Date.now };
+    expect(await caught(serve({ ready, verify, runtime, port: fixture.server.port }))).toMatchObject({
+      code: 'invalid_config',
+      message: `port ${fixture.server.port} is in use`,
+    });
+  });
+
   it('outlives whoever speaks no HTTP', async () => {
     await using fixture = await served();
     const { port } = new URL(fixture.url);

@@ -7,14 +7,15 @@ import { type Figures, type Meter, NAMESPACE } from '../figures.ts';
  *
  * Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
-export function emfMeter(requestId?: () => string | undefined): Meter {
+export function emfMeter(write: (line: string) => void, requestId?: () => string | undefined): Meter {
   return (figures) => {
     // The one dimension that the library always sets, so the one that alarms look at.
     const metrics = new Metrics({ namespace: NAMESPACE, serviceName: figures.pipeline });
     for (const [name, unit, value] of metricsOf(figures)) metrics.addMetric(name, unit, value);
     const id = requestId?.();
     if (id !== undefined) metrics.addMetadata('requestId', id);
-    metrics.publishStoredMetrics();
+    // Written by ourselves: the library would go through the console, which Lambda puts a prefix before.
+    write(JSON.stringify(metrics.serializeMetrics()));
   };
 }
 

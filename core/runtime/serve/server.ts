@@ -88,10 +88,10 @@ export async function serve({ ready, verify, runtime, port, queue }: ServeOption
   });
 
   const server = listen({ fetch: app.fetch, port, hostname: '0.0.0.0' });
-  await Promise.race([
-    once(server, 'listening'),
-    once(server, 'error').then(([error]) => Promise.reject(cannotListen(error, port))),
-  ]);
+  await once(server, 'listening').catch(async (error: unknown) => {
+    await open[Symbol.asyncDispose]();
+    throw cannotListen(error, port);
+  });
   (server as Server).requestTimeout = REQUEST_MS;
   const actual = (server.address() as AddressInfo).port;
   runtime.log.info('serving', { port: actual, concurrency, queue: queue ?? 4 * concurrency });
