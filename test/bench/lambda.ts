@@ -240,7 +240,7 @@ try {
   row('---', '---', '---', '---');
   const first: number[] = [];
   const warm: number[] = [];
-  const programs = { emulator: install()['aws-lambda-rie'], runtimeClient: installRuntimeClient() };
+  const programs = { emulator: install(['aws-lambda-rie'])['aws-lambda-rie'], runtimeClient: installRuntimeClient() };
   for (let time = 0; time <= COLD; time++) {
     await using emulator = await startEmulator({
       ...programs,

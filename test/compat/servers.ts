@@ -25,10 +25,11 @@ export type ServerName = keyof typeof SERVERS;
 const root = join(import.meta.dirname, '../..');
 const START_MS = 60_000;
 
-/** Installs what is missing. @returns the path of each program. */
-export function install(): Record<ServerName, string> {
+/** Installs what is missing of these, by default of all. @returns the path of each program. */
+export function install(names = Object.keys(SERVERS) as readonly ServerName[]): Record<ServerName, string> {
   const paths = {} as Record<ServerName, string>;
-  for (const [name, module] of Object.entries(SERVERS) as [ServerName, string][]) {
+  for (const name of names) {
+    const module: string = SERVERS[name];
     const folder = join(root, '.compat', module.replace(/[^\w.-]+/g, '_'));
     paths[name] = join(folder, name);
     if (existsSync(paths[name])) continue;

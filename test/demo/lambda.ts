@@ -22,7 +22,7 @@ if (zip === undefined) {
   say('npm run demo:lambda dist/NAME/function.zip     (isthmus package pipeline.example.yaml makes one)');
   process.exit(2);
 }
-const programs = { emulator: install()['aws-lambda-rie'], runtimeClient: installRuntimeClient() };
+const programs = { emulator: install(['aws-lambda-rie'])['aws-lambda-rie'], runtimeClient: installRuntimeClient() };
 const folder = await mkdtemp(join(tmpdir(), 'isthmus-demo-'));
 for (const [name, bytes] of Object.entries(unzipSync(await readFile(zip)))) await writeFile(join(folder, name), bytes);
 await using cloud = await localCloud();
