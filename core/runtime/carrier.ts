@@ -145,7 +145,7 @@ export class Carrier {
     const observer: Observer = {
       started: (run) => {
         const fields = logFields.getStore();
-        if (fields !== undefined) fields.runId = run.runId;
+        if (fields !== undefined) Object.assign(fields, { pipeline: job.pipeline, runId: run.runId });
         log.started?.(run);
         trace?.observer.started?.(run);
       },

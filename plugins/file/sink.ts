@@ -18,7 +18,6 @@ import { pathRefusal, TEMPORARY } from './paths.ts';
 import { lookAt, walk } from './walk.ts';
 
 const CHUNK = 256 * 1024;
-const CASTAGNOLI = 0x82f63b78;
 
 /** Files below a folder, each replaced whole. */
 export class FileSink implements Sink {
@@ -128,8 +127,7 @@ async function copy(path: string, content: Content, signal: AbortSignal): Promis
 
 /** A folder keeps no checksums, so a file that must be compared is read. */
 async function checksumOf(path: string): Promise<string> {
-  const { createCRC32 } = await import('hash-wasm');
-  const hasher = await createCRC32(CASTAGNOLI);
+  const hasher = await (await import('./hasher.ts')).newHasher();
   hasher.init();
   for await (const chunk of createReadStream(path, { highWaterMark: CHUNK })) hasher.update(chunk as Buffer);
   return encodeCrc32c(Number.parseInt(hasher.digest('hex'), 16));
