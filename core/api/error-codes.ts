@@ -50,9 +50,10 @@ export const ERROR_CODES = {
   },
   busy: {
     next: 'retry',
-    title: 'Too much is under way at this moment',
-    cause: 'More was sent than is carried, and the queue is full.',
-    fix: 'Send it again later, as Pub/Sub does by itself.',
+    title: 'The same is under way already, or too much is',
+    cause:
+      'Another run of the pipeline, or of the object, is under way or was killed a moment ago; or the queue of `serve` is full.',
+    fix: 'Try again later, as queues, Pub/Sub and Lambda do by themselves. A killed run counts as dead after 30 seconds.',
   },
   write_conflict: {
     next: 'retry',

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { asBrokerError } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
 import { formatBytes, visible } from '../api/text.ts';
 import { type Bundle, bundle, type Packaging, type Target } from '../package/bundle.ts';
@@ -47,9 +48,14 @@ export async function packageCommand(
   const zip: Readonly<Record<string, Uint8Array>> = target === 'lambda' ? { 'function.zip': zipOf(inside) } : {};
   const built = { ...inside, 'index.mjs.map': made.map, ...zip };
   const origin = { from: basename(file), target };
-  const { written: files, before } = await writeFiles(folder, built, assets(target, deployment), origin);
+  const { texts, left } = assets(target, deployment);
+  const { written: files, before } = await writeFiles(folder, built, texts, origin);
   const { variables } = deployment;
-  const warnings = [...warningsFor(target, pipeline), ...laterThoughts(folder, origin, before, files, variables)];
+  const warnings = [
+    ...warningsFor(target, pipeline),
+    ...left,
+    ...laterThoughts(folder, origin, before, files, deployment),
+  ];
   if (json === true) {
     const { contents, code } = made;
     const bytes = code.byteLength;
@@ -76,7 +82,7 @@ function laterThoughts(
   { from, target }: { readonly from: string; readonly target: Target },
   before: { readonly from?: string | undefined; readonly target?: string | undefined },
   files: readonly Written[],
-  variables: Readonly<Record<string, string>>,
+  { variables, setByPlatform }: Deployment,
 ): string[] {
   const edited = files.filter((one) => one.edited === true).map(({ path }) => path);
   const fixed = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
@@ -91,24 +97,39 @@ function laterThoughts(
     ...(fixed.length === 0
       ? []
       : [`the files for deployment are for ${fixed.join(', ')}, rights included: package again for other values`]),
+    ...setByPlatform.map((name) => `${name} is set by Lambda itself: the rights are for the value that it has here`),
   ];
 }
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
-function assets(target: Target, deployment: Deployment): Readonly<Record<string, string>> {
-  if (target === 'lambda')
-    return { 'template.yaml': samTemplate(deployment), 'terraform/main.tf': lambdaTerraform(deployment) };
+interface Assets {
+  readonly texts: Readonly<Record<string, string>>;
+  /** What could not be made, and why. */
+  readonly left: readonly string[];
+}
+
+function assets(target: Target, deployment: Deployment): Assets {
+  if (target === 'lambda') {
+    const texts = { 'template.yaml': samTemplate(deployment), 'terraform/main.tf': lambdaTerraform(deployment) };
+    return { texts, left: [] };
+  }
   const schedule = scheduleScript(deployment);
-  return {
+  const texts = {
     Dockerfile: DOCKERFILE,
     '.dockerignore': DOCKERIGNORE,
     'ecs/task-definition.json': json(taskDefinition(deployment)),
     'ecs/register.sh': registerScript(deployment),
     ...(schedule === undefined ? {} : { 'ecs/schedule.sh': schedule }),
     'ecs/task-role-policy.json': json(taskPolicy(deployment)),
-    'kubernetes/job.yaml': kubernetesJob(deployment),
   };
+  try {
+    return { texts: { ...texts, 'kubernetes/job.yaml': kubernetesJob(deployment) }, left: [] };
+  } catch (thrown) {
+    // What cron cannot say, ECS may take all the same.
+    const { message, hint } = asBrokerError(thrown);
+    return { texts, left: [`no kubernetes/job.yaml is made: ${message}. ${hint}`] };
+  }
 }
 
 function nextSteps(target: Target, { name, deploy }: Deployment): string[] {

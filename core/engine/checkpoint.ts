@@ -24,8 +24,11 @@ const schema = z.strictObject({
   runId: z.string(),
   /** Everything up to and including this key is finished. */
   cursor: z.string().exactOptional(),
-  /** Until when the run that saved it counts as under way; absent when it was paused. Milliseconds since the epoch. */
-  aliveUntil: z.number().exactOptional(),
+  /**
+   * Until when the run that saved it counts as under way, by its own clock, and for how long that was then; absent when
+   * it was paused. Milliseconds since the epoch, and milliseconds.
+   */
+  alive: z.strictObject({ until: z.number(), lease: z.number() }).exactOptional(),
   /** Writes under way that a killed process leaves something of: place of the sink, key, and since when. */
   begun: z.array(z.strictObject({ sink: count, key: z.string(), since: z.number() })).exactOptional(),
   tally: z.strictObject({
@@ -50,7 +53,7 @@ export interface Checkpoint {
   readonly runId: string;
   readonly cursor: string | undefined;
   readonly begun: readonly Begun[];
-  readonly aliveUntil: number | undefined;
+  readonly alive: { readonly until: number; readonly lease: number } | undefined;
   readonly tally: Tally;
 }
 
@@ -71,12 +74,10 @@ export class CheckpointFile {
   }
 
   /**
-   * @param reset forget what is there.
    * @param single it is about one key: then there is nothing to lose by beginning anew when the pipeline was changed.
    * @throws BrokerError `state_unreadable` when it is not a checkpoint of this very pipeline: it is never guessed at.
    */
-  async load(reset: boolean, single: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
-    if (reset) await this.#store.reset(this.#place, { signal });
+  async load(single: boolean, signal: AbortSignal): Promise<Checkpoint | undefined> {
     const saved = await this.#store.load(this.#place, { signal });
     if (saved === undefined) return undefined;
     this.#revision = saved.revision;
@@ -86,25 +87,31 @@ export class CheckpointFile {
     if (!parsed.success) throw unreadable('it does not have the form of a checkpoint');
     if (parsed.data.pipeline !== this.#pipeline)
       throw unreadable(`it belongs to the pipeline "${parsed.data.pipeline}"`);
-    const { runId, cursor, begun = [], aliveUntil, tally } = parsed.data;
-    if (single) return { runId, cursor: undefined, begun, aliveUntil, tally: new Tally() };
+    const { runId, cursor, begun = [], alive, tally } = parsed.data;
+    if (single) return { runId, cursor: undefined, begun, alive, tally: new Tally() };
     if (parsed.data.fingerprint !== this.#fingerprint)
       throw unreadable('the source or the sink of the pipeline was changed since');
-    return { runId, cursor, begun, aliveUntil, tally: Object.assign(new Tally(), tally) };
+    return { runId, cursor, begun, alive, tally: Object.assign(new Tally(), tally) };
   }
 
-  async save({ runId, cursor, begun, aliveUntil, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
+  async save({ runId, cursor, begun, alive, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
     const value = {
       version: VERSION,
       pipeline: this.#pipeline,
       fingerprint: this.#fingerprint,
       runId,
       ...(cursor === undefined ? {} : { cursor }),
-      ...(aliveUntil === undefined ? {} : { aliveUntil }),
+      ...(alive === undefined ? {} : { alive: { ...alive } }),
       ...(begun.length === 0 ? {} : { begun: begun.map((one) => ({ ...one })) }),
       tally: tally.toJson(),
     };
     this.#revision = await this.#store.save(this.#place, value, this.#revision, { signal });
+  }
+
+  /** Forgets what is there, whatever it is. */
+  async reset(signal: AbortSignal): Promise<void> {
+    await this.#store.reset(this.#place, { signal });
+    this.#revision = undefined;
   }
 
   /** A complete run starts over the next time: a cursor is a place in a listing, not a point in time. */

@@ -26,5 +26,7 @@ export function bytesPassed(count: number): void {
 function collector(): Collect {
   setFlagsFromString('--expose-gc');
   const gc: unknown = runInNewContext('globalThis.gc');
+  // Other contexts and workers of the process shall not have it.
+  setFlagsFromString('--no-expose-gc');
   return typeof gc === 'function' ? (gc as Collect) : () => {};
 }

@@ -10,8 +10,10 @@ import { Watermark } from './watermark.ts';
 
 /** The checkpoint is saved at most this often, so a killed process repeats little and state costs little. */
 const SAVE_EVERY_MS = 5000;
-/** A run that is on record says so often enough that three of its words may get lost. */
+/** A run that is on record says so three times in this time. */
 const LEASE_MS = 30_000;
+/** More than a lease and this ahead, a clock was wrong: whoever wrote it is not taken to live as long as that. */
+const SKEW_MS = 60_000;
 
 export interface ProgressOptions {
   readonly pipeline: string;
@@ -43,9 +45,15 @@ export class Progress implements AsyncDisposable {
   #saving: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
+  readonly #lost = new AbortController();
   #over = false;
 
-  private constructor(file: CheckpointFile, options: ProgressOptions, checkpoint: Checkpoint | undefined) {
+  private constructor(
+    file: CheckpointFile,
+    options: ProgressOptions,
+    checkpoint: Checkpoint | undefined,
+    left: readonly Begun[] = [],
+  ) {
     const { now, leaseMs = LEASE_MS, signal } = options;
     this.#file = file;
     this.#now = now;
@@ -59,7 +67,7 @@ export class Progress implements AsyncDisposable {
     this.#before = this.tally.durationMs;
     this.cursor = checkpoint?.cursor;
     this.watermark = new Watermark(this.cursor);
-    this.#left = checkpoint?.begun ?? [];
+    this.#left = left;
     for (const one of this.#left) this.#begun.set(nameOf(one.sink, one.key), one);
   }
 
@@ -69,16 +77,27 @@ export class Progress implements AsyncDisposable {
     // A part has a checkpoint of its own, so it does not disturb the run of the whole.
     const place = only === undefined ? pipeline : `${pipeline}.${partName(only)}`;
     const file = new CheckpointFile(state, place, pipeline, fingerprint);
-    const checkpoint = await file.load(reset, only !== undefined && 'key' in only, signal);
-    const left = (checkpoint?.aliveUntil ?? 0) - now();
-    if (checkpoint !== undefined && left > 0) {
-      const seconds = Math.ceil(left / 1000);
-      throw new BrokerError('busy', `run ${checkpoint.runId} is under way, or was killed less than a minute ago`, {
-        hint: `Let it finish. If it was killed, wait ${seconds} s, or begin anew with --reset-state.`,
-        retryAfterMs: left,
-      });
-    }
-    return new Progress(file, options, checkpoint);
+    const loading = file.load(only !== undefined && 'key' in only, signal);
+    const found = await (reset ? loading.catch(unlessUnreadable) : loading);
+    if (found !== undefined) refuseUnderWay(found, now());
+    if (!reset) return new Progress(file, options, found, found?.begun);
+    await file.reset(signal);
+    // Forgotten is how far it was, not what a killed run has left.
+    return new Progress(file, options, undefined, found?.begun);
+  }
+
+  /** Puts a run that goes on on record as under way. Of two that want to go on with it one gets it. */
+  async take(signal: AbortSignal): Promise<void> {
+    if (!this.resumed) return;
+    await this.save(signal).catch((thrown: unknown) => {
+      if (asBrokerError(thrown).code === 'state_conflict') throw underWay(this.runId, this.#leaseMs);
+      throw thrown;
+    });
+  }
+
+  /** Fires when another run has taken over: this one was silent for too long, and must not go on. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
   }
 
   get durationMs(): number {
@@ -160,18 +179,24 @@ export class Progress implements AsyncDisposable {
   /** From the first save on the run is on record, and says that it lives. */
   #beat(): void {
     if (this.#heartbeat !== undefined || this.#over || this.#leaseMs === 0) return;
+    const every = this.#leaseMs / 3;
     this.#heartbeat = setInterval(() => {
-      // What is wrong with the state is told to the next that saves.
-      this.save(this.#signal).catch(() => undefined);
-    }, this.#leaseMs / 3).unref();
+      // An answer that comes later than the next beat is as good as none.
+      const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(every)]);
+      this.save(signal).catch((thrown: unknown) => {
+        // What else is wrong with the state is told to the next that saves.
+        if (asBrokerError(thrown).code === 'state_conflict') this.#lost.abort();
+      });
+    }, every).unref();
   }
 
   #write(signal: AbortSignal): Promise<void> {
     this.#savedAt = this.#now();
     this.tally.durationMs = this.durationMs;
     const { runId, tally, watermark } = this;
-    const aliveUntil = this.#over ? undefined : this.#savedAt + this.#leaseMs;
-    const checkpoint = { runId, cursor: watermark.value, begun: [...this.#begun.values()], aliveUntil, tally };
+    const lease = this.#leaseMs;
+    const alive = this.#over ? undefined : { until: this.#savedAt + lease, lease };
+    const checkpoint = { runId, cursor: watermark.value, begun: [...this.#begun.values()], alive, tally };
     const saving = this.#file.save(checkpoint, signal).finally(() => {
       if (this.#saving === saving) this.#saving = undefined;
     });
@@ -179,6 +204,28 @@ export class Progress implements AsyncDisposable {
     this.#beat();
     return saving;
   }
+}
+
+function refuseUnderWay({ runId, alive }: Checkpoint, now: number): void {
+  const left = (alive?.until ?? 0) - now;
+  if (alive !== undefined && left > 0 && left <= alive.lease + SKEW_MS) throw underWay(runId, left);
+}
+
+const underWay = (runId: string, leftMs: number): BrokerError =>
+  new BrokerError('busy', `${underWayWords(runId)}, or was killed a moment ago`, {
+    hint: `Let it finish. If it was killed, run again in ${Math.ceil(leftMs / 1000)} s: by then it counts as dead.`,
+    retryAfterMs: leftMs,
+  });
+
+const underWayWords = (runId: string): string => `run ${runId} is under way`;
+
+/** Whether an error says that this very run is under way. */
+export const saysUnderWay = (error: BrokerError, runId: string): boolean =>
+  error.code === 'busy' && error.message.startsWith(underWayWords(runId));
+
+/** What cannot be read is what a reset is for. */
+function unlessUnreadable(thrown: unknown): undefined {
+  if (!(thrown instanceof BrokerError) || thrown.code !== 'state_unreadable') throw thrown;
 }
 
 const nameOf = (sink: number, key: string): string => `${sink} ${key}`;

@@ -66,13 +66,14 @@ interface Task {
 /** Lists, compares, transfers; answers with the report. Throws only when not even a report can be given. */
 export async function run(job: Job, options: RunOptions): Promise<Report> {
   const { runtime, observer = {}, resetState = false, only } = options;
-  const { signal } = runtime;
   const now = (): number => runtime.now();
   const { leaseMs } = options;
-  await using progress = await Progress.load({ ...job, now, only, leaseMs, reset: resetState, signal });
+  await using progress = await Progress.load({ ...job, now, only, leaseMs, reset: resetState, signal: runtime.signal });
   const { runId, tally, watermark, cursor: after, resumed } = progress;
   if (options.continues !== undefined && options.continues !== runId)
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
+  const signal = AbortSignal.any([runtime.signal, progress.lost]);
+  await progress.take(signal);
   const context: RunContext = { pipeline: job.pipeline, runId, purpose: 'run' };
   observer.started?.({ runId, resumed });
 
@@ -107,7 +108,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     else if (only === undefined && isEmpty(tally) && job.compare !== 'always')
       await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
   } catch (thrown) {
-    ended = signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+    ended = signal.aborted ? stoppedBy(progress.lost) : asBrokerError(thrown);
   }
 
   let outcome = outcomeOf(ended, tally);
@@ -134,6 +135,11 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     ...(ended === undefined ? {} : { error: failureOf(ended) }),
   };
 }
+
+const stoppedBy = (lost: AbortSignal): BrokerError =>
+  lost.aborted
+    ? new BrokerError('state_conflict', 'another run has taken over: this one had been silent for too long')
+    : new BrokerError('stopped', 'the run was stopped');
 
 const isEmpty = ({ items }: Tally): boolean => Object.values(items).every((count) => count === 0);
 

@@ -18,14 +18,22 @@ export interface Deployment {
   readonly grants: readonly AwsGrant[];
   /** What its variables are set to where it was packaged. */
   readonly variables: Readonly<Record<string, string>>;
+  /** Those that the platform sets itself. */
+  readonly setByPlatform: readonly string[];
+  /** Files that hold a token for the pod, with the audience that it is for. */
+  readonly podTokens: readonly { readonly file: string; readonly audience: string }[];
   readonly pushed: boolean;
   /** After how many hours without a complete run to raise the alarm. */
   readonly silenceHours: number | undefined;
   readonly region: string | undefined;
 }
 
-/** Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime */
-const OF_THE_PLATFORM = /^(?:AWS_|LAMBDA_|_HANDLER$|_X_AMZN|ECS_|KUBERNETES_|PORT$)/;
+/**
+ * What Lambda sets itself, and lets nobody else set.
+ * Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+ */
+const OF_LAMBDA =
+  /^(?:_HANDLER|_X_AMZN_TRACE_ID|AWS_(?:DEFAULT_)?REGION|AWS_EXECUTION_ENV|AWS_LAMBDA_\w+|LAMBDA_TASK_ROOT|LAMBDA_RUNTIME_DIR)$/;
 
 const HOUR_MS = 3_600_000;
 
@@ -37,6 +45,11 @@ export function deploymentOf(
 ): Deployment {
   const setup = setupOf([pipeline], { place, ownRole: true });
   const { name, deploy } = pipeline;
+  const isSetByPlatform = (variable: string): boolean => place === 'lambda' && OF_LAMBDA.test(variable);
+  const given = variablesIn(written.data).flatMap((variable): [string, string][] => {
+    const value = environment[variable];
+    return value === undefined || value === '' ? [] : [[variable, value]];
+  });
   const own = setup.roles.find(({ trust }) => trust.by === 'place') ?? bareRole(name, place);
   return {
     pipeline: name,
@@ -44,12 +57,12 @@ export function deploymentOf(
     name: shortName(`isthmus-${name}`, 64),
     role: own,
     grants: own.policies.flatMap(({ grants }) => grants),
-    variables: Object.fromEntries(
-      variablesIn(written.data).flatMap((variable) => {
-        const value = environment[variable];
-        // What the platform sets itself, it lets nobody else set.
-        return value === undefined || value === '' || OF_THE_PLATFORM.test(variable) ? [] : [[variable, value]];
-      }),
+    variables: Object.fromEntries(given.filter(([variable]) => !isSetByPlatform(variable))),
+    setByPlatform: given.map(([variable]) => variable).filter(isSetByPlatform),
+    podTokens: Object.values(pipeline.identities).flatMap((identity) =>
+      identity.kind === 'gcp' && identity.from === 'kubernetes-token' && identity.tokenFile !== undefined
+        ? [{ file: identity.tokenFile, audience: `https:${identity.audience ?? ''}` }]
+        : [],
     ),
     pushed: pipeline.push !== undefined,
     silenceHours: silenceOf(deploy),

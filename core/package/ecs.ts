@@ -38,7 +38,7 @@ export function taskDefinition(deployment: Deployment): object {
       cpuArchitecture: deploy.architecture === 'arm64' ? 'ARM64' : 'X86_64',
       operatingSystemFamily: 'LINUX',
     },
-    taskRoleArn: `arn:${partition}:iam::${account}:role/${role.role}`,
+    taskRoleArn: /^\d{12}$/.test(role.account) ? role.arn : `arn:${partition}:iam::${account}:role/${role.role}`,
     executionRoleArn: `arn:${partition}:iam::${account}:role/ecsTaskExecutionRole`,
     containerDefinitions: [
       {
@@ -68,7 +68,8 @@ export const registerScript = (deployment: Deployment): string => `#!/usr/bin/en
 # \`isthmus auth setup --place ecs\`; what only you know stands in capitals in task-definition.json.
 set -euo pipefail
 cd "$(dirname "$0")"
-aws logs create-log-group --log-group-name ${logGroup(deployment)} || echo 'the log group is there already'
+there=$(aws logs describe-log-groups --log-group-name-prefix ${logGroup(deployment)} --query "logGroups[?logGroupName=='${logGroup(deployment)}'].arn" --output text)
+[ -n "$there" ] || aws logs create-log-group --log-group-name ${logGroup(deployment)}
 aws logs put-retention-policy --log-group-name ${logGroup(deployment)} --retention-in-days ${deployment.deploy.logRetentionDays}
 aws ecs register-task-definition --cli-input-json file://task-definition.json
 `;
@@ -83,18 +84,22 @@ set -euo pipefail
 : "$\{SUBNET:?a subnet that reaches the internet, or has endpoints: subnet-…}"
 : "$\{SCHEDULER_ROLE_ARN:?a role that scheduler.amazonaws.com may assume, with ecs:RunTask on the task and iam:PassRole on its roles}"
 task=$(aws ecs describe-task-definition --task-definition ${name} --query taskDefinition.taskDefinitionArn --output text)
-aws scheduler create-schedule --name ${name} --schedule-expression '${deploy.schedule}' --flexible-time-window Mode=OFF --target "$(cat <<TARGET
+# Without its revision: the newest one runs.
+target=$(cat <<TARGET
 {
   "Arn": "$CLUSTER_ARN",
   "RoleArn": "$SCHEDULER_ROLE_ARN",
   "EcsParameters": {
-    "TaskDefinitionArn": "$task",
+    "TaskDefinitionArn": "$\{task%:*}",
     "LaunchType": "FARGATE",
     "NetworkConfiguration": { "awsvpcConfiguration": { "Subnets": ["$SUBNET"], "AssignPublicIp": "ENABLED" } }
   }
 }
 TARGET
-)"
+)
+verb=create
+aws scheduler get-schedule --name ${name} >/dev/null 2>&1 && verb=update
+aws scheduler "$verb-schedule" --name ${name} --schedule-expression '${deploy.schedule}' --flexible-time-window Mode=OFF --target "$target"
 `;
 }
 

@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path/posix';
 import { stringify } from 'yaml';
 import { BrokerError } from '../api/errors.ts';
 import { readSchedule } from '../pipeline/schedule.ts';
@@ -10,11 +11,11 @@ import type { Deployment } from './deployment.ts';
  * Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/
  */
 export function kubernetesJob(deployment: Deployment): string {
-  const { deploy, role } = deployment;
+  const { deploy, role, podTokens } = deployment;
   // What the names of a CronJob's pods leave room for.
   const name = shortName(deployment.name, 52);
   const memory = `${deploy.memorySize}Mi`;
-  const arn = /^\d{12}$/.test(role.account) ? `arn:aws:iam::${role.account}:role/${role.role}` : `ROLE_ARN`;
+  const arn = /^\d{12}$/.test(role.account) ? role.arn : 'ROLE_ARN';
   const labels = { 'app.kubernetes.io/name': name };
   const account = {
     apiVersion: 'v1',
@@ -50,8 +51,18 @@ export function kubernetesJob(deployment: Deployment): string {
               readOnlyRootFilesystem: true,
               capabilities: { drop: ['ALL'] },
             },
+            ...(podTokens.length === 0
+              ? {}
+              : {
+                  volumeMounts: podTokens.map(({ file }, index) => ({
+                    name: `token-${index}`,
+                    mountPath: dirname(file),
+                    readOnly: true,
+                  })),
+                }),
           },
         ],
+        ...(podTokens.length === 0 ? {} : { volumes: podTokens.map(tokenVolume) }),
       },
     },
   };
@@ -77,6 +88,12 @@ export function kubernetesJob(deployment: Deployment): string {
   return `${head}\n${stringify(account, { lineWidth: 0 })}---\n${stringify(job, { lineWidth: 0, aliasDuplicateObjects: false })}`;
 }
 
+/** Source: https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#serviceaccount-token-volume-projection */
+const tokenVolume = ({ file, audience }: Deployment['podTokens'][number], index: number): object => ({
+  name: `token-${index}`,
+  projected: { sources: [{ serviceAccountToken: { audience, expirationSeconds: 3600, path: basename(file) } }] },
+});
+
 /**
  * A schedule of EventBridge as one of cron. EventBridge counts days of the week from 1 (Sunday), cron from 0.
  *
@@ -91,7 +108,7 @@ export function cronOf(schedule: string): string {
     if (unit === 'day' && count === 1) return '0 0 * * *';
   } else if (read !== undefined) {
     const { minute, hour, day, month, weekday, year } = read.fields;
-    const special = /[LW#]/.test(day + weekday.replace(/[A-Z]{3}/g, ''));
+    const special = /[LW#]/.test(day + weekday.replace(/[A-Z]{3}/g, '')) || wraps(weekday);
     const weekdays = weekday.replace(/(\/\d)|\d/g, (found, step) => step ?? String(Number(found) - 1));
     if (year === '*' && !special)
       return [minute, hour, day, month, weekdays].map((field) => (field === '?' ? '*' : field)).join(' ');
@@ -100,3 +117,12 @@ export function cronOf(schedule: string): string {
     hint: 'Use a rate that divides the hour or the day, or a cron(…) of every year without L, W and #.',
   });
 }
+
+const DAYS = ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT'];
+
+/** `FRI-MON`: EventBridge goes on after Saturday, cron does not. */
+const wraps = (weekday: string): boolean =>
+  weekday.split(',').some((item) => {
+    const [from, to] = item.split('-').map((end) => (DAYS.includes(end) ? DAYS.indexOf(end) + 1 : Number(end)));
+    return from !== undefined && to !== undefined && from > to;
+  });

@@ -36,13 +36,14 @@ export function samTemplate(deployment: Deployment): string {
       ...roles(deployment),
       LogGroup: {
         Type: 'AWS::Logs::LogGroup',
-        DeletionPolicy: 'Retain',
+        // Kept with the stack's deletion, and not when its creation fails: the names would block the next try.
+        DeletionPolicy: 'RetainExceptOnCreate',
         UpdateReplacePolicy: 'Retain',
         Properties: { LogGroupName: `/aws/lambda/${name}`, RetentionInDays: deploy.logRetentionDays },
       },
       DeadLetterQueue: {
         Type: 'AWS::SQS::Queue',
-        DeletionPolicy: 'Retain',
+        DeletionPolicy: 'RetainExceptOnCreate',
         UpdateReplacePolicy: 'Retain',
         Properties: {
           QueueName: `${name}-dead-letters`,

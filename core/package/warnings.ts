@@ -55,7 +55,7 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
       warnings.push(`${plugin.kind} ${plugin.name}: ${endpoint} is this machine, and cannot be reached from there`);
   }
   const { schedule } = deploy;
-  if (schedule !== undefined && silenceOf(deploy) === undefined)
+  if (lambda && schedule !== undefined && silenceOf(deploy) === undefined)
     warnings.push(`deploy.schedule: two intervals of ${schedule} are more than a week: no alarm on silence is made`);
   const room = memoryFor(memory, deploy.memorySize);
   if (room < memory)

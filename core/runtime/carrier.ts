@@ -2,6 +2,7 @@ import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Runtime } from '../api/runtime.ts';
 import { visible } from '../api/text.ts';
 import { FairMemoryBudget } from '../engine/memory.ts';
+import { saysUnderWay } from '../engine/progress.ts';
 import type { Receipt } from '../engine/receipt.ts';
 import type { Report } from '../engine/report.ts';
 import { type Observer, run } from '../engine/run.ts';
@@ -65,7 +66,10 @@ export class Carrier {
     const wanted = { ...chosen(this.#open.job.sources, part), continues };
     const receipts: Receipt[] = [];
     const answer = await this.#run(wanted, part.resetState === true, runtime, receipts).catch((error: unknown) => {
-      if (error instanceof BrokerError && error.code === 'superseded') return this.#ignored(error.message);
+      // Over, or continued by somebody else already.
+      const known = error instanceof BrokerError ? error : undefined;
+      const going = known !== undefined && before !== undefined && saysUnderWay(known, before.runId);
+      if (known?.code === 'superseded' || going) return this.#ignored(known.message);
       throw error;
     });
     // Whoever names an object wants it; to say "complete" of nothing would be a lie.
@@ -180,9 +184,9 @@ export class Carrier {
       return report;
     } catch (thrown) {
       trace?.end(undefined);
-      const { next } = asBrokerError(thrown);
-      const counted = next === 'run' || next === 'item';
-      if (counted && asBrokerError(thrown).code !== 'superseded') this.#meter({ ...NOTHING, pipeline: this.pipeline });
+      const { code, next } = asBrokerError(thrown);
+      const isFailure = next !== 'wait' && code !== 'busy' && code !== 'superseded';
+      if (isFailure) this.#meter({ ...NOTHING, pipeline: this.pipeline });
       throw thrown;
     }
   }

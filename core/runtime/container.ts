@@ -1,4 +1,6 @@
-import type { Logger } from '../api/runtime.ts';
+import { BrokerError } from '../api/errors.ts';
+import { pause } from '../api/retry.ts';
+import type { Logger, Runtime } from '../api/runtime.ts';
 import type { Answer } from './answer.ts';
 import type { Carrier } from './carrier.ts';
 import { EXIT } from './exit.ts';
@@ -17,9 +19,26 @@ export async function runOnce({ load, log, graceMs, out }: RunOnceOptions): Prom
   using runtime = processRuntime(log, graceMs);
   const { open, carrier } = await load();
   await using _closing = open;
-  const answer = await carrier.run({}, runtime);
+  const answer = await carrier.run({}, runtime).catch((error: unknown) => again(error, carrier, runtime));
   out(JSON.stringify(answer));
   return exitOf(answer);
 }
+
+/** A platform starts a killed container anew within seconds: the run before is waited for, as long as it may live. */
+async function again(error: unknown, carrier: Carrier, runtime: Runtime): Promise<Answer> {
+  if (!(error instanceof BrokerError) || error.code !== 'busy') throw error;
+  const waitMs = Math.min(error.retryAfterMs ?? LONGEST_WAIT_MS, LONGEST_WAIT_MS);
+  runtime.log.info('waiting', { message: error.message, waitMs });
+  await pause(waitMs, AbortSignal.any([runtime.signal, runtime.stop]));
+  try {
+    return await carrier.run({}, runtime);
+  } catch (second) {
+    if (!(second instanceof BrokerError) || second.code !== 'busy') throw second;
+    // It lives: there is nothing to do here, and nothing wrong.
+    return { outcome: 'ignored', message: second.message, pipeline: carrier.pipeline };
+  }
+}
+
+const LONGEST_WAIT_MS = 60_000;
 
 const exitOf = ({ outcome }: Answer): number => (outcome === 'ignored' ? EXIT.complete : EXIT[outcome]);

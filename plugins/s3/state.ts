@@ -71,7 +71,10 @@ class S3State implements StateStore {
           this.#unconfirmed.set(key, mine.add(savedBy));
           throw error;
         }
-        const there = await this.#read(key, signal);
+        const there = await this.#read(key, signal).catch((unread: unknown) => {
+          this.#unconfirmed.set(key, mine.add(savedBy));
+          throw unread;
+        });
         if (there?.savedBy === savedBy) return there.saved.revision;
         const own = there !== undefined && mine.has(there.savedBy);
         // One of ours whose answer was lost, or one that is still on its way (409): the next try knows.
@@ -97,15 +100,25 @@ class S3State implements StateStore {
 
   async delete(key: string, expected: Revision, { signal }: { signal: AbortSignal }): Promise<void> {
     const { sdk, client } = await this.#connect();
-    const command = new sdk.DeleteObjectCommand({ ...this.#target(key), IfMatch: expected });
-    try {
-      await client.send(command, { abortSignal: signal });
-    } catch (thrown) {
-      const error = this.#failure(thrown, 'delete', key, 's3:DeleteObject');
-      if (error.code !== 'conflict' && error.code !== 'write_conflict') throw error;
-      // Gone is what was wanted, and what a second try finds.
-      if ((await this.#read(key, signal)) === undefined) return;
-      throw new BrokerError('state_conflict', `${this.#url(key)} was saved by another run`);
+    let before = expected;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await client.send(new sdk.DeleteObjectCommand({ ...this.#target(key), IfMatch: before }), {
+          abortSignal: signal,
+        });
+        this.#unconfirmed.delete(key);
+        return;
+      } catch (thrown) {
+        const error = this.#failure(thrown, 'delete', key, 's3:DeleteObject');
+        if (error.code !== 'conflict' && error.code !== 'write_conflict') throw error;
+        const there = await this.#read(key, signal);
+        // Gone is what was wanted, and what a second try finds.
+        if (there === undefined) return;
+        const own = this.#unconfirmed.get(key)?.has(there.savedBy) === true;
+        if (!own || attempt >= MOST_SAVES)
+          throw new BrokerError('state_conflict', `${this.#url(key)} was saved by another run`);
+        before = there.saved.revision;
+      }
     }
   }
 

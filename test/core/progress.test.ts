@@ -82,7 +82,7 @@ describe('progress', () => {
     await progress.save(never);
     await expect(Progress.load(options(state))).rejects.toMatchObject({
       code: 'busy',
-      hint: expect.stringMatching(/wait \d+ s/),
+      hint: expect.stringMatching(/run again in \d+ s/),
     });
     const later = { now: () => Date.now() + 31_000 };
     await using after = await Progress.load(options(state, later));
@@ -90,6 +90,69 @@ describe('progress', () => {
     await progress.release(never);
     await using released = await Progress.load(options(state));
     expect(released.runId).toBe(progress.runId);
+  });
+
+  it('that is paused goes on once: of two that want to go on with it one gets it', async () => {
+    const state = new MemoryState();
+    await using paused = await Progress.load(options(state));
+    await paused.release(never);
+    await using one = await Progress.load(options(state));
+    await using two = await Progress.load(options(state));
+    await one.take(never);
+    await expect(two.take(never)).rejects.toMatchObject({
+      code: 'busy',
+      message: expect.stringContaining(paused.runId),
+    });
+  });
+
+  it('does not take a dead run with a wrong clock for alive', async () => {
+    const state = new MemoryState();
+    const tomorrow = { now: () => Date.now() + 86_400_000 };
+    await using ahead = await Progress.load(options(state, tomorrow));
+    await ahead.save(never);
+    await using now = await Progress.load(options(state));
+    expect(now.runId).toBe(ahead.runId);
+  });
+
+  it('is not reset while it is under way, and what it left of its writes is not forgotten by a reset', async () => {
+    const state = new MemoryState();
+    await using live = await Progress.load(options(state));
+    await live.begin(0, 'k', never);
+    await expect(Progress.load(options(state, { reset: true }))).rejects.toMatchObject({ code: 'busy' });
+    const later = { now: () => Date.now() + 31_000, reset: true };
+    await using reset = await Progress.load(options(state, later));
+    expect(reset.runId).not.toBe(live.runId);
+    const tidied: string[] = [];
+    const sink = Object.assign(new MemorySink(), { tidy: async (key: string) => void tidied.push(key) });
+    await reset.tidy([sink], never, SILENT);
+    expect(tidied).toEqual(['k']);
+  });
+
+  it('ends a run that another one has taken over from, in the middle of an object', async () => {
+    const state = new MemoryState();
+    const sink = sinkThat(async () => {});
+    const begun = Promise.withResolvers<void>();
+    const writing: Sink = {
+      ...sink,
+      write: async (item, content, write) => {
+        await write.begins?.();
+        begun.resolve();
+        await new Promise((_, reject) => write.signal.addEventListener('abort', () => reject(new Error('aborted'))));
+        return sink.write(item, content, write);
+      },
+    };
+    const running = run(job({ sinks: [writing], state, sources: [sourceOf({ k: '1' })] }), {
+      runtime: testRuntime(),
+      leaseMs: 30,
+    });
+    await begun.promise;
+    const theirs = await state.load('p');
+    await state.save('p', { ...(theirs?.value as object), theirs: true } as never, theirs?.revision);
+    expect(await running).toMatchObject({
+      outcome: 'failed',
+      error: { code: 'state_conflict', message: /taken over/ as never },
+    });
+    expect((await state.load('p'))?.value).toMatchObject({ theirs: true });
   });
 
   it('goes on although what a killed run has left cannot be removed, and says so', async () => {

@@ -1,8 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { packaged } from '../../config/packaged.ts';
 import { plugins } from '../../config/plugins.ts';
+import { Tally } from '../../core/engine/report.ts';
 import { alarmsOf } from '../../core/package/deployment.ts';
+import { runOnce } from '../../core/runtime/container.ts';
 import type { Figures } from '../../core/runtime/figures.ts';
 import { emfMeter } from '../../core/runtime/lambda/emf.ts';
 import { patternBody } from '../cloud/body.ts';
@@ -92,7 +95,7 @@ describe('the same object, delivered again while it is under way in another proc
       value: { aliveUntil: number; begun: object[] };
     };
     expect(left.value.begun).toMatchObject([{ sink: 0, key: 'large' }]);
-    const dead = { ...left, value: { ...left.value, aliveUntil: Date.now() - 1 } };
+    const dead = { ...left, value: { ...left.value, alive: { until: Date.now() - 1, lease: 1000 } } };
     fn.sink.objects.clear();
     fn.state.store({ ...record, chunks: [Buffer.from(JSON.stringify(dead))] });
     fn.sink.uploads.set('left', { ...upload, id: 'left', parts: new Map() });
@@ -101,6 +104,45 @@ describe('the same object, delivered again while it is under way in another proc
     expect(fn.cloud.s3.pendingUploads()).toBe(0);
     expect(fn.state.objects.size).toBe(0);
   });
+});
+
+it('a continuation of a run that goes on already has nothing to do, and is no failure', async () => {
+  await using fn = await testFunction(pipelineData({ concurrency: 1 }));
+  for (let n = 0; n < 20; n++) fn.source.put(`2026/${String(n).padStart(2, '0')}`, `value ${n}`);
+  fn.cloud.s3.faults.add('PUT /lake', { kind: 'delay', ms: 60 }, Number.POSITIVE_INFINITY);
+  const paused = await fn.invoke({}, 900);
+  expect(paused).toMatchObject({ outcome: 'paused' });
+  const other = functionOn(fn.cloud, pipelineData({ concurrency: 1 }));
+  const answers = await Promise.all([fn.invoke(paused), other.invoke(paused)]);
+  expect(answers.map(({ outcome }) => outcome).sort()).toEqual(['complete', 'ignored']);
+  expect(fn.sink.objects.size).toBe(20);
+});
+
+it('a container that finds the run of a killed one on record waits for it to be over, and goes on', async () => {
+  await using fn = await testFunction();
+  fn.source.put('2026/a', 'one');
+  const parts = { environment: { ...fn.cloud.environment, ISTHMUS_LEASE: '1' }, write: () => {} };
+  const { ready, log } = packaged({ data: pipelineData(), plugins, url: import.meta.url }, parts);
+  const { job } = (await ready(() => {})).open;
+  const never = new AbortController().signal;
+  // As a killed process leaves it: on record for a while, and silent.
+  const record = {
+    version: 1,
+    pipeline: 'exports',
+    fingerprint: job.fingerprint,
+    runId: randomUUID(),
+    alive: { until: Date.now() + 600, lease: 1000 },
+    tally: { ...(new Tally().toJson() as object) },
+  };
+  await job.state.save('exports', record as never, undefined, { signal: never });
+  const lines: string[] = [];
+  const code = await runOnce({
+    load: () => ready(() => {}),
+    log,
+    graceMs: undefined,
+    out: (line) => void lines.push(line),
+  });
+  expect([code, JSON.parse(lines[0] ?? '')]).toMatchObject([0, { runId: record.runId, items: { written: 1 } }]);
 });
 
 describe('an object that could not be finished in time', () => {

@@ -167,6 +167,8 @@ describe('a function of its own', () => {
     const { pipeline: loaded, written } = await loadWritten(file, { plugins, environment });
     const deployment = deploymentOf(loaded, written, environment, 'lambda');
     expect(deployment.variables).toEqual({ AB: 'other-lake', A_B: 'drop' });
+    expect(deployment.setByPlatform).toEqual(['AWS_REGION']);
+    expect(deploymentOf(loaded, written, environment, 'ecs').variables).toHaveProperty('AWS_REGION', 'eu-west-1');
     const template = samTemplate(deployment);
     // Environment and rights are of the same values: no parameter could change one without the other.
     const { Resources, Parameters } = parse(template);
@@ -246,6 +248,35 @@ describe('a container', () => {
     expect(out).toContain('docker build --platform linux/amd64 -t isthmus-nightly .');
   });
 
+  it('that proves itself by the token of its pod gets that token, for the audience of the provider', async () => {
+    await using folder = await temporaryFolder();
+    const pod = await readFile(join(import.meta.dirname, '../../examples/keyless/eks-pod.yaml'), 'utf8');
+    const { made } = await packageInto(folder.path, pod, '--target', 'container');
+    const [, job] = parseAllDocuments(await readFile(join(made, 'kubernetes/job.yaml'), 'utf8')).map((one) =>
+      one.toJS(),
+    );
+    const { containers, volumes } = job.spec.template.spec;
+    expect(containers[0].volumeMounts).toEqual([
+      { name: 'token-0', mountPath: '/var/run/secrets/tokens/google', readOnly: true },
+    ]);
+    expect(volumes[0].projected.sources[0].serviceAccountToken).toEqual({
+      audience:
+        'https://iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/eks-prod/providers/cluster',
+      expirationSeconds: 3600,
+      path: 'token',
+    });
+  });
+
+  it('is made although cron cannot say its schedule: ECS can, and the Job is left out with a word', async () => {
+    await using folder = await temporaryFolder();
+    const pipeline = `${PIPELINES.plain}deploy: { schedule: rate(90 minutes) }\n`;
+    const { code, err, made } = await packageInto(folder.path, pipeline, '--target', 'container');
+    expect(code).toBe(0);
+    expect(err).toContain('no kubernetes/job.yaml is made: deploy.schedule: a CronJob cannot run at rate(90 minutes)');
+    expect(err).not.toContain('silence');
+    expect(await readFile(join(made, 'ecs/schedule.sh'), 'utf8')).toContain('rate(90 minutes)');
+  });
+
   it.each([
     ['rate(15 minutes)', '*/15 * * * *'],
     ['rate(60 minutes)', '0 * * * *'],
@@ -267,6 +298,7 @@ describe('a container', () => {
     'cron(0 3 L * ? *)',
     'cron(0 3 ? * 6#3 *)',
     'cron(0 3 * * ? 2027)',
+    'cron(0 3 ? * FRI-MON *)',
   ])('cannot run at %s, and says so', (schedule) => {
     expect(() => cronOf(schedule)).toThrow(/CronJob cannot run/);
   });

@@ -111,6 +111,20 @@ describe('s3 state', () => {
     expect(await store.load('p', { signal })).toEqual({ value: 3, revision: third });
   });
 
+  it('deletes its own save that was given up before S3 had answered', async () => {
+    await using fixture = await open();
+    const { cloud, store, bucket } = fixture;
+    const first = await store.save('p', 1, undefined, { signal });
+    cloud.s3.faults.add('PUT /state/p.json', { kind: 'stall-body', at: 0 });
+    const given = new AbortController();
+    const saving = store.save('p', 2, first, { signal: given.signal });
+    while (!bucket.bytes('p.json')?.toString().includes('"value":2')) await turn();
+    given.abort();
+    await expect(saving).rejects.toMatchObject({ code: 'stopped' });
+    await store.delete('p', first, { signal });
+    expect(await store.load('p', { signal })).toBeUndefined();
+  });
+
   it('tries again while another save to the same key is under way, which may be its own', async () => {
     await using fixture = await open();
     const { cloud, store } = fixture;
