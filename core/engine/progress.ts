@@ -179,7 +179,7 @@ export class Progress implements AsyncDisposable {
   /** From the first save on the run is on record, and says that it lives. */
   #beat(): void {
     if (this.#heartbeat !== undefined || this.#over || this.#leaseMs === 0) return;
-    const every = this.#leaseMs / 3;
+    const every = Math.ceil(this.#leaseMs / 3);
     this.#heartbeat = setInterval(() => {
       // An answer that comes later than the next beat is as good as none.
       const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(every)]);

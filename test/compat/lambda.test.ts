@@ -159,7 +159,9 @@ describe('the packaged function under the Lambda Runtime Interface Emulator', ()
     cloud.s3.faults.clear();
     await sleep(1100);
     const answer = json(await emulator.invoke({}));
-    log.push(`rerun: ${answer.message}; ${sink.objects.size} of 160 there, ${cloud.s3.pendingUploads()} uploads left`);
+    log.push(
+      `rerun: ${answer.message ?? answer.errorMessage}; ${sink.objects.size} of 160 there, ${cloud.s3.pendingUploads()} uploads left`,
+    );
     process.stdout.write(`${log.join('\n')}\n`);
     expect(answer).toMatchObject({ outcome: 'complete' });
     const different = names.filter(
