@@ -5,7 +5,6 @@ import type { Sink } from '../api/sink.ts';
 import type { Selection } from '../api/source.ts';
 import type { StateStore } from '../api/state.ts';
 import { type Begun, type Checkpoint, CheckpointFile } from './checkpoint.ts';
-import { Tally } from './report.ts';
 import { Watermark } from './watermark.ts';
 
 /** The checkpoint is saved at most this often, so a killed process repeats little and state costs little. */
@@ -30,7 +29,6 @@ export interface ProgressOptions {
 export class Progress implements AsyncDisposable {
   readonly runId: string;
   readonly resumed: boolean;
-  readonly tally: Tally;
   readonly watermark: Watermark;
   readonly cursor: string | undefined;
   readonly #file: CheckpointFile;
@@ -63,10 +61,9 @@ export class Progress implements AsyncDisposable {
     this.#savedAt = this.#started;
     this.runId = checkpoint?.runId ?? randomUUID();
     this.resumed = checkpoint !== undefined;
-    this.tally = checkpoint?.tally ?? new Tally();
-    this.#before = this.tally.durationMs;
     this.cursor = checkpoint?.cursor;
-    this.watermark = new Watermark(this.cursor);
+    this.watermark = new Watermark(this.cursor, checkpoint?.tally);
+    this.#before = this.watermark.tally.durationMs;
     this.#left = left;
     for (const one of this.#left) this.#begun.set(nameOf(one.sink, one.key), one);
   }
@@ -192,11 +189,12 @@ export class Progress implements AsyncDisposable {
 
   #write(signal: AbortSignal): Promise<void> {
     this.#savedAt = this.#now();
-    this.tally.durationMs = this.durationMs;
-    const { runId, tally, watermark } = this;
+    const { runId, watermark } = this;
+    const { tally, value: cursor } = watermark;
+    tally.durationMs = this.durationMs;
     const lease = this.#leaseMs;
     const alive = this.#over ? undefined : { until: this.#savedAt + lease, lease };
-    const checkpoint = { runId, cursor: watermark.value, begun: [...this.#begun.values()], alive, tally };
+    const checkpoint = { runId, cursor, begun: [...this.#begun.values()], alive, tally };
     const saving = this.#file.save(checkpoint, signal).finally(() => {
       if (this.#saving === saving) this.#saving = undefined;
     });

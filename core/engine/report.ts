@@ -46,8 +46,19 @@ export class Tally {
     this.items[receipt.outcome]++;
     this.bytes += receipt.bytes;
     if (receipt.failure === undefined) return;
+    this.#list({ key: receipt.key, ...(sink === undefined ? {} : { sink }), ...receipt.failure });
+  }
+
+  merge(other: Tally): void {
+    for (const [outcome, count] of Object.entries(other.items)) this.items[outcome as Outcome] += count;
+    this.bytes += other.bytes;
+    for (const failure of other.failures) this.#list(failure);
+    this.failuresOmitted += other.failuresOmitted;
+  }
+
+  #list(failure: Failure): void {
     if (this.failures.length >= MOST_FAILURES) this.failuresOmitted++;
-    else this.failures.push({ key: receipt.key, ...(sink === undefined ? {} : { sink }), ...receipt.failure });
+    else this.failures.push(failure);
   }
 
   get clean(): boolean {

@@ -69,7 +69,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const now = (): number => runtime.now();
   const { leaseMs } = options;
   await using progress = await Progress.load({ ...job, now, only, leaseMs, reset: resetState, signal: runtime.signal });
-  const { runId, tally, watermark, cursor: after, resumed } = progress;
+  const { runId, watermark, cursor: after, resumed } = progress;
   if (options.continues !== undefined && options.continues !== runId)
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
   const signal = AbortSignal.any([runtime.signal, progress.lost]);
@@ -90,8 +90,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const work = async ({ action, mark }: Task): Promise<void> => {
     const receipt = await transfer(action, { ...job, ...shared, signal });
     progress.settled(action.sink, action.item.key);
-    tally.add(receipt, many ? job.sinks[action.sink]?.location : undefined);
-    mark.done();
+    mark.done(receipt, many ? job.sinks[action.sink]?.location : undefined);
     observer.receipt?.(receipt, action);
     await progress.saveSometimes(signal);
   };
@@ -105,12 +104,13 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     // A stop that comes after the last item was begun changes nothing.
     if (!listing.ended) ended = new BrokerError('stopped', 'the run was stopped before its end');
     // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
-    else if (only === undefined && isEmpty(tally) && job.compare !== 'always')
+    else if (only === undefined && isEmpty(watermark.total()) && job.compare !== 'always')
       await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
   } catch (thrown) {
     ended = signal.aborted ? stoppedBy(progress.lost) : asBrokerError(thrown);
   }
 
+  const tally = watermark.total();
   let outcome = outcomeOf(ended, tally);
   try {
     const closing = AbortSignal.timeout(CLOSING_MS);

@@ -101,7 +101,7 @@ it('the whole pipeline, fake-gcs-server to MinIO, and once more: everything unch
   await writeFile(file, JSON.stringify(spec));
   const carry = async () => {
     await using open = await compose(process.env).get(tokens.jobs).open(file, { log: SILENT, now: Date.now });
-    return run(open.job, { runtime: testRuntime() });
+    return await run(open.job, { runtime: testRuntime() });
   };
   expect(await carry()).toMatchObject({ outcome: 'complete', items: { written: 4 }, failures: [] });
   for (const [key, bytes] of objects) expect((await sink.read(key))?.equals(bytes), key).toBe(true);

@@ -164,6 +164,8 @@ describe('the packaged function under the Lambda Runtime Interface Emulator', ()
     );
     process.stdout.write(`${log.join('\n')}\n`);
     expect(answer).toMatchObject({ outcome: 'complete' });
+    const { written, unchanged } = answer.items as Record<'written' | 'unchanged', number>;
+    expect(written + unchanged).toBe(160);
     const different = names.filter(
       (name) => sink.objects.get(name.replace('2026/', 'raw/'))?.checksums.crc32c !== source.get(name)?.crc32c,
     );

@@ -1,59 +1,19 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  BrokerError,
-  type Content,
-  type Item,
-  type Sink,
-  type Source,
-  type StoredObject,
-} from '../../core/api/index.ts';
+import { BrokerError, type Item, type Sink, type Source, type StoredObject } from '../../core/api/index.ts';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { type Action, plan } from '../../core/engine/plan.ts';
 import { type Job, run } from '../../core/engine/run.ts';
 import { Watermark } from '../../core/engine/watermark.ts';
 import { forEachConcurrently } from '../../core/engine/workers.ts';
 import { MemoryState } from '../../core/state/memory.ts';
-import { MemorySink, memorySource } from '../../plugins/memory/index.ts';
-import { pluginContext, testRuntime } from '../support.ts';
+import { MemorySink } from '../../plugins/memory/index.ts';
+import { testRuntime } from '../support.ts';
+import { job, numbered, RECEIPT, sinkThat, sourceOf } from './job.ts';
 
 const never = new AbortController().signal;
 const context = { pipeline: 'p', runId: 'r', purpose: 'run' } as const;
-
-const sourceOf = (items: Record<string, string>): Source => memorySource.create({ items }, pluginContext({}));
-const numbered = (count: number): Record<string, string> =>
-  Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${String(n).padStart(4, '0')}`, `value ${n}`]));
-
-function job(options: Partial<Job>): Job {
-  return {
-    pipeline: 'p',
-    fingerprint: 'f',
-    sources: [sourceOf({ a: '1', b: '2' })],
-    sinks: [new MemorySink()],
-    compare: 'checksum',
-    concurrency: 4,
-    memory: 2 ** 20,
-    retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 2 },
-    state: new MemoryState(),
-    ...options,
-  };
-}
-
-/** A sink whose writes do what a test wants. */
-function sinkThat(write: (item: Item, content: Content) => Promise<void>): Sink & { readonly inner: MemorySink } {
-  const inner = new MemorySink();
-  return {
-    inner,
-    location: 'test:',
-    list: (options) => inner.list(options),
-    stat: (key) => inner.stat(key),
-    write: async (item, content, options) => {
-      await write(item, content);
-      return inner.write(item, content, options);
-    },
-  };
-}
 
 describe('a run', () => {
   it('carries everything, and then finds everything unchanged by size and checksum', async () => {
@@ -393,19 +353,22 @@ describe('a plan', () => {
 });
 
 describe('the watermark', () => {
-  it('never passes an unfinished item, in whatever order items finish', () => {
+  const written = (bytes: number) => ({ ...RECEIPT, outcome: 'written', bytes }) as const;
+
+  it('never passes an unfinished item, and counts what it has passed, in whatever order items finish', () => {
     fc.assert(
       fc.property(fc.shuffledSubarray([...Array(12).keys()], { minLength: 12 }), (order) => {
         const watermark = new Watermark(undefined);
         const marks = order.map((_, n) => watermark.begin(`k${String(n).padStart(2, '0')}`, 1));
         const open = new Set(marks.keys());
+        const sum = (items: Iterable<number>): number => [...items].reduce((bytes, item) => bytes + 2 ** item, 0);
         for (const n of order) {
-          marks[n]?.done();
+          marks[n]?.done(written(2 ** n));
           open.delete(n);
-          const first = Math.min(...open);
-          expect(watermark.value).toBe(
-            open.size === 0 ? 'k11' : first === 0 ? undefined : `k${String(first - 1).padStart(2, '0')}`,
-          );
+          const first = Math.min(...open, 12);
+          expect(watermark.value).toBe(first === 0 ? undefined : `k${String(first - 1).padStart(2, '0')}`);
+          expect(watermark.tally).toMatchObject({ items: { written: first }, bytes: 2 ** first - 1 });
+          expect(watermark.total()).toMatchObject({ items: { written: 12 - open.size }, bytes: 4095 - sum(open) });
         }
       }),
     );
@@ -414,10 +377,10 @@ describe('the watermark', () => {
   it('waits for every sink of an item', () => {
     const watermark = new Watermark('start');
     const mark = watermark.begin('a', 2);
-    mark.done();
-    expect(watermark.value).toBe('start');
-    mark.done();
-    expect(watermark.value).toBe('a');
+    mark.done(written(1));
+    expect([watermark.value, watermark.tally.bytes, watermark.total().bytes]).toEqual(['start', 0, 1]);
+    mark.done(written(1));
+    expect([watermark.value, watermark.tally.bytes, watermark.total().bytes]).toEqual(['a', 2, 2]);
   });
 });
 

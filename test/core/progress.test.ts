@@ -1,46 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerError, type Content, type Item, type Sink, type Source } from '../../core/api/index.ts';
+import { BrokerError, type Sink } from '../../core/api/index.ts';
 import { Progress } from '../../core/engine/progress.ts';
-import { type Job, run } from '../../core/engine/run.ts';
+import { run } from '../../core/engine/run.ts';
 import { MemoryState } from '../../core/state/memory.ts';
-import { MemorySink, memorySource } from '../../plugins/memory/index.ts';
-import { pluginContext, SILENT, testRuntime } from '../support.ts';
+import { MemorySink } from '../../plugins/memory/index.ts';
+import { SILENT, testRuntime } from '../support.ts';
+import { job, numbered, RECEIPT, sinkThat, sourceOf } from './job.ts';
 
 const never = new AbortController().signal;
-
-const sourceOf = (items: Record<string, string>): Source => memorySource.create({ items }, pluginContext({}));
-const numbered = (count: number): Record<string, string> =>
-  Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${String(n).padStart(4, '0')}`, `value ${n}`]));
-
-function job(options: Partial<Job>): Job {
-  return {
-    pipeline: 'p',
-    fingerprint: 'f',
-    sources: [sourceOf({ a: '1', b: '2' })],
-    sinks: [new MemorySink()],
-    compare: 'checksum',
-    concurrency: 4,
-    memory: 2 ** 20,
-    retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 2 },
-    state: new MemoryState(),
-    ...options,
-  };
-}
-
-/** A sink whose writes do what a test wants. */
-function sinkThat(write: (item: Item, content: Content) => Promise<void>): Sink & { readonly inner: MemorySink } {
-  const inner = new MemorySink();
-  return {
-    inner,
-    location: 'test:',
-    list: (options) => inner.list(options),
-    stat: (key) => inner.stat(key),
-    write: async (item, content, options) => {
-      await write(item, content);
-      return inner.write(item, content, options);
-    },
-  };
-}
 
 describe('progress', () => {
   const options = (state: MemoryState, more: object = {}) => ({
@@ -70,10 +37,10 @@ describe('progress', () => {
     const failure = { code: 'network', message: 'm', hint: 'h', id: 'AWS_STS_UNREACHABLE' } as const;
     const receipt = { ...RECEIPT, outcome: 'failed', failure, notes: ['n'] } as const;
     await using progress = await Progress.load(options(state));
-    progress.tally.add(receipt, 's3://lake/');
+    progress.watermark.begin('k', 1).done(receipt, 's3://lake/');
     await progress.release(never);
     await using again = await Progress.load(options(state));
-    expect(again.tally.failures).toEqual([{ key: 'k', sink: 's3://lake/', ...failure }]);
+    expect(again.watermark.tally.failures).toEqual([{ key: 'k', sink: 's3://lake/', ...failure }]);
   });
 
   it('is under way for others from its first save until it is released', async () => {
@@ -156,6 +123,34 @@ describe('progress', () => {
     expect((await state.load('p'))?.value).toMatchObject({ theirs: true });
   });
 
+  it('counts every item once, though a killed run had finished some that come after what it had not', async () => {
+    const items = { a: '1', b: '2', c: '3', d: '4' };
+    const others = Promise.withResolvers<void>();
+    const state = new MemoryState();
+    const killed = new MemoryState();
+    let finished = 0;
+    const sink = sinkThat(async () => {});
+    const slow: Sink = {
+      ...sink,
+      write: async (item, content, write) => {
+        if (item.key !== 'b') return sink.write(item, content, write);
+        await others.promise;
+        await write.begins?.();
+        await killed.save('p', (await state.load('p'))?.value as never, undefined);
+        throw new BrokerError('permission_denied', 'HTTP 403');
+      },
+    };
+    const observer = { receipt: () => void (++finished === 3 && others.resolve()) };
+    const sources = [sourceOf(items)];
+    const first = await run(job({ sinks: [slow], state, sources }), { runtime: testRuntime(), observer, leaseMs: 0 });
+    expect(first.items).toMatchObject({ written: 3, failed: 1 });
+    const again = await run(job({ sinks: [sink], state: killed, sources, compare: 'size' }), {
+      runtime: testRuntime(),
+    });
+    expect(again.runId).toBe(first.runId);
+    expect(again).toMatchObject({ outcome: 'complete', items: { written: 2, unchanged: 2, failed: 0 }, bytes: 2 });
+  });
+
   it('goes on although what a killed run has left cannot be removed, and says so', async () => {
     const state = new MemoryState();
     await using killed = await Progress.load(options(state, { leaseMs: 0 }));
@@ -216,5 +211,3 @@ describe('a run of one key', () => {
     },
   );
 });
-
-const RECEIPT = { key: 'k', id: 'i', source: 0, sink: 0, reason: 'r', bytes: 0, attempts: 1, durationMs: 1 } as const;

@@ -80,7 +80,8 @@ describe('isthmus serve', () => {
     await writeFile(file, pipeline);
     const output = { out: () => {}, err: () => {}, terminal: undefined };
     const cli = compose({ AWS_REGION: 'eu-west-1', ...VARIABLES, ...environment }).get(tokens.cli);
-    return caught(cli(['serve', file, ...more], output, '0'));
+    // Awaited here, since the folder goes with this function.
+    return await caught(cli(['serve', file, ...more], output, '0'));
   };
 
   it('does not wait for what nobody may send', async () => {
