@@ -104,7 +104,8 @@ function sentenceOf(report: Report, { source, receipts, destinations }: Single):
   if (failure !== undefined) return `${from} was not carried: ${failure.code}: ${failure.message}`;
   if (receipt === undefined) return `${from} does not exist, or the pipeline does not select it`;
   const written = receipts.filter(({ outcome }) => outcome === 'written');
-  return written.length === 0
-    ? `${from} is already at ${to}, unchanged`
-    : `${from} was carried to ${to}: ${formatBytes(receipt.bytes)}, verified by its checksum`;
+  if (written.length === 0) return `${from} is already at ${to}, unchanged`;
+  const confirmed = written.every(({ checksums = {} }) => Object.keys(checksums).length > 0);
+  const proof = confirmed ? 'verified by its checksum' : 'proved by its size only';
+  return `${from} was carried to ${to}: ${formatBytes(written[0]?.bytes ?? 0)}, ${proof}`;
 }

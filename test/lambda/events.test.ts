@@ -1,7 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { patternBody } from '../cloud/body.ts';
 import { caught } from '../leaks.ts';
-import { FUNCTION_ARN, pipelineData, pushBody, pushToken, sqsEvent, testFunction, urlEvent } from './function.ts';
+import {
+  FUNCTION_ARN,
+  functionOn,
+  pipelineData,
+  pushBody,
+  pushToken,
+  sqsEvent,
+  testFunction,
+  urlEvent,
+} from './function.ts';
 
 const generationOf = (source: { get(name: string): { generation: string } | undefined }, name: string): string =>
   source.get(name)?.generation ?? '';
@@ -49,6 +58,21 @@ describe('a direct invocation', () => {
       });
     },
   );
+
+  it('claims no checksum of a store that confirms none: with proof: size it says so, else it fails', async () => {
+    const sinkWith = (proof: string) => ({
+      sink: { use: 's3', with: { bucket: 'lake', prefix: 'raw/', region: 'eu-west-1', proof } },
+    });
+    await using fn = await testFunction(pipelineData(sinkWith('size')));
+    fn.source.put('2026/a.txt', 'one');
+    const confirmed = { kind: 'answer', status: 200, headers: { etag: '"1"' } } as const;
+    fn.cloud.s3.faults.add('PUT /lake/raw/a.txt', confirmed, Number.POSITIVE_INFINITY);
+    expect(await fn.invoke({ object: '2026/a.txt' })).toMatchObject({
+      message: 'gs://exports/2026/a.txt was carried to s3://lake/raw/a.txt: 3 B, proved by its size only',
+    });
+    const strict = functionOn(fn.cloud, pipelineData(sinkWith('checksum')));
+    await expect(strict.invoke({ object: '2026/a.txt' })).rejects.toThrow(/the store confirmed no checksum/);
+  });
 
   it('carries a prefix and nothing beside it', async () => {
     await using fn = await testFunction();
