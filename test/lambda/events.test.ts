@@ -74,6 +74,15 @@ describe('a direct invocation', () => {
     await expect(strict.invoke({ object: '2026/a.txt' })).rejects.toThrow(/the store confirmed no checksum/);
   });
 
+  it('has a line in the log for every item of a batch that could not even begin', async () => {
+    await using fn = await testFunction();
+    await expect(fn.invoke({ Items: ['gs://other/1', 'gs://other/2'] })).rejects.toThrow(/2 of 2 could not begin/);
+    expect(fn.lines.filter(({ event }) => event === 'not begun')).toMatchObject([
+      { place: 0, code: 'outside_pipeline', message: expect.stringContaining('gs://other/1') },
+      { place: 1, code: 'outside_pipeline', message: expect.stringContaining('gs://other/2') },
+    ]);
+  });
+
   it('carries a prefix and nothing beside it', async () => {
     await using fn = await testFunction();
     for (const name of ['2026/a/1', '2026/a/2', '2026/b/1', '2026/a', '2026/a0']) fn.source.put(name, name);

@@ -193,10 +193,17 @@ class Invocation {
       try {
         answers[index] = await carry(thing);
       } catch (thrown) {
-        wrong.push(asBrokerError(thrown));
+        const error = asBrokerError(thrown);
+        this.#runtime.log.warn('not begun', { place: index, code: error.code, message: error.message });
+        wrong.push(error);
       }
     });
-    if (wrong[0] !== undefined) throw wrong[0];
+    const [first] = wrong;
+    if (first !== undefined && things.length === 1) throw first;
+    if (first !== undefined) {
+      const count = `${wrong.length} of ${things.length} could not begin`;
+      throw new InvocationFailed(first.id ?? first.code, `${count}: ${first.message}. ${first.hint}`);
+    }
     const [only] = answers;
     if (only !== undefined && answers.length === 1) return finished(only);
     const failures = answers.filter(({ outcome }) => outcome !== 'complete' && outcome !== 'ignored');
