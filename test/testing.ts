@@ -10,6 +10,7 @@ export type { GcsBucket } from './cloud/gcs-objects.ts';
 export { LOCAL_AUDIENCE, LOCAL_ROLE, LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from './cloud/local-cloud.ts';
 export type { S3Bucket } from './cloud/s3-objects.ts';
 export type { Exceptions } from './conformance/register.ts';
+export { runContext } from './conformance/run-context.ts';
 export { type SinkFixture, sinkSuite } from './conformance/sink-suite.ts';
 export { type SourceFixture, sourceSuite } from './conformance/source-suite.ts';
 export { type StateFixture, stateSuite } from './conformance/state-suite.ts';

@@ -1,15 +1,35 @@
 import type { ByteRange, ByteStream } from './bytes.ts';
 import type { Check } from './check.ts';
 import type { Item } from './item.ts';
+import type { JsonValue } from './json.ts';
 
 /** What a listing is for. A source whose listing costs money or starts a job answers `survey` with nothing. */
 export type Purpose = 'run' | 'plan' | 'survey';
+
+/**
+ * What a source keeps from run to run, in the state of the pipeline: a bookmark, the job that it waits for. Without
+ * `state` in the pipeline it lasts as long as the process.
+ */
+export interface Notes {
+  /** What was written last; to be parsed, since an older release may have written it. */
+  read(options: { readonly signal: AbortSignal }): Promise<JsonValue | undefined>;
+  /** Durable when it resolves. @throws BrokerError `state_conflict` when another run wrote meanwhile. */
+  write(value: JsonValue, options: { readonly signal: AbortSignal }): Promise<void>;
+}
 
 export interface RunContext {
   readonly pipeline: string;
   /** Survives pauses and retries. */
   readonly runId: string;
   readonly purpose: Purpose;
+  readonly notes: Notes;
+  /**
+   * Call it, and wait for it, before beginning what outlives this process, such as a job: the run is on record then,
+   * keeps its id whatever happens, and no second one begins beside it.
+   */
+  readonly begins: () => Promise<void>;
+  /** Whether a run on record is the only one of its pipeline anywhere: its state is one that every process finds. */
+  readonly exclusive: boolean;
 }
 
 /** A part of what a source holds: one key, or all keys that begin with a text. */
@@ -23,6 +43,9 @@ export interface ListOptions {
   readonly only?: Selection;
   readonly run: RunContext;
 }
+
+/** By name; shown to people and put into reports, so no secret, and nothing of an item's content. */
+export type Facts = Readonly<Record<string, JsonValue>>;
 
 /**
  * Lists and reads. The engine makes one for a run, may call its methods concurrently, and disposes it at the end.
@@ -42,6 +65,13 @@ export interface Source extends Partial<AsyncDisposable> {
    */
   open(item: Item, options: { readonly signal: AbortSignal; readonly range?: ByteRange }): Promise<ByteStream>;
   readonly ranges?: boolean;
+  /**
+   * Items that are written only when every item of every source is in every sink: a manifest, a marker of success.
+   * Listed in key order; a run that is stopped meanwhile lists them anew.
+   */
+  last?(options: ListOptions): AsyncIterable<Item>;
+  /** What there is to tell of a run or a plan besides its items: jobs, bytes billed, tokens. Goes to the report. */
+  facts?(): Facts | undefined;
   /**
    * The key that the object at this URL (`gs://bucket/name`) has in this source, whether it exists or not; undefined
    * when it lies elsewhere. Without it a source takes no notifications of objects. Touches no network.

@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration, visible } from '../api/text.ts';
-import type { Report } from '../engine/report.ts';
+import type { Detail, Report } from '../engine/report.ts';
 
 /** Where a command writes: results to `out`, everything else to `err`. */
 export interface Output {
@@ -35,12 +35,24 @@ export function summary(report: Report): string[] {
   }
   const more = failures.length - MOST_FAILURES + (report.failuresOmitted ?? 0);
   if (more > 0) lines.push(`  … and ${more} more; --json lists up to 1000, --log json all of them`);
+  lines.push(...detailLines(report.details));
   if (report.error !== undefined) {
     const { code, message, hint, id } = report.error;
     lines.push(`  ${id ?? code}: ${message}`, `    ${hint}`);
     if (id !== undefined) lines.push('    isthmus doctor PIPELINE walks the whole chain');
   }
   return lines;
+}
+
+/** What sources tell besides items, a line for each fact. */
+export function detailLines(details: readonly Detail[] | undefined): string[] {
+  return (details ?? []).flatMap(({ source, facts }) => [
+    `  ${visible(source)}`,
+    ...Object.entries(facts).map(([name, value]) => {
+      const text = typeof value === 'string' ? value : JSON.stringify(value);
+      return `    ${name}: ${visible(text)}`;
+    }),
+  ]);
 }
 
 /** A table with columns as wide as they need; the last one is not padded. */

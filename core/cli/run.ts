@@ -1,9 +1,11 @@
 import type { Logger, Runtime } from '../api/runtime.ts';
+import type { RunContext } from '../api/source.ts';
 import type { AuthStep } from '../auth/steps.ts';
-import { type Job, type Observer, run } from '../engine/run.ts';
+import { contextsOf, type Job, type Observer, run } from '../engine/run.ts';
 import { eventsTo } from '../runtime/events-log.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { jsonLogger, textLogger } from '../runtime/logger.ts';
+import { untilReady } from '../runtime/patience.ts';
 import { processRuntime } from '../runtime/process.ts';
 import type { ProgressBar } from '../runtime/progress.ts';
 import { EXIT, type Output, summary } from './output.ts';
@@ -23,8 +25,13 @@ export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory
   await using open = await jobs.open(file, { log, now: runtime.now, onAuth: (step) => logAuth(log, step) });
   open.credentials.warm();
   for (const warning of open.pipeline.warnings) log.warn('pipeline', { ...warning });
+  let begun = false;
   const report = await withProgress(open.job, flags, runtime, output, (observer) =>
-    run(open.job, { runtime, observer: merge(eventsTo(log), observer), resetState: flags.resetState === true }),
+    untilReady(() => {
+      const resetState = flags.resetState === true && !begun;
+      begun = true;
+      return run(open.job, { runtime, observer: merge(eventsTo(log), observer), resetState });
+    }, runtime),
   );
   if (flags.json === true) output.out(JSON.stringify(report));
   else for (const line of summary(report)) output.out(line);
@@ -77,8 +84,9 @@ async function withProgress<T>(
 async function count(job: Job, bar: ProgressBar, signal: AbortSignal): Promise<void> {
   let bytes = 0;
   let items = 0;
-  for (const source of job.sources) {
-    for await (const item of source.list({ signal, run: { pipeline: job.pipeline, runId: '', purpose: 'survey' } })) {
+  const contexts = contextsOf(job, { runId: '', purpose: 'survey', begins: async () => {} });
+  for (const [number, source] of job.sources.entries()) {
+    for await (const item of source.list({ signal, run: contexts[number] as RunContext })) {
       bytes += (item.size ?? 0) * job.sinks.length;
       items += job.sinks.length;
       if (items % 1000 === 0) bar.total(bytes, items, false);

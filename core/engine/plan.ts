@@ -28,8 +28,11 @@ export interface PlanOptions {
   readonly sources: readonly Source[];
   readonly sinks: readonly Sink[];
   readonly compare: Compare;
-  readonly run: RunContext;
+  /** Of each source, by its place. */
+  readonly run: (source: number) => RunContext;
   readonly signal: AbortSignal;
+  /** List what is written last, and not the items. */
+  readonly last?: boolean;
   readonly after?: string | undefined;
   /** Plan for this part of the sources only. */
   readonly only?: Selection | undefined;
@@ -37,9 +40,12 @@ export interface PlanOptions {
 
 /** Lists, merges and compares; yields the actions of one item, one for each sink, at a time, in key order. */
 export async function* plan(options: PlanOptions): AsyncGenerator<readonly Action[]> {
-  const { sources, sinks, signal, run, after, only } = options;
-  const wanted = { signal, run, ...(after === undefined ? {} : { after }), ...(only === undefined ? {} : { only }) };
-  const listings = sources.map((source) => ascending(listed(source, wanted), source.location));
+  const { sources, sinks, signal, run, last = false, after, only } = options;
+  const wanted = { signal, ...(after === undefined ? {} : { after }), ...(only === undefined ? {} : { only }) };
+  const listings = sources.map((source, number) => {
+    const all = { ...wanted, run: run(number) };
+    return ascending(last ? (source.last?.(all) ?? nothing()) : listed(source, all), source.location);
+  });
   const one = only !== undefined && 'key' in only;
   const indexes = options.compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, one));
   try {
@@ -105,3 +111,5 @@ async function decide(
     return { ...base, action: 'refuse', reason: error.message, code: error.code, hint: error.hint };
   }
 }
+
+async function* nothing(): AsyncGenerator<never> {}

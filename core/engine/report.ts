@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../api/error-codes.ts';
 import type { JsonValue } from '../api/json.ts';
+import type { Facts } from '../api/source.ts';
 import type { Outcome, Receipt } from './receipt.ts';
 
 export type RunOutcome = 'complete' | 'partial' | 'failed' | 'paused';
@@ -27,9 +28,14 @@ export interface Report {
   readonly failures: readonly Failure[];
   /** How many more failures there were than are listed; each has its line in the log. */
   readonly failuresOmitted?: number;
-  /** What ended or paused the run, when it was not the end of the listing. */
-  readonly error?: Omit<Failure, 'key'>;
+  /** What ended or paused the run, when it was not the end of the listing; and when to come back. */
+  readonly error?: Omit<Failure, 'key'> & { readonly retryAfterMs?: number };
+  /** What the sources tell of it besides items. */
+  readonly details?: readonly Detail[];
 }
+
+/** (A type and no interface, so that it counts as JSON.) */
+export type Detail = { readonly source: string; readonly facts: Facts };
 
 /** A report names at most so many failures, so that it stays small whatever happens. */
 const MOST_FAILURES = 1000;

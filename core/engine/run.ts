@@ -8,12 +8,13 @@ import type { StateStore } from '../api/state.ts';
 import type { Compare } from './compare.ts';
 import { Crc32cPool } from './crc32c.ts';
 import { FairMemoryBudget } from './memory.ts';
+import { SourceNotes } from './notes.ts';
 import { type Action, plan } from './plan.ts';
 import { Progress } from './progress.ts';
 import { failureOf, type Receipt } from './receipt.ts';
-import type { Report, RunOutcome, Tally } from './report.ts';
+import { type Detail, type Report, type RunOutcome, Tally } from './report.ts';
 import { transfer } from './transfer.ts';
-import type { Mark, Watermark } from './watermark.ts';
+import { type Mark, Watermark } from './watermark.ts';
 import { forEachConcurrently } from './workers.ts';
 
 /** A pipeline with everything made that it names. */
@@ -28,6 +29,8 @@ export interface Job {
   readonly memory: number;
   readonly retry: RetryPolicy;
   readonly state: StateStore;
+  /** Every process finds that state: a run on record is the only one anywhere. */
+  readonly shared: boolean;
 }
 
 /** What a run tells while it is under way. Calls are cheap and never awaited. */
@@ -74,7 +77,8 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
   const signal = AbortSignal.any([runtime.signal, progress.lost]);
   await progress.take(signal);
-  const context: RunContext = { pipeline: job.pipeline, runId, purpose: 'run' };
+  const contexts = contextsOf(job, { runId, purpose: 'run', begins: () => progress.save(signal) });
+  if (resetState) await Promise.all(contexts.map(({ notes }) => notes.reset({ signal })));
   observer.started?.({ runId, resumed });
 
   const shared = {
@@ -95,10 +99,13 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     await progress.saveSometimes(signal);
   };
 
+  /** Of what is written last: begun anew when the run is stopped meanwhile, so it is no part of the checkpoint. */
+  const afterwards = new Watermark(undefined);
   let ended: BrokerError | undefined;
   try {
     await progress.tidy(job.sinks, signal, runtime.log);
-    const actions = plan({ ...job, run: context, signal, after, only });
+    const planned = { ...job, run: (source: number) => contexts[source] as RunContext, signal, only };
+    const actions = plan({ ...planned, after });
     const listing = { ended: false, single: only !== undefined && 'key' in only };
     await forEachConcurrently(tasks(actions, watermark, runtime, listing), job.concurrency, work);
     // A stop that comes after the last item was begun changes nothing.
@@ -106,18 +113,26 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
     else if (only === undefined && isEmpty(watermark.total()) && job.compare !== 'always')
       await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
+    if (ended === undefined && only === undefined && watermark.total().clean) {
+      const closing = { ended: false, single: false };
+      const lasts = plan({ ...planned, last: true });
+      await forEachConcurrently(tasks(lasts, afterwards, runtime, closing), job.concurrency, work);
+      if (!closing.ended) ended = new BrokerError('stopped', 'the run was stopped before its end');
+    }
   } catch (thrown) {
     ended = signal.aborted ? stoppedBy(progress.lost) : asBrokerError(thrown);
   }
 
-  const tally = watermark.total();
+  const tally = new Tally();
+  tally.merge(watermark.total());
+  tally.merge(afterwards.total());
   let outcome = outcomeOf(ended, tally);
   try {
     const closing = AbortSignal.timeout(CLOSING_MS);
     // The listing came to its end: the next run starts over, whatever became of the items.
     if (ended === undefined) await progress.clear(closing);
     else if (ended.code !== 'state_conflict') await progress.release(closing);
-    if (outcome !== 'paused' && only === undefined) await finish(job, context, outcome, closing);
+    if (outcome !== 'paused' && only === undefined) await finish(job, contexts, outcome, closing);
   } catch (thrown) {
     // What was transferred is in the report; that it could not be closed must be there too.
     ended = asBrokerError(thrown);
@@ -132,8 +147,34 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     durationMs: progress.durationMs,
     failures: tally.failures,
     ...(tally.failuresOmitted > 0 ? { failuresOmitted: tally.failuresOmitted } : {}),
-    ...(ended === undefined ? {} : { error: failureOf(ended) }),
+    ...(ended === undefined ? {} : { error: { ...failureOf(ended), ...comeBack(ended) } }),
+    ...detailsOf(job.sources),
   };
+}
+
+const comeBack = ({ next, retryAfterMs }: BrokerError): { readonly retryAfterMs?: number } =>
+  next === 'wait' && retryAfterMs !== undefined ? { retryAfterMs } : {};
+
+/** What each source is told of the run, or the plan. */
+export function contextsOf(
+  { pipeline, sources, state, shared }: Pick<Job, 'pipeline' | 'sources' | 'state' | 'shared'>,
+  run: Pick<RunContext, 'runId' | 'purpose' | 'begins'>,
+): readonly (RunContext & { readonly notes: SourceNotes })[] {
+  return sources.map((_, number) => ({
+    ...run,
+    pipeline,
+    notes: new SourceNotes(state, pipeline, number),
+    exclusive: shared,
+  }));
+}
+
+/** What the sources tell besides their items, as a part of a report. */
+export function detailsOf(sources: readonly Source[]): { readonly details?: readonly Detail[] } {
+  const details = sources.flatMap((source) => {
+    const facts = source.facts?.();
+    return facts === undefined ? [] : [{ source: source.location, facts }];
+  });
+  return details.length === 0 ? {} : { details };
 }
 
 const stoppedBy = (lost: AbortSignal): BrokerError =>
@@ -175,11 +216,14 @@ function outcomeOf(ended: BrokerError | undefined, tally: Tally): RunOutcome {
 
 async function finish(
   job: Job,
-  run: RunContext,
+  contexts: readonly RunContext[],
   outcome: 'complete' | 'partial' | 'failed',
   signal: AbortSignal,
 ): Promise<void> {
-  for (const source of job.sources) await source.finish?.({ outcome, run, signal });
+  for (const [number, source] of job.sources.entries()) {
+    const run = contexts[number];
+    if (run !== undefined) await source.finish?.({ outcome, run, signal });
+  }
 }
 
 /** Lists as little of a sink as there is. @throws what the sink says when it cannot be listed. */

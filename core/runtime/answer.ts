@@ -30,7 +30,7 @@ export interface Answer {
   readonly durationMs?: number;
   readonly failures?: readonly Failure[];
   readonly failuresOmitted?: number;
-  readonly error?: Omit<Failure, 'key'>;
+  readonly error?: Report['error'];
   /** What to do about the failure that decided the outcome. */
   readonly next?: NextStep;
   /** Of a single object, in the words of the functions that people wrote by hand. */
@@ -38,6 +38,8 @@ export interface Answer {
   readonly destination?: string | readonly string[];
   readonly bytes_transferred?: number;
   readonly resume?: ResumeToken;
+  /** What the sources tell besides items. */
+  readonly details?: Report['details'];
   /** The function has called itself to go on. */
   readonly continued?: true;
 }
@@ -73,6 +75,7 @@ export function answerOf(report: Report, single: Single | undefined): Answer {
     ...(omitted === 0 ? {} : { failuresOmitted: omitted }),
     ...(error === undefined ? {} : { error }),
     ...(next === undefined ? {} : { next }),
+    ...(report.details === undefined ? {} : { details: report.details }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Answer } from './answer.ts';
 import type { Carrier } from './carrier.ts';
 import { EXIT } from './exit.ts';
 import type { OpenJob } from './job.ts';
+import { untilReady } from './patience.ts';
 import { processRuntime } from './process.ts';
 
 export interface RunOnceOptions {
@@ -19,7 +20,9 @@ export async function runOnce({ load, log, graceMs, out }: RunOnceOptions): Prom
   using runtime = processRuntime(log, graceMs);
   const { open, carrier } = await load();
   await using _closing = open;
-  const answer = await carrier.run({}, runtime).catch((error: unknown) => again(error, carrier, runtime));
+  const once = (): Promise<Answer> =>
+    carrier.run({}, runtime).catch((error: unknown) => again(error, carrier, runtime));
+  const answer = await untilReady(once, runtime);
   out(JSON.stringify(answer));
   return exitOf(answer);
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { BrokerError, type ByteStream, compareKeys, type Item, type Source } from '../../core/api/index.ts';
 import { crc32c } from '../cloud/body.ts';
 import { type Exceptions, register } from './register.ts';
+import { runContext } from './run-context.ts';
 
 /** A source that holds exactly the objects it was asked to hold. */
 export interface SourceFixture extends AsyncDisposable {
@@ -12,7 +13,7 @@ export interface SourceFixture extends AsyncDisposable {
   replace(key: string, bytes: Buffer): Promise<void>;
 }
 
-const run = { pipeline: 'suite', runId: 'suite', purpose: 'run' } as const;
+const run = runContext();
 const never = new AbortController().signal;
 const big = Buffer.alloc(300_000, 'isthmus ');
 

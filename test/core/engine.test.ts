@@ -9,11 +9,12 @@ import { Watermark } from '../../core/engine/watermark.ts';
 import { forEachConcurrently } from '../../core/engine/workers.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { MemorySink } from '../../plugins/memory/index.ts';
+import { runContext } from '../conformance/run-context.ts';
 import { testRuntime } from '../support.ts';
 import { job, numbered, RECEIPT, sinkThat, sourceOf } from './job.ts';
 
 const never = new AbortController().signal;
-const context = { pipeline: 'p', runId: 'r', purpose: 'run' } as const;
+const context = () => runContext();
 
 describe('a run', () => {
   it('carries everything, and then finds everything unchanged by size and checksum', async () => {

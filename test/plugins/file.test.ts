@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { fileSink, fileSource } from '../../plugins/file/index.ts';
+import { runContext } from '../conformance/run-context.ts';
 import { bytes, sinkSuite } from '../conformance/sink-suite.ts';
 import { sourceSuite } from '../conformance/source-suite.ts';
 import { pluginContext, temporaryFolder } from '../support.ts';
@@ -79,7 +80,7 @@ describe('file source', () => {
   const list = async (path: string) => {
     const source = fileSource.create({ path }, pluginContext({}));
     const signal = new AbortController().signal;
-    const run = { pipeline: 'p', runId: 'r', purpose: 'run' } as const;
+    const run = runContext();
     return { source, signal, items: await Array.fromAsync(source.list({ signal, run })) };
   };
 
