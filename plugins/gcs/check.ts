@@ -1,8 +1,8 @@
 import { BrokerError, type Check, checked, type Item, z } from '../../core/api/index.ts';
 import type { FailedAnswer, GoogleClient } from '../google/http.ts';
+import { listFailure } from '../google/storage/errors.ts';
+import type { GcsListing } from '../google/storage/listing.ts';
 import type { GcsConfig } from './config.ts';
-import { listFailure } from './errors.ts';
-import type { GcsListing } from './listing.ts';
 
 /** What a run does with the bucket. */
 const NEEDED = ['storage.objects.list', 'storage.objects.get'] as const;

@@ -10,10 +10,10 @@ import {
   type StorageScope,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
+import { GcsListing } from '../google/storage/listing.ts';
+import { GcsReader } from '../google/storage/reader.ts';
 import { checkBucket } from './check.ts';
 import { type GcsConfig, gcsConfig, mayReceiveTokens } from './config.ts';
-import { GcsListing } from './listing.ts';
-import { GcsReader } from './reader.ts';
 
 const READ_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_only';
 

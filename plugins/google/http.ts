@@ -14,6 +14,9 @@ const MOST_SOCKETS = 256;
 const LONGEST_JSON = 32 * 1024 * 1024;
 
 export interface GoogleRequest {
+  readonly method?: 'GET' | 'POST' | 'DELETE';
+  /** Sent as JSON. */
+  readonly json?: unknown;
   /** Percent-encoded path and query; sent as it is, because a URL would resolve `..` in names. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -62,7 +65,7 @@ export class GoogleClient {
     return this.#base.host;
   }
 
-  /** Sends a GET; a 401 is tried once more with a fresh token, since a token may be revoked before its end. */
+  /** Sends a request, by default a GET; a 401 is tried once more with a fresh token, since a token may be revoked before its end. */
   async get(request: GoogleRequest): Promise<GoogleResponse> {
     const response = await this.#send(request, false);
     if (response.status !== 401 || this.#token === undefined) return response;
@@ -70,7 +73,7 @@ export class GoogleClient {
     return this.#send(request, true);
   }
 
-  /** Sends a GET and reads the JSON of a 200. @throws BrokerError for any other status, by `failure`. */
+  /** Sends a request and reads the JSON of a 200. @throws BrokerError for any other status, by `failure`. */
   async getJson(request: GoogleRequest, failure: (answer: FailedAnswer) => BrokerError): Promise<unknown> {
     const response = await this.get(request);
     if (response.status !== 200) throw failure(await this.failedAnswer(response));
@@ -113,10 +116,12 @@ export class GoogleClient {
     this.#agent.destroy();
   }
 
-  async #send({ path, headers, signal }: GoogleRequest, fresh: boolean): Promise<GoogleResponse> {
+  async #send({ method = 'GET', json, path, headers, signal }: GoogleRequest, fresh: boolean): Promise<GoogleResponse> {
     const token = await this.#token?.get({ signal, fresh });
+    const sent = json === undefined ? undefined : Buffer.from(JSON.stringify(json));
     const all = {
       ...headers,
+      ...(sent === undefined ? {} : { 'content-type': 'application/json', 'content-length': sent.byteLength }),
       ...(token === undefined ? {} : { authorization: `Bearer ${token.token}` }),
       ...(token?.quotaProject === undefined ? {} : { 'x-goog-user-project': token.quotaProject }),
     };
@@ -124,7 +129,7 @@ export class GoogleClient {
     const send = this.#base.protocol === 'https:' ? httpsRequest : httpRequest;
     const { port } = this.#base;
     const hostname = this.#base.hostname.replace(/^\[|\]$/g, '');
-    const request = send({ hostname, port, path, headers: all, agent: this.#agent, signal });
+    const request = send({ method, hostname, port, path, headers: all, agent: this.#agent, signal });
     const timer = setTimeout(
       () => request.destroy(new BrokerError('timeout', `${this.host}: no answer within ${this.idleMs} ms`)),
       this.idleMs,
@@ -134,7 +139,7 @@ export class GoogleClient {
       reject(signal.aborted ? new BrokerError('stopped', 'the run was stopped') : connectionError(this.host, error)),
     );
     request.once('response', (body) => resolve({ status: body.statusCode ?? 0, headers: body.headers, body }));
-    request.end();
+    request.end(sent);
     return promise.finally(() => clearTimeout(timer));
   }
 

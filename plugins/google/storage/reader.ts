@@ -7,11 +7,11 @@ import {
   type Item,
   pause,
   type RetryPolicy,
-} from '../../core/api/index.ts';
-import type { GoogleClient, GoogleResponse } from '../google/http.ts';
-import type { GcsConfig } from './config.ts';
+} from '../../../core/api/index.ts';
+import type { GoogleClient, GoogleResponse } from '../http.ts';
 import { readFailure } from './errors.ts';
 import { type GcsListing, refSchema } from './listing.ts';
+import type { StoragePlace } from './place.ts';
 
 /** Resumes within one read. The engine's own retries come on top. */
 const RESUME: RetryPolicy = { attempts: 5, baseDelayMs: 100, maxDelayMs: 5000 };
@@ -28,11 +28,11 @@ const PROGRESS = 1024 * 1024;
  */
 export class GcsReader {
   readonly #client: GoogleClient;
-  readonly #config: GcsConfig;
+  readonly #config: StoragePlace;
   readonly #listing: GcsListing;
   readonly #resume: RetryPolicy;
 
-  constructor(client: GoogleClient, config: GcsConfig, listing: GcsListing, resume = RESUME) {
+  constructor(client: GoogleClient, config: StoragePlace, listing: GcsListing, resume = RESUME) {
     this.#client = client;
     this.#config = config;
     this.#listing = listing;

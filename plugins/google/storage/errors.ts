@@ -1,8 +1,8 @@
-import { BrokerError } from '../../core/api/index.ts';
-import { commonFailure, type FailedAnswer } from '../google/http.ts';
-import type { GcsConfig } from './config.ts';
+import { BrokerError } from '../../../core/api/index.ts';
+import { commonFailure, type FailedAnswer } from '../http.ts';
+import type { StoragePlace } from './place.ts';
 
-const denied = (what: string, permission: string, { message }: FailedAnswer, config: GcsConfig): BrokerError =>
+const denied = (what: string, permission: string, { message }: FailedAnswer, config: StoragePlace): BrokerError =>
   new BrokerError('permission_denied', `${what}: HTTP 403: ${message}`, {
     hint: /VPC Service Controls|organization'?s? policy/i.test(message)
       ? 'A perimeter or an organisation policy refused the request: give its administrator the message above.'
@@ -10,7 +10,7 @@ const denied = (what: string, permission: string, { message }: FailedAnswer, con
   });
 
 /** What a failed listing means: it ends the run, so its errors are those of the bucket. */
-export function listFailure(config: GcsConfig, answer: FailedAnswer): BrokerError {
+export function listFailure(config: StoragePlace, answer: FailedAnswer): BrokerError {
   const what = `list gs://${config.bucket}/${config.prefix}`;
   const common = commonFailure(what, answer) ?? requesterPays(what, answer);
   if (common !== undefined) return common;
@@ -27,7 +27,7 @@ export function listFailure(config: GcsConfig, answer: FailedAnswer): BrokerErro
 }
 
 /** What a failed read of one object means; 404 is left to the caller, who can look whether it was replaced. */
-export function readFailure(what: string, config: GcsConfig, answer: FailedAnswer): BrokerError {
+export function readFailure(what: string, config: StoragePlace, answer: FailedAnswer): BrokerError {
   const common = commonFailure(what, answer) ?? requesterPays(what, answer);
   if (common !== undefined) return common;
   if (answer.status === 403) return denied(what, 'storage.objects.get', answer, config);

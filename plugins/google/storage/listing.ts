@@ -1,7 +1,15 @@
-import { BrokerError, compareKeys, compileGlob, type Item, type RetryPolicy, retry, z } from '../../core/api/index.ts';
-import type { FailedAnswer, GoogleClient } from '../google/http.ts';
-import type { GcsConfig } from './config.ts';
+import {
+  BrokerError,
+  compareKeys,
+  compileGlob,
+  type Item,
+  type RetryPolicy,
+  retry,
+  z,
+} from '../../../core/api/index.ts';
+import type { FailedAnswer, GoogleClient } from '../http.ts';
 import { listFailure } from './errors.ts';
+import type { StoragePlace } from './place.ts';
 
 /** The fields of an object that we carry. Source: https://cloud.google.com/storage/docs/json_api/v1/objects#resource */
 export const FIELDS = [
@@ -49,17 +57,17 @@ export interface Limits {
 /** Lists a bucket page by page, from `after` on; what the filters leave out is not an item. */
 export class GcsListing {
   readonly #client: GoogleClient;
-  readonly #config: GcsConfig;
+  readonly #config: StoragePlace;
   /** What the filters leave of the bucket. */
   readonly selects: (key: string) => boolean;
   readonly #policy: RetryPolicy;
 
-  constructor(client: GoogleClient, config: GcsConfig, policy: RetryPolicy = PATIENCE) {
+  constructor(client: GoogleClient, config: StoragePlace, policy: RetryPolicy = PATIENCE) {
     this.#policy = policy;
     this.#client = client;
     this.#config = config;
     const include = config.include?.map(compileGlob);
-    const exclude = config.exclude.map(compileGlob);
+    const exclude = (config.exclude ?? []).map(compileGlob);
     this.selects = (key) => include?.some((glob) => glob(key)) !== false && !exclude.some((glob) => glob(key));
   }
 
