@@ -9,6 +9,8 @@ const NAMES = [
   'googleMetadata',
   'awsSts',
   'gcs',
+  'bigquery',
+  'vertexai',
   's3',
   'googleCerts',
   'lambda',
@@ -27,11 +29,14 @@ export interface EventEndpoints {
  * of this machine are accepted, since credentials go there.
  */
 export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints & EventEndpoints {
-  const { gcs, s3, googleCerts, lambda, ...auth } = localEndpoints(environment.ISTHMUS_ENDPOINTS);
+  const { gcs, bigquery, vertexai, s3, googleCerts, lambda, ...auth } = localEndpoints(environment.ISTHMUS_ENDPOINTS);
   return {
     ...PUBLIC_AUTH_ENDPOINTS,
     ...auth,
     gcs: (universeDomain) => gcs ?? `https://storage.${universeDomain}`,
+    bigquery: (universeDomain) => bigquery ?? `https://bigquery.${universeDomain}`,
+    vertexai: (universeDomain, location) =>
+      vertexai ?? `https://${location === 'global' ? '' : `${location}-`}aiplatform.${universeDomain}`,
     s3,
     googleCerts: googleCerts === undefined ? GOOGLE_CERTS : `${googleCerts}/oauth2/v3/certs`,
     lambda,

@@ -1,6 +1,7 @@
 import type { PluginDefinition } from '../core/api/index.ts';
 import { fileState } from '../core/state/file.ts';
 import { memoryState } from '../core/state/memory.ts';
+import { bigquery } from '../plugins/bigquery/index.ts';
 import { fileSink, fileSource } from '../plugins/file/index.ts';
 import { gcs } from '../plugins/gcs/index.ts';
 import { memorySink, memorySource } from '../plugins/memory/index.ts';
@@ -9,6 +10,7 @@ import { s3, s3State } from '../plugins/s3/index.ts';
 /** Every plugin there is. A new one is one more line here. */
 export const plugins: readonly PluginDefinition[] = [
   gcs,
+  bigquery,
   fileSource,
   memorySource,
   s3,

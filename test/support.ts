@@ -59,7 +59,12 @@ export function pluginContext(options: ContextOptions): PluginContext {
     baseDir,
     log: SILENT,
     now,
-    endpoints: { gcs: () => endpoints.gcs ?? 'http://127.0.0.1:1', s3: endpoints.s3 },
+    endpoints: {
+      gcs: () => endpoints.gcs ?? 'http://127.0.0.1:1',
+      bigquery: () => endpoints.bigquery ?? 'http://127.0.0.1:1',
+      vertexai: () => endpoints.vertexai ?? 'http://127.0.0.1:1',
+      s3: endpoints.s3,
+    },
     credentials: testBroker(options),
   };
 }

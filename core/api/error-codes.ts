@@ -1,5 +1,6 @@
 import type { Entry } from './error-entry.ts';
 import { EVENT_CODES } from './event-codes.ts';
+import { JOB_CODES } from './job-codes.ts';
 
 export type { NextStep } from './error-entry.ts';
 
@@ -141,6 +142,7 @@ export const ERROR_CODES = {
     fix: 'Free some space and run again. The unfinished file was removed.',
   },
   ...EVENT_CODES,
+  ...JOB_CODES,
   // The run cannot go on.
   no_progress: {
     next: 'run',
@@ -163,8 +165,8 @@ export const ERROR_CODES = {
   wrong_region: {
     next: 'run',
     title: 'The bucket lives in another region',
-    cause: 'The `region` of the sink is not that of its bucket.',
-    fix: 'Set `region` to the one that the message names.',
+    cause: 'The `region` of the sink is not that of its bucket, or a bucket is not where the data of the source are.',
+    fix: 'Use the region, or a bucket in the location, that the message names.',
   },
   unauthenticated: {
     next: 'run',

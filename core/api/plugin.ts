@@ -12,6 +12,9 @@ export type Stability = 'stable' | 'beta' | 'experimental';
 export interface Endpoints {
   /** By the universe domain of the identity: `https://storage.googleapis.com`. */
   gcs(universeDomain: string): string;
+  bigquery(universeDomain: string): string;
+  /** @param location a region, or `global`. */
+  vertexai(universeDomain: string, location: string): string;
   /** `undefined` leaves it to the AWS SDK. */
   readonly s3: string | undefined;
 }
@@ -25,9 +28,9 @@ export type Grant =
       readonly cloud: 'gcp';
       /** The name of the identity. */
       readonly identity: string;
-      /** A role on one bucket (a prefix limits it to the objects below), or on a project. */
+      /** A role on one bucket (a prefix limits it to the objects below), on a dataset of BigQuery, or on a project. */
       readonly role: string;
-      readonly on: StorageScope | { readonly project: string };
+      readonly on: StorageScope | { readonly project: string; readonly dataset?: string };
       /** Why, for people: the end of "so that the identity can". */
       readonly reason: string;
     }

@@ -28,8 +28,10 @@ export interface RunContext {
    * keeps its id whatever happens, and no second one begins beside it.
    */
   readonly begins: () => Promise<void>;
-  /** Whether a run on record is the only one of its pipeline anywhere: its state is one that every process finds. */
-  readonly exclusive: boolean;
+  /** Who finds the notes and the record of the run again: nobody after this process, this machine, or every process. */
+  readonly lasts: 'process' | 'machine' | 'anywhere';
+  /** Begin anew: what the notes say of progress is void; what they say of things to tidy up is not. */
+  readonly reset: boolean;
 }
 
 /** A part of what a source holds: one key, or all keys that begin with a text. */

@@ -29,8 +29,7 @@ export interface Job {
   readonly memory: number;
   readonly retry: RetryPolicy;
   readonly state: StateStore;
-  /** Every process finds that state: a run on record is the only one anywhere. */
-  readonly shared: boolean;
+  readonly lasts: RunContext['lasts'];
 }
 
 /** What a run tells while it is under way. Calls are cheap and never awaited. */
@@ -77,8 +76,8 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
   const signal = AbortSignal.any([runtime.signal, progress.lost]);
   await progress.take(signal);
-  const contexts = contextsOf(job, { runId, purpose: 'run', begins: () => progress.save(signal) });
-  if (resetState) await Promise.all(contexts.map(({ notes }) => notes.reset({ signal })));
+  const begins = (): Promise<void> => progress.save(signal);
+  const contexts = contextsOf(job, { runId, purpose: 'run', begins, reset: resetState });
   observer.started?.({ runId, resumed });
 
   const shared = {
@@ -157,14 +156,16 @@ const comeBack = ({ next, retryAfterMs }: BrokerError): { readonly retryAfterMs?
 
 /** What each source is told of the run, or the plan. */
 export function contextsOf(
-  { pipeline, sources, state, shared }: Pick<Job, 'pipeline' | 'sources' | 'state' | 'shared'>,
-  run: Pick<RunContext, 'runId' | 'purpose' | 'begins'>,
-): readonly (RunContext & { readonly notes: SourceNotes })[] {
+  { pipeline, sources, state, lasts }: Pick<Job, 'pipeline' | 'sources' | 'state' | 'lasts'>,
+  run: Pick<RunContext, 'runId' | 'purpose' | 'begins'> & { readonly reset?: boolean },
+): readonly RunContext[] {
+  const { reset = false } = run;
   return sources.map((_, number) => ({
     ...run,
     pipeline,
-    notes: new SourceNotes(state, pipeline, number),
-    exclusive: shared,
+    notes: new SourceNotes(state, pipeline, number, reset),
+    lasts,
+    reset,
   }));
 }
 

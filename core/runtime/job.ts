@@ -93,7 +93,7 @@ function make(pipeline: Pipeline, context: Context): OpenJob {
       memory,
       retry: { attempts: retry.attempts, baseDelayMs: retry.baseDelay, maxDelayMs: retry.maxDelay },
       state,
-      shared: pipeline.state?.plugin.lasts === 'anywhere',
+      lasts: pipeline.state?.plugin.lasts ?? 'process',
     };
     const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, state];
     return {

@@ -38,7 +38,7 @@ export interface Impersonation {
 
 /** A role on a bucket (or below a prefix of it) or on a project. */
 export interface Binding {
-  readonly on: StorageScope | { readonly project: string };
+  readonly on: StorageScope | { readonly project: string; readonly dataset?: string };
   readonly role: string;
   readonly member: string;
   readonly reason: string;

@@ -54,7 +54,14 @@ export class GcsBucket implements ObjectTable {
   readonly name: string;
   /** Principals that may read; `allUsers` for a public bucket. */
   readonly readers = new Set<string>();
+  /** Principals that may create and delete objects. */
+  readonly writers = new Set<string>();
   requesterPays = false;
+  location = 'EU';
+  /** Seconds for which deleted objects are kept, and billed; that of a new bucket is a week. */
+  softDelete = 0;
+  /** Seconds for which no object may be deleted or replaced. */
+  retention = 0;
   #objects = new Map<string, GcsObject>();
   #sorted: string[] | undefined;
 

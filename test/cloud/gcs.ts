@@ -9,6 +9,7 @@ import { json, LocalServer, type Reply, ReplyError } from './server.ts';
 const READ_SCOPES = ['cloud-platform', 'devstorage.read_only', 'devstorage.read_write', 'devstorage.full_control'].map(
   (scope) => `https://www.googleapis.com/auth/${scope}`,
 );
+const WRITE_SCOPES = READ_SCOPES.filter((scope) => !scope.endsWith('read_only'));
 const LIST_PARAMETERS = new Set([
   'prefix',
   'startOffset',
@@ -51,8 +52,10 @@ export class LocalGcs extends LocalServer {
   }
 
   /** Adds a bucket that these principals may read. */
-  bucket(name: string, readers: readonly string[] = ['allUsers']): GcsBucket {
-    return this.add(new GcsBucket(name), readers);
+  bucket(name: string, readers: readonly string[] = ['allUsers'], writers: readonly string[] = []): GcsBucket {
+    const bucket = this.add(new GcsBucket(name), readers);
+    for (const writer of writers) bucket.writers.add(writer);
+    return bucket;
   }
 
   add<Bucket extends GcsBucket>(bucket: Bucket, readers: readonly string[] = ['allUsers']): Bucket {
@@ -69,13 +72,17 @@ export class LocalGcs extends LocalServer {
     const bucket = this.buckets.get(decodeURIComponent(bucketName));
     this.#authorize(request, bucket, url);
     if (bucket === undefined) return googleError(404, 'NOT_FOUND', 'The specified bucket does not exist.', 'notFound');
-    if (!path.includes('/o'))
-      return json(200, { kind: 'storage#bucket', name: bucket.name, location: 'EU', storageClass: 'STANDARD' });
+    if (!path.includes('/o')) return json(200, bucketResource(bucket));
     if (encodedName === undefined) return list(bucket, url.searchParams);
     if (encodedName.includes('/'))
       return googleError(404, 'NOT_FOUND', 'Not Found: the object name is not percent-encoded');
     const object = wanted(bucket, decodeURIComponent(encodedName), url.searchParams);
     if (request.method === 'DELETE') {
+      this.#mayWrite(request, bucket);
+      if (bucket.retention > 0) {
+        const message = `Object '${bucket.name}/${object.name}' is subject to bucket's retention policy or object retention and cannot be deleted or overwritten`;
+        return googleError(403, 'PERMISSION_DENIED', message, 'retentionPolicyNotMet');
+      }
       bucket.delete(object.name);
       return { status: 204 };
     }
@@ -92,6 +99,14 @@ export class LocalGcs extends LocalServer {
     const reads = bucket.readers.has('allUsers') || (token !== undefined && bucket.readers.has(token.principal));
     const permissions = url.searchParams.getAll('permissions');
     return json(200, { kind: 'storage#testIamPermissionsResponse', ...(reads ? { permissions } : {}) });
+  }
+
+  #mayWrite(request: IncomingMessage, bucket: GcsBucket): void {
+    const token = this.#token(request);
+    const scoped = token?.scopes.some((scope) => WRITE_SCOPES.includes(scope)) === true;
+    if (bucket.writers.has('allUsers') || (scoped && bucket.writers.has(token.principal))) return;
+    const message = `${token?.principal ?? 'Anonymous caller'} does not have storage.objects.delete access to the Google Cloud Storage object.`;
+    throw new ReplyError(googleError(403, 'PERMISSION_DENIED', message, 'forbidden'));
   }
 
   #token(request: IncomingMessage): GoogleToken | undefined {
@@ -142,6 +157,16 @@ function withinBoundary(within: NonNullable<GoogleToken['within']>, bucket: stri
     exact ? object !== undefined && name === prefix : name.startsWith(prefix);
   return within.some((one) => one.bucket === bucket && fits(one.prefix, one.exact));
 }
+
+const bucketResource = ({ name, location, softDelete, retention }: GcsBucket): Record<string, unknown> => ({
+  kind: 'storage#bucket',
+  name,
+  location,
+  locationType: location.includes('-') ? 'region' : 'multi-region',
+  storageClass: 'STANDARD',
+  softDeletePolicy: { retentionDurationSeconds: String(softDelete) },
+  ...(retention === 0 ? {} : { retentionPolicy: { retentionPeriod: String(retention), isLocked: true } }),
+});
 
 function list(bucket: GcsBucket, query: URLSearchParams): Reply {
   refuseUnknown(query, LIST_PARAMETERS);

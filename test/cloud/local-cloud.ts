@@ -1,4 +1,5 @@
 import { LocalAwsSts } from './aws-sts.ts';
+import { LocalBigQuery } from './bigquery/bigquery.ts';
 import { LocalGcs } from './gcs.ts';
 import { LocalGoogleCerts } from './google-certs.ts';
 import { LocalGoogleSts } from './google-sts.ts';
@@ -25,6 +26,7 @@ export interface LocalCloud extends AsyncDisposable {
   readonly googleSts: LocalGoogleSts;
   readonly iamCredentials: LocalIamCredentials;
   readonly gcs: LocalGcs;
+  readonly bigquery: LocalBigQuery;
   readonly s3: LocalS3;
   /** What hands out the AWS session on EC2, on ECS and EKS, and to an SSO profile. */
   readonly imds: LocalImds;
@@ -43,7 +45,15 @@ export interface LocalCloud extends AsyncDisposable {
   /** Base URLs, in the form in which a process is told of them (`ISTHMUS_ENDPOINTS`). */
   readonly endpoints: Readonly<
     Record<
-      'awsSts' | 'googleSts' | 'iamCredentials' | 'googleMetadata' | 'gcs' | 's3' | 'googleCerts' | 'lambda',
+      | 'awsSts'
+      | 'googleSts'
+      | 'iamCredentials'
+      | 'googleMetadata'
+      | 'gcs'
+      | 'bigquery'
+      | 's3'
+      | 'googleCerts'
+      | 'lambda',
       string
     >
   >;
@@ -73,6 +83,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
   const sso = await new LocalSso(session).start();
   const googleMetadata = await new LocalGoogleMetadata(tokens, google, LOCAL_SERVICE_ACCOUNT, now).start();
   const gcs = await new LocalGcs(tokens, now).start();
+  const bigquery = await new LocalBigQuery(tokens, gcs, now).start();
   const s3 = await new LocalS3(principals, now).start();
   const googleCerts = await new LocalGoogleCerts(google).start();
   const lambda = await new LocalLambda(principals, now).start();
@@ -86,6 +97,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     iamCredentials: iamCredentials.url,
     googleMetadata: googleMetadata.url,
     gcs: gcs.url,
+    bigquery: bigquery.url,
     s3: s3.url,
     googleCerts: googleCerts.url,
     lambda: lambda.url,
@@ -95,6 +107,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     googleSts,
     iamCredentials,
     gcs,
+    bigquery,
     s3,
     imds,
     container,

@@ -8,7 +8,8 @@ export function runContext(run: Partial<RunContext> = {}): RunContext {
     runId: 'suite',
     purpose: 'run',
     begins: async () => {},
-    exclusive: false,
+    lasts: 'process',
+    reset: false,
     notes: {
       read: async () => kept,
       write: async (value) => {

@@ -19,7 +19,7 @@ export function job(options: Partial<Job>): Job {
     memory: 2 ** 20,
     retry: { attempts: 3, baseDelayMs: 1, maxDelayMs: 2 },
     state: new MemoryState(),
-    shared: false,
+    lasts: 'process',
     ...options,
   };
 }

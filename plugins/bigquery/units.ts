@@ -1,0 +1,364 @@
+import { BrokerError, compareKeys, compileGlob, type Logger } from '../../core/api/index.ts';
+import type { BigQueryClient, TableInfo } from './client.ts';
+import type { BigQueryConfig } from './config.ts';
+import { quoted, shown, type TableName, tableName } from './names.ts';
+import type { Bookmark, Parameter, Unit } from './notes.ts';
+import { checkFormat, type Schema } from './schema.ts';
+import {
+  boundsQuery,
+  column,
+  grows,
+  knowsLag,
+  nested,
+  newRows,
+  parametersOf,
+  parameterType,
+  partitionsQuery,
+  shapeOf,
+} from './sql.ts';
+
+/** Rows of more than this are not read one by one unless that is asked for. */
+const MOST_READ = 10 * 1024 ** 3;
+const MOST_UNITS = 4000;
+
+/** What there is to export, and where the data are. */
+export interface Planned {
+  readonly location: string;
+  readonly units: readonly Unit[];
+  readonly until?: Bookmark;
+  /** Worth telling: what is left out, or may be missing. */
+  readonly told: Readonly<Record<string, string | number>>;
+}
+
+/** Runs a small query and answers with its rows as texts. */
+export type Select = (
+  step: string,
+  sql: string,
+  parameters: readonly Parameter[],
+  location: string | undefined,
+) => Promise<readonly (readonly (string | null)[])[]>;
+
+export interface PlanOptions {
+  readonly config: BigQueryConfig;
+  readonly client: BigQueryClient;
+  readonly select: Select;
+  readonly bookmark: Bookmark | undefined;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+type Engine = Unit['engine'];
+
+/** Works out what there is to export; begins nothing that is billed but the search for what is new. */
+export async function planUnits(options: PlanOptions): Promise<Planned> {
+  const { config } = options;
+  const planned = config.query === undefined ? await ofTables(options) : await ofQuery(options, config.query);
+  const folders = new Set(planned.units.map(({ folder }) => folder));
+  if (folders.size < planned.units.length) {
+    throw new BrokerError('invalid_config', `folder "${config.folder}" is the same for several tables or partitions`, {
+      hint: 'Put {table} and {partition} into it.',
+    });
+  }
+  return { ...planned, units: [...planned.units].sort((a, b) => compareKeys(a.folder, b.folder)) };
+}
+
+async function ofQuery(
+  { config, client, select, bookmark, startedAt, signal }: PlanOptions,
+  query: string,
+): Promise<Planned> {
+  const parameters = parametersOf(config.parameters);
+  const looked = await client.dryRun(queryConfiguration(query, parameters, config), config.location, signal);
+  const { statementType = 'SELECT', schema } = looked.statistics.query ?? {};
+  if (statementType !== 'SELECT') {
+    throw new BrokerError('invalid_config', `the query is a ${statementType} statement`, {
+      hint: 'A source only reads: write a SELECT.',
+    });
+  }
+  const location = config.location ?? looked.jobReference.location ?? 'US';
+  const columns = schema?.fields ?? [];
+  const engine = engineFor('query', 'QUERY', undefined, config);
+  const { format, compression } = shapeOf(config, engine === 'rows');
+  checkFormat('the query', columns, format, compression);
+  const base = { folder: folderOf(config, startedAt, {}), label: 'query', engine, attempt: 0 };
+  if (config.incremental?.by !== 'column') return { location, units: [{ ...base, sql: query, parameters }], told: {} };
+  const from = nested(query);
+  const news = await newsOf(
+    { from, columns, parameters, bookmark, location, lag: config.incremental.lag },
+    config.incremental.column,
+    select,
+  );
+  return { location, told: news.told, ...unitOfNews(base, news) };
+}
+
+async function ofTables(options: PlanOptions): Promise<Planned> {
+  const { config, client, bookmark, startedAt, log, signal } = options;
+  const named = tableName(config.table ?? config.tables ?? '', config.project);
+  const { names, leftOut } =
+    config.table === undefined ? await matching(named, client, signal) : { names: [named], leftOut: 0 };
+  const told: Record<string, string | number> = leftOut === 0 ? {} : { viewsLeftOut: leftOut };
+  const changed: Record<string, number> =
+    bookmark !== undefined && 'changed' in bookmark ? { ...bookmark.changed } : {};
+  let until: Bookmark | undefined;
+  let location = config.location;
+  const units: Unit[] = [];
+  for (const name of names) {
+    const info = await client.table(name, signal);
+    location ??= info.location;
+    const label = shown(name);
+    const waiting = info.streamingBuffer?.estimatedRows ?? 0;
+    if (waiting > 0) {
+      log.warn('rows are in the streaming buffer', { table: label, rows: waiting });
+      told.rowsInStreamingBuffer = Number(told.rowsInStreamingBuffer ?? 0) + waiting;
+    }
+    const engine = engineFor(label, info.type, info.numBytes, config);
+    const { format, compression } = shapeOf(config, engine === 'rows');
+    const columns = info.schema?.fields ?? [];
+    checkFormat(label, columns, format, compression);
+    const modified = info.lastModifiedTime === undefined ? {} : { modified: info.lastModifiedTime };
+    const base = { label, table: name, attempt: 0, ...modified };
+    const inFolder = (partition: string | undefined): string =>
+      folderOf(config, startedAt, { table: name.table, partition });
+
+    if (config.incremental?.by === 'column') {
+      const { column: by, lag } = config.incremental;
+      const news = await newsOf(
+        { from: quoted(name), columns, parameters: [], bookmark, location: info.location, lag },
+        by,
+        options.select,
+      );
+      Object.assign(told, news.told);
+      const { units: found, until: next } = unitOfNews(
+        { folder: inFolder(undefined), label, engine: engine === 'extract' ? 'export' : engine, attempt: 0 },
+        news,
+      );
+      units.push(...found);
+      until = next ?? until;
+      continue;
+    }
+    if (config.incremental?.by === 'change') {
+      const last = info.lastModifiedTime ?? 0;
+      if (last <= (changed[label] ?? -1)) continue;
+      changed[label] = last;
+    }
+    const chosen = await partitionsOf(name, info, changed[label], options);
+    if (chosen === undefined) units.push(tableUnit({ ...base, engine, folder: inFolder(undefined) }, name, config));
+    for (const partition of chosen?.ids ?? []) {
+      if (engine === 'export') throw cannotPart(label, info.type);
+      units.push({ ...base, engine, partition, folder: inFolder(partition), label: `${label}$${partition}` });
+    }
+    if (chosen?.newest !== undefined) changed[label] = chosen.newest;
+  }
+  if (units.length > MOST_UNITS) {
+    throw new BrokerError('invalid_config', `${units.length} tables or partitions at once, more than ${MOST_UNITS}`, {
+      hint: 'Narrow tables or partitions, or make several pipelines.',
+    });
+  }
+  const by = config.incremental?.by;
+  const next: Bookmark | undefined = by === 'change' || by === 'partition' ? { changed } : until;
+  return { location: location ?? 'US', units, told, ...(next === undefined ? {} : { until: next }) };
+}
+
+const cannotPart = (label: string, type: string): BrokerError =>
+  new BrokerError('invalid_config', `${label} is a ${type}: it has no partitions that can be named`, {
+    hint: 'Select what you want with a query, or leave partitions out.',
+  });
+
+/** A table as a whole; as a query where only a query can read it. */
+function tableUnit(base: Omit<Unit, 'sql'>, name: TableName, { asOf }: BigQueryConfig): Unit {
+  if (base.engine === 'extract' || (base.engine === 'rows' && asOf === undefined && base.modified !== undefined))
+    return base;
+  const then = asOf === undefined ? '' : ' FOR SYSTEM_TIME AS OF @isthmus_as_of';
+  const parameters = asOf === undefined ? [] : [{ name: 'isthmus_as_of', type: 'TIMESTAMP', value: asOf }];
+  return { ...base, sql: `SELECT * FROM ${quoted(name)}${then}`, parameters };
+}
+
+/** By rule: a free job where it can do it, else a query, and rows where nothing can be staged. */
+function engineFor(what: string, type: string, bytes: number | undefined, config: BigQueryConfig): Engine {
+  const { engine, staging, format, asOf } = config;
+  const stored = type === 'TABLE' || type === 'SNAPSHOT' || type === 'CLONE';
+  if (engine === 'extract' && !stored) {
+    throw new BrokerError('invalid_config', `${what} is a ${type}: an extract job cannot read it`, {
+      hint: 'Set engine to auto or export.',
+    });
+  }
+  const chosen =
+    engine !== 'auto' ? engine : staging === undefined ? 'rows' : stored && asOf === undefined ? 'extract' : 'export';
+  if (chosen !== 'rows' && staging === undefined) {
+    throw new BrokerError('invalid_config', `engine ${chosen} writes files to a staging bucket, and none is named`, {
+      hint: 'Set staging: { bucket: … }, a bucket in the location of the data.',
+    });
+  }
+  if (chosen === 'extract' && asOf !== undefined) {
+    throw new BrokerError('invalid_config', 'an extract job reads a table as it is', {
+      hint: 'Leave asOf or engine out.',
+    });
+  }
+  if (chosen !== 'rows') return chosen;
+  if (format === 'avro' || format === 'parquet') {
+    throw new BrokerError('invalid_config', `rows that are read can be written as json or csv, not as ${format}`, {
+      hint: 'Set format to json or csv, or name a staging bucket.',
+    });
+  }
+  if (engine === 'auto' && (bytes ?? 0) > MOST_READ) {
+    throw new BrokerError('invalid_config', `${what} is too large to be read row by row`, {
+      hint: 'Set staging: { bucket: … }, or engine: rows if it must be.',
+    });
+  }
+  return chosen;
+}
+
+async function matching(named: TableName, client: BigQueryClient, signal: AbortSignal) {
+  const { project, dataset } = named;
+  const matches = compileGlob(named.table);
+  const names: TableName[] = [];
+  let leftOut = 0;
+  for await (const { id, type } of client.tables(project, dataset, signal)) {
+    if (!matches(id)) continue;
+    if (type === 'TABLE' || type === 'SNAPSHOT') names.push({ project, dataset, table: id });
+    else leftOut++;
+  }
+  if (names.length + leftOut === 0) {
+    throw new BrokerError('invalid_config', `no table of ${project}.${dataset} matches ${named.table}`, {
+      hint: 'Correct tables in the source.',
+    });
+  }
+  return { names, leftOut };
+}
+
+/** The partitions that are asked for; undefined for the table as a whole. */
+async function partitionsOf(
+  { project, dataset, table }: TableName,
+  info: TableInfo,
+  after: number | undefined,
+  { config: { partitions, incremental }, select }: PlanOptions,
+): Promise<{ readonly ids: readonly string[]; readonly newest?: number } | undefined> {
+  const changing = incremental?.by === 'partition';
+  if (partitions === undefined && !changing) return undefined;
+  if (info.timePartitioning === undefined && info.rangePartitioning === undefined) {
+    throw new BrokerError('invalid_config', `${dataset}.${table} is not partitioned`, {
+      hint: 'Leave partitions out.',
+    });
+  }
+  const listed = typeof partitions === 'string' ? [partitions] : Array.isArray(partitions) ? partitions : undefined;
+  if (listed !== undefined && !changing) return { ids: [...new Set(listed)] };
+  const parameters = [{ name: 'table', type: 'STRING', value: table }];
+  const found = await select(`partitions-${table}`, partitionsQuery(project, dataset), parameters, info.location);
+  const range = partitions as { readonly from: string; readonly to: string } | undefined;
+  const ids: string[] = [];
+  let newest = after;
+  for (const [id, modified] of found) {
+    if (typeof id !== 'string') continue;
+    const wanted = listed?.includes(id) ?? (range === undefined || isBetween(id, range));
+    if (!wanted || (changing && Number(modified) <= (after ?? -1))) continue;
+    ids.push(id);
+    newest = Math.max(newest ?? 0, Number(modified));
+  }
+  return { ids, ...(changing && newest !== undefined ? { newest } : {}) };
+}
+
+const isBetween = (id: string, { from, to }: { readonly from: string; readonly to: string }): boolean =>
+  /^-?\d+$/.test(id) && BigInt(id) >= BigInt(from) && BigInt(id) <= BigInt(to);
+
+interface NewsOptions {
+  readonly from: string;
+  readonly columns: Schema;
+  readonly parameters: readonly Parameter[];
+  readonly bookmark: Bookmark | undefined;
+  readonly location: string;
+  readonly lag: number | undefined;
+}
+
+interface News {
+  readonly sql: string;
+  readonly parameters: readonly Parameter[];
+  /** Undefined: there is nothing new. */
+  readonly until: Extract<Bookmark, { column: string }> | undefined;
+  readonly told: Readonly<Record<string, string | number>>;
+}
+
+/** What is new by a column: from the bookmark up to its newest value, which is looked up first. */
+async function newsOf(
+  { from, columns, parameters, bookmark, location, lag }: NewsOptions,
+  by: string,
+  select: Select,
+): Promise<News> {
+  const field = columns.find(({ name }) => name.toLowerCase() === by.toLowerCase());
+  if (field === undefined || !grows(field)) {
+    const why = field === undefined ? 'does not exist' : `is of type ${field.type}, which does not grow`;
+    throw new BrokerError('invalid_config', `incremental: column ${column(by)} ${why}`, {
+      hint: 'Name a column of type TIMESTAMP, DATETIME, DATE, INT64, NUMERIC or STRING.',
+    });
+  }
+  if (lag !== undefined && !knowsLag(field.type)) {
+    throw new BrokerError('invalid_config', `incremental: lag says nothing about a column of type ${field.type}`, {
+      hint: 'Leave lag out.',
+    });
+  }
+  const type = parameterType(field.type);
+  const begun = bookmark !== undefined && 'column' in bookmark;
+  const start: readonly Parameter[] = begun ? [{ name: 'isthmus_from', type, value: bookmark.until }] : [];
+  const [row] = await select('bounds', boundsQuery(from, field, begun, lag), [...parameters, ...start], location);
+  const [value = null, without = '0'] = row ?? [];
+  const told = {
+    ...(begun ? { from: bookmark.until } : {}),
+    ...(value === null ? {} : { until: value }),
+    ...(Number(without) > 0 ? { rowsWithoutValue: Number(without) } : {}),
+  };
+  const until = value === null ? undefined : { column: field.name, type, until: value };
+  const end: readonly Parameter[] = value === null ? [] : [{ name: 'isthmus_until', type, value }];
+  return { sql: newRows(from, field.name, begun), parameters: [...parameters, ...start, ...end], until, told };
+}
+
+function unitOfNews(base: Pick<Unit, 'folder' | 'label' | 'engine' | 'attempt'>, { sql, parameters, until }: News) {
+  if (until === undefined) return { units: [] };
+  return { units: [{ ...base, sql, parameters: [...parameters] }], until };
+}
+
+/** `20261125T030000Z`, as in names of files. */
+const compact = (time: string): string => time.replace(/[-:]|\.\d+/g, '');
+
+interface Names {
+  readonly table?: string | undefined;
+  readonly partition?: string | undefined;
+}
+
+function folderOf(
+  { folder, partitions, incremental, tables }: BigQueryConfig,
+  startedAt: string,
+  names: Names,
+): string {
+  const parted = partitions !== undefined || incremental?.by === 'partition';
+  const usual = `${tables === undefined ? '' : '{table}/'}${parted ? '{partition}/' : ''}{time}/`;
+  const time = compact(startedAt);
+  return (folder ?? usual).replace(/\{(\w+)\}/g, (_, name: string) => {
+    if (name === 'time') return time;
+    if (name === 'date') return startedAt.slice(0, 10);
+    return (name === 'table' ? names.table : names.partition) ?? '';
+  });
+}
+
+/** Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery */
+export const queryConfiguration = (
+  query: string,
+  parameters: readonly Parameter[],
+  { maxBytesBilled, priority, cache }: BigQueryConfig,
+): Readonly<Record<string, unknown>> => ({
+  query,
+  // The API's own default is true.
+  useLegacySql: false,
+  maximumBytesBilled: String(maxBytesBilled),
+  priority: priority.toUpperCase(),
+  useQueryCache: cache,
+  ...(parameters.length === 0
+    ? {}
+    : {
+        parameterMode: 'NAMED',
+        queryParameters: parameters.map(({ name, type, value }) => ({
+          name,
+          parameterType: { type },
+          parameterValue: { value },
+        })),
+      }),
+});
