@@ -81,7 +81,10 @@ export interface Source extends Partial<AsyncDisposable> {
   keyOf?(url: string): string | undefined;
   /** Proves access without reading data, for `doctor`: one finding for each thing that a run does; nothing is thrown. */
   check?(options: { readonly signal: AbortSignal }): Promise<readonly Check[]>;
-  /** Called once after a run of the whole source whose data is durable: delete staging, move bookmarks. */
+  /**
+   * Called after a run of the whole source, before it is off the record: delete staging, move bookmarks. A process that
+   * dies meanwhile leaves the run on record: its next invocation lists, finds all in the sinks, and calls it again.
+   */
   finish?(options: {
     readonly outcome: 'complete' | 'partial' | 'failed';
     readonly run: RunContext;

@@ -59,6 +59,8 @@ export interface RunOptions {
 
 /** Saving the checkpoint of a stopped run must end although the run's own signal has fired. */
 const CLOSING_MS = 10_000;
+/** Sources may have thousands of files to delete. */
+const FINISHING_MS = 60_000;
 
 interface Task {
   readonly action: Action;
@@ -127,13 +129,20 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   tally.merge(afterwards.total());
   let outcome = outcomeOf(ended, tally);
   try {
+    // Before the run is off the record: who dies in between finishes when it comes again, and begins nothing new.
+    if (outcome !== 'paused' && only === undefined && ended?.code !== 'state_conflict') {
+      const finishing = AbortSignal.any([signal, AbortSignal.timeout(FINISHING_MS)]);
+      await finish(job, contexts, outcome, finishing).catch((thrown: unknown) => {
+        // What was transferred is in the report; that it could not be closed must be there too.
+        ended = signal.aborted ? stoppedBy(progress.lost) : asBrokerError(thrown);
+        outcome = outcomeOf(ended, tally);
+      });
+    }
     const closing = AbortSignal.timeout(CLOSING_MS);
     // The listing came to its end: the next run starts over, whatever became of the items.
     if (ended === undefined) await progress.clear(closing);
     else if (ended.code !== 'state_conflict') await progress.release(closing);
-    if (outcome !== 'paused' && only === undefined) await finish(job, contexts, outcome, closing);
   } catch (thrown) {
-    // What was transferred is in the report; that it could not be closed must be there too.
     ended = asBrokerError(thrown);
     outcome = 'failed';
   }

@@ -46,6 +46,8 @@ export type Bookmark = z.output<typeof bookmarkSchema>;
 
 const exportSchema = z.strictObject({
   id: z.string(),
+  /** The run that began it. */
+  run: z.string(),
   /** RFC 3339. */
   startedAt: z.string(),
   /** Of everything that makes its files what they are. */
@@ -65,6 +67,8 @@ const schema = z.strictObject({
   /** Of what is exported: a bookmark in something else means nothing. */
   what: z.string(),
   bookmark: bookmarkSchema.exactOptional(),
+  /** The run whose export is carried, and tidied up. */
+  done: z.string().exactOptional(),
   export: exportSchema.exactOptional(),
 });
 export type BigQueryNotes = z.output<typeof schema>;

@@ -154,11 +154,12 @@ export class BigQuerySource implements Source {
   /** The export of this run, its jobs over. @throws BrokerError `pending` while they are not. */
   async #ready(run: RunContext, after: string | undefined, signal: AbortSignal): Promise<Export | undefined> {
     let current = await this.#takeUp(run, after, signal);
+    if (current === 'done') return undefined;
     if (current === undefined) {
       // Whoever begins a job is the only one that does, and will be known again.
       await run.begins();
       const startedAt = new Date(this.#context.now()).toISOString();
-      current = { id: randomUUID(), startedAt, how: howHash(this.#config) };
+      current = { id: randomUUID(), run: run.runId, startedAt, how: howHash(this.#config) };
       await this.#write(run, { ...this.#notes, export: current }, signal);
     }
     if (current.units === undefined) {
@@ -173,12 +174,14 @@ export class BigQuerySource implements Source {
   }
 
   /** What an earlier run left: an export that is not carried yet is gone on with, one that is, tidied up. */
-  async #takeUp(run: RunContext, after: string | undefined, signal: AbortSignal): Promise<Export | undefined> {
+  async #takeUp(run: RunContext, after: string | undefined, signal: AbortSignal): Promise<Export | 'done' | undefined> {
     const { what } = this.#notes;
     const found = await readNotes(run, signal);
     if (found === undefined) return this.#lost(after);
     this.#notes = found;
     const current = found.export;
+    if (current?.durable === true && current.run === run.runId) await this.#clear(run, signal);
+    if (this.#notes.done === run.runId) return 'done';
     const same = found.what === what && !run.reset;
     const age = current === undefined ? 0 : this.#context.now() - Date.parse(current.startedAt);
     const fresh = age <= (this.#config.staging?.keep ?? Number.POSITIVE_INFINITY);
@@ -226,8 +229,9 @@ export class BigQuerySource implements Source {
 
   async #clear(run: RunContext, signal: AbortSignal): Promise<void> {
     const { export: current, ...rest } = this.#notes;
-    if (current !== undefined) await this.#staging?.clear(`${current.id}/`, signal);
-    await this.#write(run, rest, signal);
+    if (current === undefined) return;
+    await this.#staging?.clear(`${current.id}/`, signal);
+    await this.#write(run, current.durable === true ? { ...rest, done: current.run } : rest, signal);
   }
 
   async #write(run: RunContext, notes: BigQueryNotes, signal: AbortSignal): Promise<void> {
