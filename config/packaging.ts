@@ -12,6 +12,7 @@ export const packaging: Packaging = {
   plugins: {
     'source gcs': { module: at('plugins/gcs/index'), exported: 'gcs' },
     'source bigquery': { module: at('plugins/bigquery/index'), exported: 'bigquery' },
+    'source vertexai': { module: at('plugins/vertexai/index'), exported: 'vertexai' },
     'source file': { module: at('plugins/file/index'), exported: 'fileSource' },
     'source memory': { module: at('plugins/memory/index'), exported: 'memorySource' },
     'sink s3': { module: at('plugins/s3/index'), exported: 's3' },

@@ -6,11 +6,13 @@ import { fileSink, fileSource } from '../plugins/file/index.ts';
 import { gcs } from '../plugins/gcs/index.ts';
 import { memorySink, memorySource } from '../plugins/memory/index.ts';
 import { s3, s3State } from '../plugins/s3/index.ts';
+import { vertexai } from '../plugins/vertexai/index.ts';
 
 /** Every plugin there is. A new one is one more line here. */
 export const plugins: readonly PluginDefinition[] = [
   gcs,
   bigquery,
+  vertexai,
   fileSource,
   memorySource,
   s3,

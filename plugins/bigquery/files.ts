@@ -8,6 +8,7 @@ import {
   z,
 } from '../../core/api/index.ts';
 import type { GoogleClient } from '../google/http.ts';
+import type { Staging } from '../google/storage/staging.ts';
 import type { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { Jobs } from './jobs.ts';
@@ -16,7 +17,6 @@ import type { Export, Unit } from './notes.ts';
 import { type Counted, type RowPlace, rowStream } from './rows.ts';
 import type { Schema } from './schema.ts';
 import { extensionOf } from './sql.ts';
-import type { Staging } from './staging.ts';
 import { queryConfiguration } from './units.ts';
 
 const refSchema = z.union([

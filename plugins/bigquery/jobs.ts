@@ -1,10 +1,10 @@
 import { BrokerError, type Logger } from '../../core/api/index.ts';
+import type { Staging } from '../google/storage/staging.ts';
 import type { BigQueryClient, JobInfo } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { failureOf, isPassing } from './errors.ts';
 import type { Export, Unit } from './notes.ts';
 import { exportData, extensionOf, type Shape, shapeOf } from './sql.ts';
-import type { Staging } from './staging.ts';
 import { queryConfiguration } from './units.ts';
 
 /** Jobs that are begun and not over. */

@@ -14,6 +14,7 @@ import {
   z,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
+import { Staging } from '../google/storage/staging.ts';
 import { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { factsOf } from './facts.ts';
@@ -23,7 +24,7 @@ import { locationOf } from './names.ts';
 import { type BigQueryNotes, type Export, howHash, readNotes, whatHash, writeNotes } from './notes.ts';
 import { planned } from './plan.ts';
 import { pages, type RowPlace } from './rows.ts';
-import { Staging } from './staging.ts';
+import { checkStaging } from './staging-check.ts';
 import { type Planned, planUnits, queryConfiguration, type Select } from './units.ts';
 
 const SCOPES = ['https://www.googleapis.com/auth/bigquery', 'https://www.googleapis.com/auth/devstorage.read_write'];
@@ -61,11 +62,7 @@ export class BigQuerySource implements Source {
     this.#rows = new GoogleClient({ endpoint, token, now });
     this.#staging =
       config.staging &&
-      new Staging(
-        new GoogleClient({ endpoint: endpoints.gcs(universe), token, now }),
-        { ...config.staging, identity },
-        log,
-      );
+      new Staging(new GoogleClient({ endpoint: endpoints.gcs(universe), token, now }), { ...config.staging, identity });
     this.#jobs = new Jobs({ client: this.#client, config, staging: this.#staging, pipeline, log });
     const place = (current: Export, index: number) => this.#placeOf(current, index);
     this.#files = new Files({
@@ -112,10 +109,9 @@ export class BigQuerySource implements Source {
       const { length } = found.units;
       return `${length} ${length === 1 ? 'table, partition or query' : 'tables or partitions'} in ${found.location}`;
     });
-    const staging = this.#staging;
-    if (staging === undefined || location === undefined) return [plan];
+    if (this.#staging === undefined || location === undefined) return [plan];
     const place = location;
-    return [plan, await checked('staging', () => staging.check(place, signal))];
+    return [plan, await checked('staging', () => this.#checkStaging(place, signal))];
   }
 
   /** All is durable: the bookmark moves, then the files on their way are deleted. Both are on record before and after. */
@@ -166,7 +162,7 @@ export class BigQuerySource implements Source {
       const found = await this.#planUnits(this.#notes.bookmark, current.id, current.startedAt, signal);
       this.#planned = found;
       const { location, units, until } = found;
-      if (units.some(({ engine }) => engine !== 'rows')) await this.#staging?.check(location, signal);
+      if (units.some(({ engine }) => engine !== 'rows')) await this.#checkStaging(location, signal);
       current = { ...current, location, units: [...units], ...(until === undefined ? {} : { until }) };
       await this.#write(run, { ...this.#notes, export: current }, signal);
     }
@@ -225,6 +221,11 @@ export class BigQuerySource implements Source {
       // An attempt that is to be made anew needs no wait; a second more or less is nothing to it.
       await pause(waitMs, signal);
     }
+  }
+
+  async #checkStaging(location: string, signal: AbortSignal): Promise<string> {
+    if (this.#staging === undefined) return 'none is needed';
+    return checkStaging(this.#staging, location, this.#context.log, signal);
   }
 
   async #clear(run: RunContext, signal: AbortSignal): Promise<void> {

@@ -15,8 +15,8 @@ const LONGEST_JSON = 32 * 1024 * 1024;
 
 export interface GoogleRequest {
   readonly method?: 'GET' | 'POST' | 'DELETE';
-  /** Sent as JSON. */
-  readonly json?: unknown;
+  /** JSON. */
+  readonly body?: string;
   /** Percent-encoded path and query; sent as it is, because a URL would resolve `..` in names. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -73,11 +73,16 @@ export class GoogleClient {
     return this.#send(request, true);
   }
 
-  /** Sends a request and reads the JSON of a 200. @throws BrokerError for any other status, by `failure`. */
-  async getJson(request: GoogleRequest, failure: (answer: FailedAnswer) => BrokerError): Promise<unknown> {
+  /** Sends a request and reads the text of a 200. @throws BrokerError for any other status, by `failure`. */
+  async getText(request: GoogleRequest, failure: (answer: FailedAnswer) => BrokerError): Promise<string> {
     const response = await this.get(request);
     if (response.status !== 200) throw failure(await this.failedAnswer(response));
-    const text = await this.#text(response.body, LONGEST_JSON);
+    return this.#text(response.body, LONGEST_JSON);
+  }
+
+  /** Sends a request and reads the JSON of a 200. @throws BrokerError for any other status, by `failure`. */
+  async getJson(request: GoogleRequest, failure: (answer: FailedAnswer) => BrokerError): Promise<unknown> {
+    const text = await this.getText(request, failure);
     try {
       return JSON.parse(text);
     } catch {
@@ -116,9 +121,9 @@ export class GoogleClient {
     this.#agent.destroy();
   }
 
-  async #send({ method = 'GET', json, path, headers, signal }: GoogleRequest, fresh: boolean): Promise<GoogleResponse> {
+  async #send({ method = 'GET', body, path, headers, signal }: GoogleRequest, fresh: boolean): Promise<GoogleResponse> {
     const token = await this.#token?.get({ signal, fresh });
-    const sent = json === undefined ? undefined : Buffer.from(JSON.stringify(json));
+    const sent = body === undefined ? undefined : Buffer.from(body);
     const all = {
       ...headers,
       ...(sent === undefined ? {} : { 'content-type': 'application/json', 'content-length': sent.byteLength }),

@@ -9,6 +9,7 @@ import { LocalContainer, LocalGoogleMetadata, LocalImds, LocalSso } from './meta
 import { OidcIssuer } from './oidc.ts';
 import { type AwsPrincipal, type GoogleToken, roleSession } from './principals.ts';
 import { LocalS3 } from './s3.ts';
+import { LocalVertexAi } from './vertexai/vertexai.ts';
 
 /** The workload identity provider that the local cloud begins with. */
 export const LOCAL_AUDIENCE =
@@ -27,6 +28,7 @@ export interface LocalCloud extends AsyncDisposable {
   readonly iamCredentials: LocalIamCredentials;
   readonly gcs: LocalGcs;
   readonly bigquery: LocalBigQuery;
+  readonly vertexai: LocalVertexAi;
   readonly s3: LocalS3;
   /** What hands out the AWS session on EC2, on ECS and EKS, and to an SSO profile. */
   readonly imds: LocalImds;
@@ -51,6 +53,7 @@ export interface LocalCloud extends AsyncDisposable {
       | 'googleMetadata'
       | 'gcs'
       | 'bigquery'
+      | 'vertexai'
       | 's3'
       | 'googleCerts'
       | 'lambda',
@@ -84,6 +87,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
   const googleMetadata = await new LocalGoogleMetadata(tokens, google, LOCAL_SERVICE_ACCOUNT, now).start();
   const gcs = await new LocalGcs(tokens, now).start();
   const bigquery = await new LocalBigQuery(tokens, gcs, now).start();
+  const vertexai = await new LocalVertexAi(tokens, gcs, now).start();
   const s3 = await new LocalS3(principals, now).start();
   const googleCerts = await new LocalGoogleCerts(google).start();
   const lambda = await new LocalLambda(principals, now).start();
@@ -98,6 +102,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     googleMetadata: googleMetadata.url,
     gcs: gcs.url,
     bigquery: bigquery.url,
+    vertexai: vertexai.url,
     s3: s3.url,
     googleCerts: googleCerts.url,
     lambda: lambda.url,
@@ -108,6 +113,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     iamCredentials,
     gcs,
     bigquery,
+    vertexai,
     s3,
     imds,
     container,

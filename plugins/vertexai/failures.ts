@@ -1,0 +1,39 @@
+import type { Staging } from '../google/storage/staging.ts';
+import type { BatchJob } from './jobs.ts';
+import { linesOf } from './lines.ts';
+
+/** What jobs name their files of errors. Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.batchPredictionJobs#OutputConfig */
+export const isErrors = (key: string): boolean => /^(?:.*\/)?(?:errors?[_-]|prediction\.errors)/.test(key);
+
+export interface Counts {
+  readonly successful: number;
+  readonly failed: number;
+}
+
+/**
+ * How many instances failed: as the job says, or, where it does not know, by its files. (Gemini tells of errors among
+ * its predictions, in `status`.)
+ */
+export async function countFailures(
+  { completionStats }: BatchJob,
+  files: Staging,
+  signal: AbortSignal,
+): Promise<Counts> {
+  const { successfulCount, failedCount } = completionStats ?? {};
+  if (
+    typeof successfulCount === 'number' &&
+    typeof failedCount === 'number' &&
+    successfulCount >= 0 &&
+    failedCount >= 0
+  )
+    return { successful: successfulCount, failed: failedCount };
+  let [successful, failed] = [0, 0];
+  for await (const item of files.list('', signal)) {
+    if ((item.size ?? 0) === 0) continue;
+    for await (const { text } of linesOf(await files.open(item, undefined, signal))) {
+      if (isErrors(item.key) || /"status":\s*"[^"]/.test(text)) failed++;
+      else successful++;
+    }
+  }
+  return { successful, failed };
+}

@@ -1,0 +1,167 @@
+import { asBrokerError, BrokerError, type Facts, z } from '../../core/api/index.ts';
+import { type GeminiAnswer, readAnswer, refusalOf, textOf, usageOf } from './answer.ts';
+import { exactParse, type VertexApi } from './api.ts';
+import type { GenerateConfig, VertexConfig } from './config.ts';
+import type { Tools } from './ledger.ts';
+import { inOrder } from './limits.ts';
+import type { Answer, Asking, Row } from './row-mode.ts';
+import { filled } from './template.ts';
+
+/** `gemini-2.5-flash`, or a full name. */
+export function modelPath(model: string, { project, location }: Pick<VertexConfig, 'project' | 'location'>): string {
+  const parent = `projects/${project}/locations/${location}`;
+  if (model.startsWith('projects/')) return model;
+  return model.includes('/') ? `${parent}/${model}` : `${parent}/publishers/google/models/${model}`;
+}
+
+/**
+ * Answers of Gemini, one for each row; checked, counted, and never more of them than the budget allows.
+ *
+ * Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
+ */
+export class Generating implements Asking {
+  readonly location: string;
+  readonly options: GenerateConfig;
+  readonly input: NonNullable<GenerateConfig['rows']>;
+  readonly what: unknown;
+  readonly #api: VertexApi;
+  readonly #path: string;
+  readonly #fixed: Readonly<Record<string, unknown>>;
+  readonly #schema: z.ZodType | undefined;
+
+  constructor(config: VertexConfig, generate: GenerateConfig, api: VertexApi, pipeline: string) {
+    this.#path = modelPath(generate.model, config);
+    this.location = `vertexai://${this.#path}`;
+    this.options = generate;
+    this.input = generate.rows ?? [];
+    const { budget: _, concurrency: __, requestsPerMinute: ___, ...what } = generate;
+    this.what = [this.#path, what];
+    this.#api = api;
+    this.#schema = schemaOf(generate.schema);
+    this.#fixed = fixedParts(generate, pipeline);
+  }
+
+  async *answers(rows: AsyncIterable<Row>, tools: Tools, signal: AbortSignal): AsyncGenerator<Answer> {
+    yield* inOrder(rows, this.options.concurrency, (row) => this.#row(row, tools, signal));
+  }
+
+  async check(signal: AbortSignal): Promise<string> {
+    const { totalTokens } = await this.#count([{ text: 'x' }], signal);
+    return `${this.#path} counts tokens: ${totalTokens}`;
+  }
+
+  async estimate(first: Row, rows: number, signal: AbortSignal): Promise<Facts> {
+    const parts = [{ text: filled(this.options.prompt, exactParse(first.text), first.text) }];
+    const { totalTokens } = await this.#count(parts, signal);
+    return { model: this.#path, promptTokensOfFirstRow: totalTokens, estimatedPromptTokens: totalTokens * rows };
+  }
+
+  /** Asks with these parts of the user's turn. @returns a good answer, or why there is none. */
+  async ask(parts: readonly object[], tools: Tools, signal: AbortSignal): Promise<GeminiAnswer | string> {
+    const { budget, accept } = this.options;
+    return tools.limits.run(async () => {
+      const spent = tools.spent('totalTokens');
+      if (budget !== undefined && spent >= budget.tokens) {
+        throw new BrokerError('budget_exceeded', `${spent} tokens are used, budget.tokens is ${budget.tokens}`, {
+          hint: 'What is finished is stored. Raise budget.tokens and run again: the run goes on.',
+        });
+      }
+      const body = JSON.stringify({ contents: [{ role: 'user', parts }], ...this.#fixed });
+      tools.spend({ requests: 1 });
+      const answer = readAnswer(
+        exactParse(await this.#api.text({ path: `${this.#path}:generateContent`, body, signal })),
+      );
+      if (answer === undefined)
+        throw new BrokerError('bad_response', `${this.#path}: the answer has not the form of one`);
+      tools.spend(usageOf(answer));
+      const refusal = refusalOf(answer, accept) ?? this.#mismatch(answer);
+      if (refusal === undefined) return answer;
+      const blocked = /blocked|SAFETY|PROHIBITED|BLOCKLIST|SPII|ARMOR/.test(refusal);
+      tools.spend(blocked ? { blockedAnswers: 1 } : {});
+      return refusal;
+    }, signal);
+  }
+
+  /** The members of an output line that tell of the answer. */
+  described(answer: GeminiAnswer): string {
+    const text = textOf(answer);
+    const { candidates, usageMetadata, modelVersion, responseId } = answer;
+    const shown =
+      this.#schema === undefined ? `"text":${JSON.stringify(text)}` : `"json":${JSON.stringify(exactParse(text))}`;
+    const rest = { finishReason: candidates[0]?.finishReason, usage: usageMetadata, modelVersion, responseId };
+    return `${shown},${JSON.stringify(rest).slice(1, -1)}`;
+  }
+
+  async #row(row: Row, tools: Tools, signal: AbortSignal): Promise<Answer> {
+    try {
+      const value = exactParse(row.text);
+      const answer = await this.ask([{ text: filled(this.options.prompt, value, row.text) }], tools, signal);
+      if (typeof answer === 'string') return { row, reason: answer };
+      const { key } = this.options;
+      const told =
+        key === undefined
+          ? `"row":${row.text}`
+          : `"key":${JSON.stringify((value as Record<string, unknown> | null)?.[key] ?? null)}`;
+      return { row, line: `{${told},${this.described(answer)}}` };
+    } catch (thrown) {
+      const error = asBrokerError(thrown);
+      // A row that is no JSON, or that the model refuses, is that row's.
+      if (error.code === 'invalid_request') return { row, reason: error.message };
+      throw error;
+    }
+  }
+
+  #mismatch(answer: GeminiAnswer): string | undefined {
+    if (this.#schema === undefined) return undefined;
+    let value: unknown;
+    try {
+      value = JSON.parse(textOf(answer));
+    } catch {
+      return 'the answer is not JSON';
+    }
+    const checked = this.#schema.safeParse(value);
+    if (checked.success) return undefined;
+    const [issue] = checked.error.issues;
+    return `the answer does not fit the schema: ${issue?.path.join('.') || 'it'}: ${issue?.message}`;
+  }
+
+  async #count(parts: readonly object[], signal: AbortSignal): Promise<{ totalTokens: number }> {
+    const { systemInstruction } = this.#fixed;
+    const body = JSON.stringify({
+      contents: [{ role: 'user', parts }],
+      ...(systemInstruction === undefined ? {} : { systemInstruction }),
+    });
+    const answer = await this.#api.post(`${this.#path}:countTokens`, body, signal);
+    return z.object({ totalTokens: z.number().default(0) }).parse(answer);
+  }
+}
+
+function schemaOf(schema: GenerateConfig['schema']): z.ZodType | undefined {
+  if (schema === undefined) return undefined;
+  try {
+    return z.fromJSONSchema(schema as never) as z.ZodType;
+  } catch (error) {
+    throw new BrokerError('invalid_config', `generate.schema is not a JSON Schema: ${(error as Error).message}`, {
+      hint: 'Correct the schema.',
+    });
+  }
+}
+
+/** All of a request but its turn. */
+function fixedParts(generate: GenerateConfig, pipeline: string): Readonly<Record<string, unknown>> {
+  const { system, config, schema, safety, modelArmor, tools, toolConfig, cachedContent, labels } = generate;
+  const generationConfig = {
+    ...config,
+    ...(schema === undefined ? {} : { responseMimeType: 'application/json', responseJsonSchema: schema }),
+  };
+  return {
+    ...(system === undefined ? {} : { systemInstruction: { parts: [{ text: system }] } }),
+    ...(Object.keys(generationConfig).length === 0 ? {} : { generationConfig }),
+    ...(safety === undefined ? {} : { safetySettings: safety }),
+    ...(modelArmor === undefined ? {} : { modelArmorConfig: modelArmor }),
+    ...(tools === undefined ? {} : { tools }),
+    ...(toolConfig === undefined ? {} : { toolConfig }),
+    ...(cachedContent === undefined ? {} : { cachedContent }),
+    labels: { ...labels, 'isthmus-pipeline': pipeline },
+  };
+}

@@ -1,0 +1,85 @@
+import { BrokerError, type ByteStream } from '../../core/api/index.ts';
+import { exactParse } from './api.ts';
+import { linesOf } from './lines.ts';
+import { parseGs, type Storage } from './storage.ts';
+
+const CHUNK = 256 * 1024;
+
+/** Puts the row of the input beside its prediction, by a key: a job does not keep the order of its input. */
+export class Joined {
+  readonly #by: string;
+  readonly #memory: number;
+  readonly #urls: readonly string[];
+  readonly #storage: Storage;
+  #rows: Promise<ReadonlyMap<string, string>> | undefined;
+  /** Predictions that belong to no row. */
+  unmatched = 0;
+
+  constructor(
+    { by, memory }: { readonly by: string; readonly memory: number },
+    urls: readonly string[],
+    storage: Storage,
+  ) {
+    this.#by = by;
+    this.#memory = memory;
+    this.#urls = urls;
+    this.#storage = storage;
+  }
+
+  /** Each line with its row, as it is in the input, as a new first member `row`. */
+  async *stream(predictions: ByteStream, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    this.#rows ??= this.#index(signal);
+    const rows = await this.#rows;
+    let text = '';
+    for await (const line of linesOf(predictions)) {
+      const row = rows.get(keyOf(exactParse(line.text), this.#by) ?? '');
+      if (row === undefined) this.unmatched++;
+      text += `{"row":${row ?? 'null'},${line.text.slice(1)}\n`;
+      if (text.length < CHUNK) continue;
+      yield Buffer.from(text);
+      text = '';
+    }
+    if (text !== '') yield Buffer.from(text);
+  }
+
+  async #index(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    const rows = new Map<string, string>();
+    let bytes = 0;
+    for (const url of this.#urls) {
+      const { bucket, name } = parseGs(url);
+      const staging = this.#storage.at(`gs://${bucket}/`);
+      let found = false;
+      for await (const item of staging.list(name, signal)) {
+        if (item.key !== '') continue;
+        found = true;
+        for await (const { text } of linesOf(await staging.open(item, undefined, signal))) {
+          const key = keyOf(exactParse(text), this.#by);
+          if (key === undefined)
+            throw new BrokerError('invalid_config', `${url}: a row has no member "${this.#by}"`, {
+              hint: 'Correct batch.join.by in the source.',
+            });
+          if (rows.has(key))
+            throw new BrokerError('invalid_config', `${url}: several rows have the same "${this.#by}"`, {
+              hint: 'Join by a member that tells rows apart.',
+            });
+          rows.set(key, text);
+          bytes += key.length + text.length;
+          if (bytes > this.#memory)
+            throw new BrokerError('memory_too_small', `the input does not fit into batch.join.memory`, {
+              hint: 'Raise batch.join.memory, or join after the copy.',
+            });
+        }
+      }
+      if (!found) throw new BrokerError('source_gone', `${url} does not exist any more`);
+    }
+    return rows;
+  }
+}
+
+/** As rows and predictions have it: a member, one of `instance`, of `request`, or the `key` that the job was told of. */
+function keyOf(value: unknown, by: string): string | undefined {
+  const row = value as Readonly<Record<string, unknown>> | null;
+  const places = [row?.[by], (row?.instance as typeof row)?.[by], (row?.request as typeof row)?.[by], row?.key];
+  const found = places.find((one) => one !== undefined && one !== null);
+  return found === undefined ? undefined : typeof found === 'string' ? found : JSON.stringify(found);
+}

@@ -1,0 +1,125 @@
+import { asBrokerError, BrokerError } from '../../core/api/index.ts';
+import { exactParse, type VertexApi } from './api.ts';
+import type { PredictConfig, VertexConfig } from './config.ts';
+import type { Tools } from './ledger.ts';
+import { inOrder } from './limits.ts';
+import type { Answer, Asking, Row } from './row-mode.ts';
+
+/** `endpoints/123` and models by their full names. */
+export function endpointPath(
+  endpoint: string,
+  { project, location }: Pick<VertexConfig, 'project' | 'location'>,
+): string {
+  const parent = `projects/${project}/locations/${location}`;
+  if (endpoint.startsWith('projects/')) return endpoint;
+  return endpoint.startsWith('publishers/') ? `${parent}/${endpoint}` : `${parent}/endpoints/${endpoint}`;
+}
+
+/**
+ * Online predictions: instances go in batches, and come back in order.
+ *
+ * Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict
+ */
+export class Predicting implements Asking {
+  readonly location: string;
+  readonly options: PredictConfig;
+  readonly input: PredictConfig['instances'];
+  readonly what: unknown;
+  readonly #api: VertexApi;
+  readonly #path: string;
+  readonly #tail: string;
+
+  constructor(config: VertexConfig, predict: PredictConfig, api: VertexApi) {
+    this.#path = endpointPath(predict.endpoint, config);
+    this.location = `vertexai://${this.#path}`;
+    this.options = predict;
+    this.input = predict.instances;
+    this.what = [this.#path, predict];
+    this.#api = api;
+    this.#tail = predict.parameters === undefined ? '' : `,"parameters":${JSON.stringify(predict.parameters)}`;
+  }
+
+  async *answers(rows: AsyncIterable<Row>, tools: Tools, signal: AbortSignal): AsyncGenerator<Answer> {
+    const { concurrency, raw } = this.options;
+    const ask = (batch: readonly Row[]): Promise<readonly Answer[]> =>
+      raw ? this.#raw(batch[0] as Row, tools, signal) : this.#predict(batch, tools, signal);
+    for await (const answers of inOrder(this.#batches(rows), concurrency, ask)) yield* answers;
+  }
+
+  async check(signal: AbortSignal): Promise<string> {
+    if (!this.#path.includes('/endpoints/'))
+      return `${this.#path}: publishers' models are not looked at before they are asked`;
+    await this.#api.get(this.#path, signal);
+    return this.#path;
+  }
+
+  /** By count and by bytes, whatever is reached first. */
+  async *#batches(rows: AsyncIterable<Row>): AsyncGenerator<readonly Row[]> {
+    const { batch, raw } = this.options;
+    const most = raw ? 1 : batch.count;
+    let open: Row[] = [];
+    let bytes = 0;
+    for await (const row of rows) {
+      const size = Buffer.byteLength(row.text) + 1;
+      if (open.length > 0 && (open.length >= most || bytes + size > batch.bytes)) {
+        yield open;
+        open = [];
+        bytes = 0;
+      }
+      open.push(row);
+      bytes += size;
+    }
+    if (open.length > 0) yield open;
+  }
+
+  /** A request that is refused is halved, until the instances that are to blame stand alone. */
+  async #predict(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
+    const body = `{"instances":[${batch.map(({ text }) => text).join(',')}]${this.#tail}}`;
+    try {
+      const answer = await this.#ask(':predict', body, tools, signal);
+      const { predictions } = exactParse(answer) as { readonly predictions?: readonly unknown[] };
+      if (!Array.isArray(predictions) || predictions.length !== batch.length)
+        throw new BrokerError(
+          'bad_response',
+          `${this.#path} answered ${predictions?.length ?? 0} predictions for ${batch.length} instances`,
+        );
+      return batch.map((row, index) => ({ row, line: this.#line(row, JSON.stringify(predictions[index])) }));
+    } catch (thrown) {
+      const error = asBrokerError(thrown);
+      if (error.code !== 'invalid_request') throw error;
+      const [only] = batch;
+      if (only !== undefined && batch.length === 1) return [{ row: only, reason: error.message }];
+      const middle = Math.ceil(batch.length / 2);
+      const halves = [batch.slice(0, middle), batch.slice(middle)];
+      return (await Promise.all(halves.map((half) => this.#predict(half, tools, signal)))).flat();
+    }
+  }
+
+  async #raw(row: Row, tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
+    try {
+      const answer = await this.#ask(':rawPredict', row.text, tools, signal);
+      // Whatever the container answers, one line each.
+      const text = /^\s*[[{"\d-]|^\s*(?:true|false|null)\s*$/.test(answer)
+        ? JSON.stringify(exactParse(answer))
+        : JSON.stringify(answer);
+      return [{ row, line: this.#line(row, text) }];
+    } catch (thrown) {
+      const error = asBrokerError(thrown);
+      if (error.code !== 'invalid_request') throw error;
+      return [{ row, reason: error.message }];
+    }
+  }
+
+  #ask(verb: string, body: string, tools: Tools, signal: AbortSignal): Promise<string> {
+    tools.spend({ requests: 1 });
+    return tools.limits.run(() => this.#api.text({ path: `${this.#path}${verb}`, body, signal }), signal);
+  }
+
+  /** In the form of a batch prediction job: the instance, or its key, beside the prediction. */
+  #line({ text }: Row, prediction: string): string {
+    const { key } = this.options;
+    if (key === undefined) return `{"instance":${text},"prediction":${prediction}}`;
+    const value = (exactParse(text) as Readonly<Record<string, unknown>> | null)?.[key];
+    return `{"key":${JSON.stringify(value ?? null)},"prediction":${prediction}}`;
+  }
+}

@@ -1,0 +1,138 @@
+import {
+  BrokerError,
+  type Check,
+  type Facts,
+  type Item,
+  type ListOptions,
+  type PluginContext,
+  type RunContext,
+  type Source,
+} from '../../core/api/index.ts';
+import { GoogleClient } from '../google/http.ts';
+import { VertexApi } from './api.ts';
+import { BatchMode } from './batch.ts';
+import type { BatchConfig, VertexConfig } from './config.ts';
+import { Generating } from './generate.ts';
+import { BatchJobs } from './jobs.ts';
+import type { Mode } from './mode.ts';
+import { FilesMode } from './over-files.ts';
+import { Predicting } from './predict.ts';
+import { ResourceMode } from './resource.ts';
+import { RowMode } from './row-mode.ts';
+import { Storage } from './storage.ts';
+
+const CLOUD_PLATFORM = 'https://www.googleapis.com/auth/cloud-platform';
+const CLOSING_MS = 8000;
+
+/** Predictions, answers and files of Vertex AI. */
+export class VertexSource implements Source {
+  readonly location: string;
+  readonly ranges = true;
+  readonly #mode: Mode;
+  readonly #api: VertexApi;
+  readonly #storage: Storage;
+  readonly #jobs: BatchJobs;
+  #lasts: RunContext['lasts'] = 'process';
+
+  constructor(config: VertexConfig, context: PluginContext) {
+    checkOptions(config);
+    const { identity, project, location, transport, predict } = config;
+    const { credentials, endpoints, now } = context;
+    const token = credentials.gcp(identity, { scopes: [CLOUD_PLATFORM] });
+    const shared = endpoints.vertexai(credentials.universeDomain(identity), location);
+    const endpoint = predict?.host === undefined ? shared : `https://${predict.host}`;
+    // A large batch may take its time.
+    this.#api = new VertexApi(new GoogleClient({ endpoint, token, now, idleMs: 600_000 }));
+    this.#storage = new Storage(identity, token, context);
+    this.#jobs = new BatchJobs({ endpoint: shared, transport, project, token });
+    this.#mode = modeOf(config, { api: this.#api, storage: this.#storage, jobs: this.#jobs, context });
+    this.location = this.#mode.location;
+  }
+
+  list(options: ListOptions): AsyncIterable<Item> {
+    if (options.run.purpose === 'run') this.#lasts = options.run.lasts;
+    return this.#mode.list(options);
+  }
+
+  last(options: ListOptions): AsyncIterable<Item> {
+    return this.#mode.last?.(options) ?? nothing();
+  }
+
+  open(item: Item, options: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
+    return this.#mode.open(item, options);
+  }
+
+  async finish(options: Parameters<NonNullable<Source['finish']>>[0]): Promise<void> {
+    await this.#mode.finish?.(options);
+  }
+
+  facts(): Facts | undefined {
+    return this.#mode.facts();
+  }
+
+  check({ signal }: { readonly signal: AbortSignal }): Promise<readonly Check[]> {
+    return this.#mode.check(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#mode.close(this.#lasts, AbortSignal.timeout(CLOSING_MS)).catch(() => undefined);
+    this.#api[Symbol.dispose]();
+    this.#storage[Symbol.dispose]();
+    await this.#jobs[Symbol.asyncDispose]();
+  }
+}
+
+interface Parts {
+  readonly api: VertexApi;
+  readonly storage: Storage;
+  readonly jobs: BatchJobs;
+  readonly context: PluginContext;
+}
+
+function modeOf(config: VertexConfig, { api, storage, jobs, context }: Parts): Mode {
+  const { batch, predict, generate, resource } = config;
+  if (batch !== undefined) return new BatchMode({ config, batch, jobs, storage, context });
+  if (predict !== undefined) return new RowMode(new Predicting(config, predict, api), storage, context);
+  if (resource !== undefined) return new ResourceMode(resource, api, storage, context);
+  if (generate === undefined) throw new BrokerError('internal', 'no mode');
+  const asking = new Generating(config, generate, api, context.pipeline);
+  if (generate.files !== undefined) return new FilesMode(asking, generate.files, storage, context);
+  return new RowMode(asking, storage, context);
+}
+
+async function* nothing(): AsyncGenerator<never> {}
+
+const wrong = (message: string, hint: string): never => {
+  throw new BrokerError('invalid_config', message, { hint });
+};
+
+/** What single options do not show. @throws BrokerError `invalid_config` */
+function checkOptions({ batch, predict, generate, resource }: VertexConfig): void {
+  const named = [batch, predict, generate, resource].filter((one) => one !== undefined).length;
+  if (named !== 1) wrong(`${named} of batch, predict, generate and resource are given`, 'Give exactly one of them.');
+  if (batch !== undefined) checkBatch(batch);
+  if (predict?.raw === true && predict.parameters !== undefined)
+    wrong('parameters are no part of a raw request', 'Put them into the rows.');
+  if (generate !== undefined) {
+    if ((generate.rows === undefined) === (generate.files === undefined))
+      wrong('generate asks for rows or for files', 'Give exactly one of rows and files.');
+    if (generate.modelArmor !== undefined && generate.safety !== undefined)
+      wrong('modelArmor and safety exclude each other', 'Leave one of both out.');
+  }
+  if (resource?.export !== undefined && !/\/models\//.test(resource.name))
+    wrong('only models are exported', 'Leave resource.export out.');
+}
+
+function checkBatch({ job, filter, model, input, output, join }: BatchConfig): void {
+  const named = [job, filter, model].filter((one) => one !== undefined).length;
+  if (named !== 1)
+    wrong(
+      `${named} of job, filter and model are given in batch`,
+      'Adopt a job by job or filter, or create one with model.',
+    );
+  if (model !== undefined && (input === undefined || output === undefined))
+    wrong('a new job needs input and output', 'Set batch.input and batch.output.');
+  if (model === undefined && output !== undefined) wrong('output belongs to a new job', 'Leave batch.output out.');
+  if (join !== undefined && !(input !== undefined && 'gcs' in input))
+    wrong('join reads the input in Cloud Storage', 'Set batch.input: { gcs: [gs://…] }.');
+}
