@@ -36,7 +36,7 @@ export interface BatchOptions {
 }
 
 const refSchema = z.union([
-  z.object({ staged: z.unknown(), joined: z.boolean().optional() }),
+  z.object({ staged: z.unknown(), joined: z.number().optional() }),
   z.object({ text: z.string() }),
 ]);
 
@@ -110,8 +110,10 @@ export class BatchMode implements Mode {
     const { directory } = this.#notes.job ?? {};
     if (directory === undefined) throw new BrokerError('source_gone', `${item.id} belongs to no job that is on record`);
     const staged = this.#storage.at(folderUrl(directory));
-    const raw = await staged.open({ ...item, ref: ref.staged as Item['ref'] }, range, signal);
-    return ref.joined === true && this.#joined !== undefined ? this.#joined.stream(raw, signal) : raw;
+    const { joined } = ref;
+    const size = joined === undefined ? {} : { size: joined };
+    const raw = await staged.open({ ...item, ...size, ref: ref.staged as Item['ref'] }, range, signal);
+    return joined === undefined || this.#joined === undefined ? raw : this.#joined.stream(raw, signal);
   }
 
   facts(): Facts | undefined {
@@ -291,7 +293,11 @@ export class BatchMode implements Mode {
         const joined = this.#joined !== undefined && !isErrors(item.key);
         const { size: _, checksums: __, ...rest } = item;
         const base = joined ? rest : item;
-        return { ...base, key: `${number}/${item.key}`, ref: { staged: item.ref, ...(joined ? { joined } : {}) } };
+        return {
+          ...base,
+          key: `${number}/${item.key}`,
+          ref: { staged: item.ref, ...(joined ? { joined: item.size ?? 0 } : {}) },
+        };
       });
   }
 

@@ -22,7 +22,7 @@ export const doubling = (instance: Json): Json => {
 /** What Gemini answers: the prompt in capitals. */
 export function shouting(request: Json): JsonObject {
   const [content] = objectOf(request).contents as readonly JsonObject[];
-  const texts = (content?.parts as readonly JsonObject[])
+  const texts = ((content?.parts ?? []) as readonly JsonObject[])
     .map(({ text }) => text)
     .filter((text) => typeof text === 'string');
   const text = texts.join(' ');

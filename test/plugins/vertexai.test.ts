@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { describe, expect, it } from 'vitest';
 import { sinkThat } from '../core/job.ts';
 import { temporaryFolder } from '../support.ts';
@@ -117,7 +118,9 @@ describe.each(['rest', 'grpc'] as const)('a batch prediction job over %s', (tran
   it('is joined to its input by a key, since it does not keep the order', async () => {
     await using cloud = await setup();
     cloud.data.put('in.jsonl', rows(4));
-    const { keys, text } = await cloud.carryBatch({ instance: { keyField: 'id' }, join: { by: 'id' } });
+    const { keys, text, report } = await cloud.carryBatch({ instance: { keyField: 'id' }, join: { by: 'id' } });
+    expect(report.failures).toEqual([]);
+    expect(report.error).toBeUndefined();
     const all = keys.filter((key) => key.includes('results')).flatMap((key) => lines(text(key)));
     expect(all).toHaveLength(4);
     for (const line of all as { row: { id: string; n: number }; key: string; prediction: { twice: number } }[]) {
@@ -180,7 +183,17 @@ describe('online predictions', () => {
     await using cloud = await vertexCloud();
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, 'in.jsonl'), rows(3));
-    cloud.s3.bucket('rows', 'eu-west-1').put?.('in.jsonl', Buffer.from(rows(3)));
+    cloud.s3.bucket('rows', 'eu-west-1');
+    const { accessKeyId, secretAccessKey, sessionToken = '' } = cloud.session;
+    const client = new S3Client({
+      endpoint: cloud.s3.url,
+      region: 'eu-west-1',
+      forcePathStyle: true,
+      credentials: { accessKeyId, secretAccessKey, sessionToken },
+    });
+    await client.send(new PutObjectCommand({ Bucket: 'rows', Key: 'in.jsonl', Body: rows(3) }));
+    const s3 = await cloud.carry(predict({ instances: { from: 's3://rows/in.jsonl', region: 'eu-west-1' } }));
+    expect(lines(s3.text('part-000000000000.jsonl'))).toHaveLength(3);
     const inline = await cloud.carry(predict({ instances: [{ id: 'x', n: 1 }], key: 'id' }));
     expect(lines(inline.text('part-000000000000.jsonl'))).toEqual([{ key: 'x', prediction: { twice: 2 } }]);
     const file = await cloud.carry(predict({ instances: { from: join(folder.path, 'in.jsonl') } }));

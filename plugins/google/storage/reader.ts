@@ -42,7 +42,8 @@ export class GcsReader {
   /** Connects before it answers, so that what is wrong with the object is known at once. */
   async open(item: Item, range: ByteRange | undefined, signal: AbortSignal): Promise<ByteStream> {
     const start = range?.start ?? 0;
-    const end = range?.end ?? item.size ?? 0;
+    const end = range?.end ?? item.size;
+    if (end === undefined) throw new BrokerError('internal', `${item.id}: its size is not known`);
     if (start >= end) return nothing();
     const first = await this.#connect(item, start, end, signal);
     return this.#bytes(item, first, start, end, signal);
