@@ -41,3 +41,8 @@ export interface MemoryBudget {
   /** @throws BrokerError `memory_too_small` when `bytes` is more than `total`. */
   lease(bytes: number, signal: AbortSignal): Promise<MemoryLease>;
 }
+
+/** A stream of what is in memory already. */
+export async function* streamOf(...chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* chunks;
+}

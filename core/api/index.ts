@@ -12,7 +12,15 @@ export {
   type GoogleAuthClientOptions,
   googleAuthClient,
 } from './adapters.ts';
-export type { ByteRange, ByteStream, Content, ContentStream, MemoryBudget, MemoryLease } from './bytes.ts';
+export {
+  type ByteRange,
+  type ByteStream,
+  type Content,
+  type ContentStream,
+  type MemoryBudget,
+  type MemoryLease,
+  streamOf,
+} from './bytes.ts';
 export { type Check, checked } from './check.ts';
 export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
 export type {

@@ -5,6 +5,7 @@ import {
   compareKeys,
   encodeCrc32c,
   type Item,
+  streamOf,
   z,
 } from '../../core/api/index.ts';
 import type { GoogleClient } from '../google/http.ts';
@@ -16,8 +17,7 @@ import { type ManifestFile, manifestItem, manifestText } from './manifest.ts';
 import type { Export, Unit } from './notes.ts';
 import { type Counted, type RowPlace, rowStream } from './rows.ts';
 import type { Schema } from './schema.ts';
-import { extensionOf } from './sql.ts';
-import { queryConfiguration } from './units.ts';
+import { extensionOf, queryConfiguration } from './sql.ts';
 
 const refSchema = z.union([
   z.object({ staged: z.unknown() }),
@@ -32,8 +32,6 @@ export interface FilesOptions {
   readonly jobs: Jobs;
   readonly config: BigQueryConfig;
   readonly pipeline: string;
-  /** Where the rows of a unit are. */
-  readonly place: (current: Export, index: number) => RowPlace;
 }
 
 /** What was written of a unit whose rows were read. */
@@ -91,7 +89,7 @@ export class Files {
   ): Promise<ByteStream> {
     const ref = refSchema.parse(item.ref);
     const { staging } = this.#options;
-    if ('text' in ref) return oneChunk(Buffer.from(ref.text).subarray(range?.start ?? 0, range?.end));
+    if ('text' in ref) return streamOf(Buffer.from(ref.text).subarray(range?.start ?? 0, range?.end));
     if ('rows' in ref && current !== undefined) return this.#rows(current, ref.rows, signal);
     if ('staged' in ref && staging !== undefined)
       return staging.open({ ...item, ref: ref.staged as Item['ref'] }, range, signal);
@@ -101,10 +99,10 @@ export class Files {
   async #rows(current: Export, index: number, signal: AbortSignal): Promise<ByteStream> {
     const unit = current.units?.[index];
     if (unit === undefined) throw new BrokerError('source_gone', 'the export has no such part');
-    const { rows, jobs, place } = this.#options;
+    const { rows, jobs } = this.#options;
     const schema = unit.sql === undefined ? await this.#schema(current, unit, signal) : undefined;
     const counted: Counted = { rows: 0, bytes: 0 };
-    const stream = rowStream(rows, place(current, index), schema, jobs.shape(unit), counted, signal);
+    const stream = rowStream(rows, this.#place(current, index), schema, jobs.shape(unit), counted, signal);
     return this.#hashed(stream, index, counted);
   }
 
@@ -119,6 +117,22 @@ export class Files {
     }
     const crc32c = encodeCrc32c(Number.parseInt(hasher.digest('hex'), 16));
     this.#written.set(index, { rows: counted.rows, bytes, crc32c });
+  }
+
+  /** Where the rows of a unit are. */
+  #place(current: Export, index: number): RowPlace {
+    const unit = current.units?.[index];
+    const { project } = this.#options.config;
+    if (unit?.sql !== undefined)
+      return {
+        kind: 'job',
+        project,
+        jobId: this.#options.jobs.idOf(current, index, unit.attempt),
+        location: current.location ?? 'US',
+      };
+    const { table = '', ...names } = unit?.table ?? { project, dataset: '' };
+    const partition = unit?.partition === undefined ? '' : `$${unit.partition}`;
+    return { kind: 'table', ...names, table: table + partition };
   }
 
   /** One for each unit, beside its files. */
@@ -166,8 +180,4 @@ export class Files {
     const looked = await client.dryRun(queryConfiguration(sql ?? '', parameters, config), location, signal);
     return looked.statistics.query?.schema?.fields ?? [];
   }
-}
-
-async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

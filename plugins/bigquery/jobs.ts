@@ -4,8 +4,7 @@ import type { BigQueryClient, JobInfo } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { failureOf, isPassing } from './errors.ts';
 import type { Export, Unit } from './notes.ts';
-import { exportData, extensionOf, type Shape, shapeOf } from './sql.ts';
-import { queryConfiguration } from './units.ts';
+import { exportData, extensionOf, queryConfiguration, type Shape, shapeOf } from './sql.ts';
 
 /** Jobs that are begun and not over. */
 const AT_ONCE = 50;

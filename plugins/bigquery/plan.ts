@@ -3,8 +3,8 @@ import type { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { dollars } from './facts.ts';
 import type { Unit } from './notes.ts';
-import { extensionOf, shapeOf } from './sql.ts';
-import { type Planned, queryConfiguration } from './units.ts';
+import { extensionOf, queryConfiguration, shapeOf } from './sql.ts';
+import type { Planned } from './units.ts';
 
 /** What a run would export and cost; queries are only checked, which is free. */
 export async function planned(

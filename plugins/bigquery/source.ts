@@ -11,21 +11,21 @@ import {
   pause,
   type RunContext,
   type Source,
-  z,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
 import { Staging } from '../google/storage/staging.ts';
+import { checkOptions } from './check-options.ts';
 import { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { factsOf } from './facts.ts';
 import { Files } from './files.ts';
 import { Jobs } from './jobs.ts';
 import { locationOf } from './names.ts';
-import { type BigQueryNotes, type Export, howHash, readNotes, whatHash, writeNotes } from './notes.ts';
+import { type BigQueryNotes, type Bookmark, type Export, howHash, readNotes, whatHash, writeNotes } from './notes.ts';
 import { planned } from './plan.ts';
-import { pages, type RowPlace } from './rows.ts';
+import { selecting } from './select.ts';
 import { checkStaging } from './staging-check.ts';
-import { type Planned, planUnits, queryConfiguration, type Select } from './units.ts';
+import { type Planned, planUnits } from './units.ts';
 
 const SCOPES = ['https://www.googleapis.com/auth/bigquery', 'https://www.googleapis.com/auth/devstorage.read_write'];
 const FIRST_POLL_MS = 500;
@@ -64,7 +64,6 @@ export class BigQuerySource implements Source {
       config.staging &&
       new Staging(new GoogleClient({ endpoint: endpoints.gcs(universe), token, now }), { ...config.staging, identity });
     this.#jobs = new Jobs({ client: this.#client, config, staging: this.#staging, pipeline, log });
-    const place = (current: Export, index: number) => this.#placeOf(current, index);
     this.#files = new Files({
       client: this.#client,
       rows: this.#rows,
@@ -72,7 +71,6 @@ export class BigQuerySource implements Source {
       jobs: this.#jobs,
       config,
       pipeline,
-      place,
     });
     this.#notes = { version: 1, what: whatHash(config) };
   }
@@ -111,7 +109,7 @@ export class BigQuerySource implements Source {
     });
     if (this.#staging === undefined || location === undefined) return [plan];
     const place = location;
-    return [plan, await checked('staging', () => this.#checkStaging(place, signal))];
+    return [plan, await checked('staging', () => checkStaging(this.#staging, place, this.#context.log, signal))];
   }
 
   /** All is durable: the bookmark moves, then the files on their way are deleted. Both are on record before and after. */
@@ -162,7 +160,8 @@ export class BigQuerySource implements Source {
       const found = await this.#planUnits(this.#notes.bookmark, current.id, current.startedAt, signal);
       this.#planned = found;
       const { location, units, until } = found;
-      if (units.some(({ engine }) => engine !== 'rows')) await this.#checkStaging(location, signal);
+      if (units.some(({ engine }) => engine !== 'rows'))
+        await checkStaging(this.#staging, location, this.#context.log, signal);
       current = { ...current, location, units: [...units], ...(until === undefined ? {} : { until }) };
       await this.#write(run, { ...this.#notes, export: current }, signal);
     }
@@ -223,11 +222,6 @@ export class BigQuerySource implements Source {
     }
   }
 
-  async #checkStaging(location: string, signal: AbortSignal): Promise<string> {
-    if (this.#staging === undefined) return 'none is needed';
-    return checkStaging(this.#staging, location, this.#context.log, signal);
-  }
-
   async #clear(run: RunContext, signal: AbortSignal): Promise<void> {
     const { export: current, ...rest } = this.#notes;
     if (current === undefined) return;
@@ -240,83 +234,13 @@ export class BigQuerySource implements Source {
     this.#notes = notes;
   }
 
-  #planUnits(
-    bookmark: BigQueryNotes['bookmark'],
-    id: string,
-    startedAt: string,
-    signal: AbortSignal,
-  ): Promise<Planned> {
+  #planUnits(bookmark: Bookmark | undefined, id: string, startedAt: string, signal: AbortSignal): Promise<Planned> {
     const { log } = this.#context;
-    const select = this.#select(id, signal);
+    const select = selecting(
+      { client: this.#client, rows: this.#rows, config: this.#config, pipeline: this.#context.pipeline },
+      id,
+      signal,
+    );
     return planUnits({ config: this.#config, client: this.#client, select, bookmark, startedAt, log, signal });
   }
-
-  /** Small queries that tell what there is; of one export each is asked once, whatever happens. */
-  #select(id: string, signal: AbortSignal): Select {
-    return async (step, sql, parameters, location = 'US') => {
-      const jobId = `isthmus_${this.#context.pipeline}_${id}_${step.replace(/[^\w-]/g, '_')}`.slice(0, 1024);
-      const labels = { ...this.#config.labels, 'isthmus-pipeline': this.#context.pipeline };
-      const query = queryConfiguration(sql, parameters, this.#config);
-      const configuration = { labels, query };
-      let job = await this.#client.insert(jobId, location, configuration, signal);
-      for (let waitMs = FIRST_POLL_MS; job.status.state !== 'DONE'; waitMs = Math.min(LONGEST_POLL_MS, waitMs * 1.5)) {
-        await pause(waitMs, signal);
-        job = await this.#client.job(jobId, location, signal);
-      }
-      const { errorResult } = job.status;
-      if (errorResult !== undefined)
-        throw new BrokerError('job_failed', `job ${jobId}: ${errorResult.reason}: ${errorResult.message}`);
-      const place: RowPlace = { kind: 'job', project: this.#config.project, jobId, location };
-      const rows: (readonly (string | null)[])[] = [];
-      for await (const page of pages(this.#rows, place, signal))
-        for (const { f } of page.rows ?? []) rows.push(f.map(({ v }) => z.string().nullable().parse(v)));
-      return rows;
-    };
-  }
-
-  #placeOf(current: Export, index: number): RowPlace {
-    const unit = current.units?.[index];
-    const { project } = this.#config;
-    if (unit?.sql !== undefined)
-      return {
-        kind: 'job',
-        project,
-        jobId: this.#jobs.idOf(current, index, unit.attempt),
-        location: current.location ?? 'US',
-      };
-    const { table = '', ...names } = unit?.table ?? { project, dataset: '' };
-    const partition = unit?.partition === undefined ? '' : `$${unit.partition}`;
-    return { kind: 'table', ...names, table: table + partition };
-  }
-}
-
-/** What single options do not show. @throws BrokerError `invalid_config` */
-function checkOptions(config: BigQueryConfig): void {
-  const wrong = (message: string, hint: string): never => {
-    throw new BrokerError('invalid_config', message, { hint });
-  };
-  const { table, tables, query, parameters, partitions, asOf, incremental, staging, engine } = config;
-  const named = [table, tables, query].filter((one) => one !== undefined).length;
-  if (named !== 1) wrong(`${named} of table, tables and query are given`, 'Give exactly one of them.');
-  if (query === undefined && Object.keys(parameters).length > 0)
-    wrong('parameters belong to a query', 'Leave parameters out.');
-  if (query !== undefined && partitions !== undefined)
-    wrong('partitions belong to a table', 'Put a condition into the query.');
-  if (query !== undefined && asOf !== undefined)
-    wrong('asOf belongs to a table', 'Put FOR SYSTEM_TIME AS OF into the query.');
-  if (partitions !== undefined && asOf !== undefined)
-    wrong('partitions cannot be read as of a time', 'Leave one of both out.');
-  if (query !== undefined && engine === 'extract')
-    wrong('an extract job reads tables, not queries', 'Set engine to auto or export.');
-  if (incremental === undefined) return;
-  if (query !== undefined && incremental.by !== 'column')
-    wrong(`incremental by ${incremental.by} belongs to tables`, 'Set by: column.');
-  if (incremental.by === 'column' && (partitions !== undefined || tables !== undefined || asOf !== undefined))
-    wrong('incremental by column is for one table or query as a whole', 'Leave partitions, tables and asOf out.');
-  if (incremental.by === 'column' && engine === 'extract')
-    wrong('an extract job reads whole tables', 'Leave engine out.');
-  if (incremental.by !== 'column' && asOf !== undefined)
-    wrong('incremental and asOf contradict each other', 'Leave one out.');
-  if (incremental.by === 'column' && engine === 'export' && staging === undefined)
-    wrong('engine export needs staging', 'Set staging.');
 }

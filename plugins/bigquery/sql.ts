@@ -102,3 +102,27 @@ export function parametersOf(given: BigQueryConfig['parameters']): Parameter[] {
 
 /** The type of a parameter that is compared with a column of this type. */
 export const parameterType = (type: string): string => (type === 'INTEGER' ? 'INT64' : type);
+
+/** Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery */
+export const queryConfiguration = (
+  query: string,
+  parameters: readonly Parameter[],
+  { maxBytesBilled, priority, cache }: BigQueryConfig,
+): Readonly<Record<string, unknown>> => ({
+  query,
+  // The API's own default is true.
+  useLegacySql: false,
+  maximumBytesBilled: String(maxBytesBilled),
+  priority: priority.toUpperCase(),
+  useQueryCache: cache,
+  ...(parameters.length === 0
+    ? {}
+    : {
+        parameterMode: 'NAMED',
+        queryParameters: parameters.map(({ name, type, value }) => ({
+          name,
+          parameterType: { type },
+          parameterValue: { value },
+        })),
+      }),
+});

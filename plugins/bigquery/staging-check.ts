@@ -18,11 +18,12 @@ const bucketSchema = z.object({
  * @throws BrokerError `wrong_region` or `invalid_config`.
  */
 export async function checkStaging(
-  staging: Staging,
+  staging: Staging | undefined,
   location: string,
   log: Logger,
   signal: AbortSignal,
 ): Promise<string> {
+  if (staging === undefined) return 'none is needed';
   const { bucket, identity } = staging.place;
   const path = `/storage/v1/b/${bucket}?fields=location,customPlacementConfig,softDeletePolicy,retentionPolicy`;
   const answer = await retry(

@@ -1,24 +1,15 @@
 import { BrokerError, compareKeys, compileGlob, type Logger } from '../../core/api/index.ts';
-import type { BigQueryClient, TableInfo } from './client.ts';
+import type { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
+import { engineFor } from './engine.ts';
 import { quoted, shown, type TableName, tableName } from './names.ts';
-import type { Bookmark, Parameter, Unit } from './notes.ts';
-import { checkFormat, type Schema } from './schema.ts';
-import {
-  boundsQuery,
-  column,
-  grows,
-  knowsLag,
-  nested,
-  newRows,
-  parametersOf,
-  parameterType,
-  partitionsQuery,
-  shapeOf,
-} from './sql.ts';
+import { newsOf, unitOfNews } from './news.ts';
+import type { Bookmark, Unit } from './notes.ts';
+import { partitionsOf } from './partitions.ts';
+import { checkFormat } from './schema.ts';
+import type { Select } from './select.ts';
+import { nested, parametersOf, queryConfiguration, shapeOf } from './sql.ts';
 
-/** Rows of more than this are not read one by one unless that is asked for. */
-const MOST_READ = 10 * 1024 ** 3;
 const MOST_UNITS = 4000;
 
 /** What there is to export, and where the data are. */
@@ -30,14 +21,6 @@ export interface Planned {
   readonly told: Readonly<Record<string, string | number>>;
 }
 
-/** Runs a small query and answers with its rows as texts. */
-export type Select = (
-  step: string,
-  sql: string,
-  parameters: readonly Parameter[],
-  location: string | undefined,
-) => Promise<readonly (readonly (string | null)[])[]>;
-
 export interface PlanOptions {
   readonly config: BigQueryConfig;
   readonly client: BigQueryClient;
@@ -48,8 +31,6 @@ export interface PlanOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
-
-type Engine = Unit['engine'];
 
 /** Works out what there is to export; begins nothing that is billed but the search for what is new. */
 export async function planUnits(options: PlanOptions): Promise<Planned> {
@@ -142,7 +123,7 @@ async function ofTables(options: PlanOptions): Promise<Planned> {
       if (last <= (changed[label] ?? -1)) continue;
       changed[label] = last;
     }
-    const chosen = await partitionsOf(name, info, changed[label], options);
+    const chosen = await partitionsOf(name, info, changed[label], config, options.select);
     if (chosen === undefined) units.push(tableUnit({ ...base, engine, folder: inFolder(undefined) }, name, config));
     for (const partition of chosen?.ids ?? []) {
       if (engine === 'export') throw cannotPart(label, info.type);
@@ -174,41 +155,6 @@ function tableUnit(base: Omit<Unit, 'sql'>, name: TableName, { asOf }: BigQueryC
   return { ...base, sql: `SELECT * FROM ${quoted(name)}${then}`, parameters };
 }
 
-/** By rule: a free job where it can do it, else a query, and rows where nothing can be staged. */
-function engineFor(what: string, type: string, bytes: number | undefined, config: BigQueryConfig): Engine {
-  const { engine, staging, format, asOf } = config;
-  const stored = type === 'TABLE' || type === 'SNAPSHOT' || type === 'CLONE';
-  if (engine === 'extract' && !stored) {
-    throw new BrokerError('invalid_config', `${what} is a ${type}: an extract job cannot read it`, {
-      hint: 'Set engine to auto or export.',
-    });
-  }
-  const chosen =
-    engine !== 'auto' ? engine : staging === undefined ? 'rows' : stored && asOf === undefined ? 'extract' : 'export';
-  if (chosen !== 'rows' && staging === undefined) {
-    throw new BrokerError('invalid_config', `engine ${chosen} writes files to a staging bucket, and none is named`, {
-      hint: 'Set staging: { bucket: … }, a bucket in the location of the data.',
-    });
-  }
-  if (chosen === 'extract' && asOf !== undefined) {
-    throw new BrokerError('invalid_config', 'an extract job reads a table as it is', {
-      hint: 'Leave asOf or engine out.',
-    });
-  }
-  if (chosen !== 'rows') return chosen;
-  if (format === 'avro' || format === 'parquet') {
-    throw new BrokerError('invalid_config', `rows that are read can be written as json or csv, not as ${format}`, {
-      hint: 'Set format to json or csv, or name a staging bucket.',
-    });
-  }
-  if (engine === 'auto' && (bytes ?? 0) > MOST_READ) {
-    throw new BrokerError('invalid_config', `${what} is too large to be read row by row`, {
-      hint: 'Set staging: { bucket: … }, or engine: rows if it must be.',
-    });
-  }
-  return chosen;
-}
-
 async function matching(named: TableName, client: BigQueryClient, signal: AbortSignal) {
   const { project, dataset } = named;
   const matches = compileGlob(named.table);
@@ -225,95 +171,6 @@ async function matching(named: TableName, client: BigQueryClient, signal: AbortS
     });
   }
   return { names, leftOut };
-}
-
-/** The partitions that are asked for; undefined for the table as a whole. */
-async function partitionsOf(
-  { project, dataset, table }: TableName,
-  info: TableInfo,
-  after: number | undefined,
-  { config: { partitions, incremental }, select }: PlanOptions,
-): Promise<{ readonly ids: readonly string[]; readonly newest?: number } | undefined> {
-  const changing = incremental?.by === 'partition';
-  if (partitions === undefined && !changing) return undefined;
-  if (info.timePartitioning === undefined && info.rangePartitioning === undefined) {
-    throw new BrokerError('invalid_config', `${dataset}.${table} is not partitioned`, {
-      hint: 'Leave partitions out.',
-    });
-  }
-  const listed = typeof partitions === 'string' ? [partitions] : Array.isArray(partitions) ? partitions : undefined;
-  if (listed !== undefined && !changing) return { ids: [...new Set(listed)] };
-  const parameters = [{ name: 'table', type: 'STRING', value: table }];
-  const found = await select(`partitions-${table}`, partitionsQuery(project, dataset), parameters, info.location);
-  const range = partitions as { readonly from: string; readonly to: string } | undefined;
-  const ids: string[] = [];
-  let newest = after;
-  for (const [id, modified] of found) {
-    if (typeof id !== 'string') continue;
-    const wanted = listed?.includes(id) ?? (range === undefined || isBetween(id, range));
-    if (!wanted || (changing && Number(modified) <= (after ?? -1))) continue;
-    ids.push(id);
-    newest = Math.max(newest ?? 0, Number(modified));
-  }
-  return { ids, ...(changing && newest !== undefined ? { newest } : {}) };
-}
-
-const isBetween = (id: string, { from, to }: { readonly from: string; readonly to: string }): boolean =>
-  /^-?\d+$/.test(id) && BigInt(id) >= BigInt(from) && BigInt(id) <= BigInt(to);
-
-interface NewsOptions {
-  readonly from: string;
-  readonly columns: Schema;
-  readonly parameters: readonly Parameter[];
-  readonly bookmark: Bookmark | undefined;
-  readonly location: string;
-  readonly lag: number | undefined;
-}
-
-interface News {
-  readonly sql: string;
-  readonly parameters: readonly Parameter[];
-  /** Undefined: there is nothing new. */
-  readonly until: Extract<Bookmark, { column: string }> | undefined;
-  readonly told: Readonly<Record<string, string | number>>;
-}
-
-/** What is new by a column: from the bookmark up to its newest value, which is looked up first. */
-async function newsOf(
-  { from, columns, parameters, bookmark, location, lag }: NewsOptions,
-  by: string,
-  select: Select,
-): Promise<News> {
-  const field = columns.find(({ name }) => name.toLowerCase() === by.toLowerCase());
-  if (field === undefined || !grows(field)) {
-    const why = field === undefined ? 'does not exist' : `is of type ${field.type}, which does not grow`;
-    throw new BrokerError('invalid_config', `incremental: column ${column(by)} ${why}`, {
-      hint: 'Name a column of type TIMESTAMP, DATETIME, DATE, INT64, NUMERIC or STRING.',
-    });
-  }
-  if (lag !== undefined && !knowsLag(field.type)) {
-    throw new BrokerError('invalid_config', `incremental: lag says nothing about a column of type ${field.type}`, {
-      hint: 'Leave lag out.',
-    });
-  }
-  const type = parameterType(field.type);
-  const begun = bookmark !== undefined && 'column' in bookmark;
-  const start: readonly Parameter[] = begun ? [{ name: 'isthmus_from', type, value: bookmark.until }] : [];
-  const [row] = await select('bounds', boundsQuery(from, field, begun, lag), [...parameters, ...start], location);
-  const [value = null, without = '0'] = row ?? [];
-  const told = {
-    ...(begun ? { from: bookmark.until } : {}),
-    ...(value === null ? {} : { until: value }),
-    ...(Number(without) > 0 ? { rowsWithoutValue: Number(without) } : {}),
-  };
-  const until = value === null ? undefined : { column: field.name, type, until: value };
-  const end: readonly Parameter[] = value === null ? [] : [{ name: 'isthmus_until', type, value }];
-  return { sql: newRows(from, field.name, begun), parameters: [...parameters, ...start, ...end], until, told };
-}
-
-function unitOfNews(base: Pick<Unit, 'folder' | 'label' | 'engine' | 'attempt'>, { sql, parameters, until }: News) {
-  if (until === undefined) return { units: [] };
-  return { units: [{ ...base, sql, parameters: [...parameters] }], until };
 }
 
 /** `20261125T030000Z`, as in names of files. */
@@ -338,27 +195,3 @@ function folderOf(
     return (name === 'table' ? names.table : names.partition) ?? '';
   });
 }
-
-/** Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationQuery */
-export const queryConfiguration = (
-  query: string,
-  parameters: readonly Parameter[],
-  { maxBytesBilled, priority, cache }: BigQueryConfig,
-): Readonly<Record<string, unknown>> => ({
-  query,
-  // The API's own default is true.
-  useLegacySql: false,
-  maximumBytesBilled: String(maxBytesBilled),
-  priority: priority.toUpperCase(),
-  useQueryCache: cache,
-  ...(parameters.length === 0
-    ? {}
-    : {
-        parameterMode: 'NAMED',
-        queryParameters: parameters.map(({ name, type, value }) => ({
-          name,
-          parameterType: { type },
-          parameterValue: { value },
-        })),
-      }),
-});

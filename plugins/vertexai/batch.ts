@@ -7,25 +7,25 @@ import {
   compareKeys,
   type Facts,
   type Item,
-  type JsonValue,
   type ListOptions,
   type PluginContext,
   type RunContext,
   type Source,
+  streamOf,
   z,
 } from '../../core/api/index.ts';
 import type { Staging } from '../google/storage/staging.ts';
+import { filesOf, jobItem } from './batch-files.ts';
+import { fullName, ID_LABEL, type NamingOptions, nameOf } from './batch-job.ts';
 import { type BatchNotes, hashOf, type JobNotes, readBatchNotes, writeNotes } from './batch-notes.ts';
-import { createRequest, nameOfJob } from './batch-request.ts';
+import { nameOfJob } from './batch-request.ts';
+import { factsOf, verdictOn } from './batch-verdict.ts';
 import type { BatchConfig, VertexConfig } from './config.ts';
-import { countFailures, isErrors } from './failures.ts';
 import type { BatchJob, BatchJobs } from './jobs.ts';
 import { Joined } from './joined.ts';
 import type { Mode } from './mode.ts';
 import { folderUrl, type Storage } from './storage.ts';
 import { waitFor } from './waiting.ts';
-
-const ID_LABEL = 'isthmus-id';
 
 export interface BatchOptions {
   readonly config: VertexConfig;
@@ -69,6 +69,10 @@ export class BatchMode implements Mode {
     return `projects/${this.#config.project}/locations/${this.#config.location}`;
   }
 
+  get #naming(): NamingOptions {
+    return { batch: this.#batch, jobs: this.#jobs, parent: this.#parent, pipeline: this.#context.pipeline };
+  }
+
   get #isOurs(): boolean {
     return this.#batch.model !== undefined;
   }
@@ -87,26 +91,12 @@ export class BatchMode implements Mode {
     const { directory, name = '' } = this.#notes.job ?? {};
     if (directory === undefined) return;
     const job = this.#job ?? (await this.#jobs.get(name, signal));
-    const files = await this.#files(directory, signal);
-    const told = {
-      ...(factsOf(job) as Record<string, JsonValue>),
-      directory,
-      files: files.map(({ key, size = null, checksums }) => ({ key, bytes: size, crc32c: checksums?.crc32c ?? null })),
-    };
-    const text = `${JSON.stringify(told, undefined, 2)}\n`;
-    const id = `job:${hashOf(text)}`;
-    yield {
-      id,
-      key: `${nameOfJob(name)}/_job.json`,
-      size: Buffer.byteLength(text),
-      headers: { contentType: 'application/json' },
-      ref: { text },
-    };
+    yield jobItem(`${nameOfJob(name)}/_job.json`, factsOf(job), directory, await this.#files(directory, signal));
   }
 
   async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): Promise<ByteStream> {
     const ref = refSchema.parse(item.ref);
-    if ('text' in ref) return one(Buffer.from(ref.text).subarray(range?.start ?? 0, range?.end));
+    if ('text' in ref) return streamOf(Buffer.from(ref.text).subarray(range?.start ?? 0, range?.end));
     const { directory } = this.#notes.job ?? {};
     if (directory === undefined) throw new BrokerError('source_gone', `${item.id} belongs to no job that is on record`);
     const staged = this.#storage.at(folderUrl(directory));
@@ -132,7 +122,7 @@ export class BatchMode implements Mode {
     const { job, filter } = this.#batch;
     return [
       await checked('jobs', async () => {
-        if (job !== undefined) return (await this.#jobs.get(this.#fullName(job), signal)).name;
+        if (job !== undefined) return (await this.#jobs.get(fullName(job, this.#parent), signal)).name;
         const found = await this.#jobs.all(this.#parent, filter ?? `labels.${ID_LABEL}="none"`, signal);
         return filter === undefined ? `may list jobs of ${this.#parent}` : `${found.length} jobs match`;
       }),
@@ -152,11 +142,11 @@ export class BatchMode implements Mode {
     const found =
       job === undefined
         ? filter && (await this.#jobs.newest(this.#parent, filter, signal))
-        : await this.#jobs.get(this.#fullName(job), signal);
+        : await this.#jobs.get(fullName(job, this.#parent), signal);
     this.#facts = found ? factsOf(found) : { creates: 'a batch prediction job', model: model ?? '' };
     const directory = (found || undefined)?.outputInfo?.gcsOutputDirectory;
     if (!found || !directory) yield { id: 'job', key: 'JOB/predictions*', ref: { text: '' } };
-    else yield* await this.#files(directory, signal, nameOfJob(found.name));
+    else yield* await this.#files(directory, signal, found.name);
   }
 
   /** The directory of the job, once it is over and good enough. @throws BrokerError `pending` before. */
@@ -172,7 +162,7 @@ export class BatchMode implements Mode {
     // What failed and was told is not looked at again: a new one is made, of what was adopted the newest looked for.
     if (notes.told === true) notes = { id: notes.id, run: notes.run, attempt: notes.attempt + 1 };
     if (notes.name === undefined) {
-      notes = { ...notes, name: await this.#nameOf(notes, signal) };
+      notes = { ...notes, name: await nameOf(notes, this.#naming, signal) };
       await this.#write(run, { ...this.#notes, job: notes }, signal);
     }
     return this.#settle(run, notes, signal);
@@ -200,31 +190,6 @@ export class BatchMode implements Mode {
     throw new BrokerError('state_unreadable', 'the job that the run was carrying is not on record any more');
   }
 
-  async #nameOf(notes: JobNotes, signal: AbortSignal): Promise<string> {
-    const { job, filter, model } = this.#batch;
-    if (job !== undefined) return this.#fullName(job);
-    if (filter !== undefined) {
-      const newest = await this.#jobs.newest(this.#parent, filter, signal);
-      if (newest !== undefined) return newest.name;
-      throw new BrokerError('invalid_config', `no batch prediction job of ${this.#parent} matches ${filter}`, {
-        hint: 'Correct batch.filter in the source.',
-      });
-    }
-    const label = `${notes.id}-${notes.attempt}`;
-    // The API takes no id of ours: a label tells whether the job was created before the process died.
-    const [before] = await this.#jobs.all(this.#parent, `labels.${ID_LABEL}="${label}"`, signal);
-    if (before !== undefined) return before.name;
-    const labels = { ...this.#batch.labels, [ID_LABEL]: label, 'isthmus-pipeline': this.#context.pipeline };
-    const request = createRequest(
-      this.#batch,
-      this.#parent,
-      labels,
-      `${notes.id}/${notes.attempt}`,
-      `${this.#context.pipeline} ${model ?? ''}`,
-    );
-    return (await this.#jobs.create(this.#parent, request, signal)).name;
-  }
-
   async #settle(run: RunContext, notes: JobNotes, signal: AbortSignal): Promise<string> {
     const { name = '' } = notes;
     if (notes.directory !== undefined) {
@@ -236,7 +201,8 @@ export class BatchMode implements Mode {
     const { wait: waitMs } = this.#batch;
     const { now } = this.#context;
     const job = await waitFor(name, () => this.#over(name, signal), { waitMs, now, signal });
-    const failure = await this.#verdict(job, signal);
+    const { failure, counts } = await verdictOn(job, this.#batch.maxFailedRatio, this.#storage, signal);
+    this.#facts = { ...this.#facts, ...counts };
     if (failure !== undefined) {
       await this.#write(run, { ...this.#notes, job: { ...notes, told: true } }, signal);
       throw failure;
@@ -253,52 +219,12 @@ export class BatchMode implements Mode {
     return /_(SUCCEEDED|FAILED|CANCELLED|EXPIRED|PARTIALLY_SUCCEEDED)$/.test(job.state) ? job : undefined;
   }
 
-  /** Why the job is not good enough; undefined for one that is. */
-  async #verdict(job: BatchJob, signal: AbortSignal): Promise<BrokerError | undefined> {
-    const { state, name, error, partialFailures, outputInfo } = job;
-    const reason = error?.message || partialFailures?.[0]?.message || 'no reason is given';
-    if (/_(CANCELLED|EXPIRED)$/.test(state)) return new BrokerError('job_cancelled', `${name}: ${state}: ${reason}`);
-    if (/_FAILED$/.test(state)) return new BrokerError('job_failed', `${name}: ${reason}`);
-    const directory = outputInfo?.gcsOutputDirectory;
-    if (!directory) {
-      const table = outputInfo?.bigqueryOutputTable;
-      return new BrokerError('invalid_config', `${name} wrote to BigQuery${table ? `, table ${table}` : ''}`, {
-        hint: 'Carry it with the bigquery source.',
-      });
-    }
-    const counted = await countFailures(job, this.#storage.at(folderUrl(directory)), signal);
-    this.#facts = { ...this.#facts, ...counted };
-    const all = counted.successful + counted.failed;
-    const ratio = all === 0 ? 0 : counted.failed / all;
-    const { maxFailedRatio } = this.#batch;
-    if (ratio <= maxFailedRatio && (maxFailedRatio > 0 || !/PARTIALLY/.test(state))) return undefined;
-    return new BrokerError('job_failed', `${name}: ${counted.failed} of ${all} instances failed: ${reason}`, {
-      hint: `Its files are in ${directory}. Mend the instances, or raise batch.maxFailedRatio to accept it.`,
-    });
-  }
-
-  async #files(
-    directory: string,
-    signal: AbortSignal,
-    number = nameOfJob(this.#notes.job?.name ?? ''),
-  ): Promise<Item[]> {
-    const found = await Array.fromAsync(this.#storage.at(folderUrl(directory)).list('', signal));
-    const errors = found.filter(({ key }) => isErrors(key));
-    const empty = errors.filter(({ size }) => size === 0).length;
-    const left = this.#batch.copyErrors ? 0 : errors.length - empty;
+  async #files(directory: string, signal: AbortSignal, name = this.#notes.job?.name ?? ''): Promise<readonly Item[]> {
+    const { copyErrors } = this.#batch;
+    const options = { folder: nameOfJob(name), copyErrors, joined: this.#joined !== undefined };
+    const { items, left } = await filesOf(this.#storage, directory, options, signal);
     if (left > 0) this.#facts = { ...this.#facts, filesOfErrorsLeft: left };
-    return found
-      .filter(({ key, size }) => !key.endsWith('/') && (!isErrors(key) || (this.#batch.copyErrors && size !== 0)))
-      .map((item) => {
-        const joined = this.#joined !== undefined && !isErrors(item.key);
-        const { size: _, checksums: __, ...rest } = item;
-        const base = joined ? rest : item;
-        return {
-          ...base,
-          key: `${number}/${item.key}`,
-          ref: { staged: item.ref, ...(joined ? { joined: item.size ?? 0 } : {}) },
-        };
-      });
+    return items;
   }
 
   /** Where jobs of ours write. */
@@ -318,25 +244,4 @@ export class BatchMode implements Mode {
     await writeNotes(run, notes, signal);
     this.#notes = notes;
   }
-
-  #fullName(job: string): string {
-    return job.includes('/') ? job : `${this.#parent}/batchPredictionJobs/${job}`;
-  }
-}
-
-async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
-}
-
-function factsOf({ name, state, model, completionStats, error }: BatchJob): Facts {
-  const counts = Object.entries(completionStats ?? {}).filter(
-    (entry): entry is [string, number] => typeof entry[1] === 'number' && entry[1] >= 0,
-  );
-  return {
-    job: name,
-    state: state.replace(/^JOB_STATE_/, ''),
-    ...(model ? { model } : {}),
-    ...Object.fromEntries(counts),
-    ...(error?.message ? { error: error.message } : {}),
-  };
 }

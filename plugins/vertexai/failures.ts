@@ -15,7 +15,7 @@ export interface Counts {
  * its predictions, in `status`.)
  */
 export async function countFailures(
-  { completionStats }: BatchJob,
+  completionStats: BatchJob['completionStats'],
   files: Staging,
   signal: AbortSignal,
 ): Promise<Counts> {

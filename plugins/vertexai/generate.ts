@@ -4,7 +4,8 @@ import { exactParse, type VertexApi } from './api.ts';
 import type { GenerateConfig, VertexConfig } from './config.ts';
 import type { Tools } from './ledger.ts';
 import { inOrder } from './limits.ts';
-import type { Answer, Asking, Row } from './row-mode.ts';
+import type { Row } from './row-input.ts';
+import type { Answer, Asking } from './row-mode.ts';
 import { filled } from './template.ts';
 
 /** `gemini-2.5-flash`, or a full name. */

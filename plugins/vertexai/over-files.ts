@@ -9,6 +9,7 @@ import {
   type ListOptions,
   type PluginContext,
   type Source,
+  streamOf,
   z,
 } from '../../core/api/index.ts';
 import { refSchema } from '../google/storage/listing.ts';
@@ -73,7 +74,7 @@ export class FilesMode implements Mode {
         throw new BrokerError('answer_refused', `${url}: ${answer}`, {
           hint: 'Mend the file or the prompt, or leave the file out.',
         });
-      return one(Buffer.from(`{"file":${JSON.stringify(url)},${this.#asking.described(answer)}}\n`));
+      return streamOf(Buffer.from(`{"file":${JSON.stringify(url)},${this.#asking.described(answer)}}\n`));
     } finally {
       await this.#ledger.record(signal);
     }
@@ -96,10 +97,6 @@ export class FilesMode implements Mode {
   async close(): Promise<void> {
     await this.#ledger.settled();
   }
-}
-
-async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 const TYPES: Readonly<Record<string, string>> = {

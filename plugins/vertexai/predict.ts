@@ -3,7 +3,8 @@ import { exactParse, type VertexApi } from './api.ts';
 import type { PredictConfig, VertexConfig } from './config.ts';
 import type { Tools } from './ledger.ts';
 import { inOrder } from './limits.ts';
-import type { Answer, Asking, Row } from './row-mode.ts';
+import type { Row } from './row-input.ts';
+import type { Answer, Asking } from './row-mode.ts';
 
 /** `endpoints/123` and models by their full names. */
 export function endpointPath(

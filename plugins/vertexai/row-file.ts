@@ -5,8 +5,8 @@ import {
   BrokerError,
   type ByteStream,
   type Item,
-  type JsonValue,
   type PluginContext,
+  streamOf,
   systemErrorCode,
 } from '../../core/api/index.ts';
 import type { InputConfig } from './config.ts';
@@ -14,8 +14,8 @@ import { parseGs, type Storage } from './storage.ts';
 
 /** A file of JSON lines in one version, of which ranges can be read again. */
 export interface RowFile {
-  /** Plain data; a file that has become another is not read on. */
-  readonly version: JsonValue;
+  /** A file that has become another is not read on. */
+  readonly version: string;
   read(range: { readonly start: number; readonly end?: number }, signal: AbortSignal): Promise<ByteStream>;
 }
 
@@ -52,7 +52,7 @@ async function fromGcs(from: string, storage: Storage, signal: AbortSignal): Pro
   return {
     version: item.id,
     read: async ({ start, end = item.size ?? 0 }, stopping) =>
-      start >= end ? nothing() : staging.open(item, { start, end }, stopping),
+      start >= end ? streamOf() : staging.open(item, { start, end }, stopping),
   };
 }
 
@@ -93,7 +93,7 @@ async function fromS3(
   return {
     version: `${from}#${ETag ?? ''}`,
     read: async ({ start, end = ContentLength }, stopping) => {
-      if (start >= end) return nothing();
+      if (start >= end) return streamOf();
       const command = new GetObjectCommand({
         Bucket: bucket,
         Key: key,
@@ -120,7 +120,7 @@ async function fromDisk(path: string): Promise<RowFile> {
     version,
     read: async ({ start, end = size }) => {
       if ((await look()).version !== version) throw changed(path);
-      return start >= end ? nothing() : fromHandle(path, start, end);
+      return start >= end ? streamOf() : fromHandle(path, start, end);
     },
   };
 }
@@ -129,5 +129,3 @@ async function* fromHandle(path: string, start: number, end: number): AsyncGener
   await using handle = await open(path);
   yield* handle.createReadStream({ start, end: end - 1, autoClose: false });
 }
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -14,9 +14,8 @@ import {
 import { hashOf } from './batch-notes.ts';
 import type { InputConfig } from './config.ts';
 import { Ledger, type Tools } from './ledger.ts';
-import { linesOf } from './lines.ts';
 import type { Mode } from './mode.ts';
-import { openRows, type RowFile } from './row-file.ts';
+import { type Part, partSchema, type Row, RowInput } from './row-input.ts';
 import type { FailedRow } from './row-notes.ts';
 import type { Storage } from './storage.ts';
 
@@ -24,15 +23,6 @@ const CHUNK = 64 * 1024;
 /** Rows that failed are on record, each; more than these are no exceptions any more. */
 const MOST_FAILED = 5000;
 const LONGEST_REASON = 300;
-
-/** One row as it stands in the input. */
-export interface Row {
-  readonly number: number;
-  /** JSON. */
-  readonly text: string;
-  readonly start?: number;
-  readonly end?: number;
-}
 
 /** What became of a row: a line of the output, or why there is none. */
 export type Answer = { readonly row: Row; readonly line: string } | { readonly row: Row; readonly reason: string };
@@ -57,35 +47,21 @@ export interface Asking {
   estimate?(first: Row, rows: number, signal: AbortSignal): Promise<Facts>;
 }
 
-const refSchema = z.union([
-  z.strictObject({
-    part: z.number(),
-    first: z.number(),
-    count: z.number(),
-    start: z.number().optional(),
-    end: z.number().optional(),
-    version: z.string().optional(),
-  }),
-  z.strictObject({ deadLetters: z.literal(true) }),
-]);
-type PartRef = Extract<z.output<typeof refSchema>, { part: number }>;
+const refSchema = z.union([partSchema, z.strictObject({ deadLetters: z.literal(true) })]);
 
 /** Rows go to a model, and their answers, in the same order, into files of so many rows. */
 export class RowMode implements Mode {
   readonly location: string;
   readonly #asking: Asking;
-  readonly #storage: Storage;
-  readonly #context: PluginContext;
+  readonly #input: RowInput;
   readonly #ledger: Ledger;
   readonly #what: string;
-  #file: Promise<RowFile> | undefined;
   #facts: Facts | undefined;
 
   constructor(asking: Asking, storage: Storage, context: PluginContext) {
     this.location = asking.location;
     this.#asking = asking;
-    this.#storage = storage;
-    this.#context = context;
+    this.#input = new RowInput(asking.input, storage, context);
     this.#what = hashOf(asking.what);
     this.#ledger = new Ledger(this.#what, asking.options, context);
   }
@@ -99,9 +75,10 @@ export class RowMode implements Mode {
     }
     let rows = 0;
     let first: Row | undefined;
-    for await (const { item, count, row } of this.#parts(signal)) {
-      rows += count;
+    for await (const { part, row } of this.#input.parts(this.#asking.options.rowsPerFile, signal)) {
+      rows += part.count;
       first ??= row;
+      const item = this.#item(part);
       if (after === undefined || compareKeys(item.key, after) > 0) yield item;
     }
     if (run.purpose !== 'plan') return;
@@ -150,70 +127,11 @@ export class RowMode implements Mode {
     );
   }
 
-  async #rowFile(signal: AbortSignal): Promise<RowFile | undefined> {
-    const { input } = this.#asking;
-    if (Array.isArray(input)) return undefined;
-    this.#file ??= openRows(input as Exclude<InputConfig, readonly unknown[]>, this.#storage, this.#context, signal);
-    return this.#file;
-  }
-
-  /** The input in pieces, read once while it is listed; what is to be asked is read again, piece by piece. */
-  async *#parts(signal: AbortSignal): AsyncGenerator<{ item: Item; count: number; row: Row }> {
-    const { rowsPerFile } = this.#asking.options;
-    const file = await this.#rowFile(signal);
-    const rows =
-      file === undefined
-        ? this.#inline(0, Number.POSITIVE_INFINITY)
-        : numbered(linesOf(await file.read({ start: 0 }, signal)), 0);
-    let part = 0;
-    let open: Row[] = [];
-    let count = 0;
-    for await (const row of rows) {
-      // Of each piece only its ends are kept.
-      if (count === 0) open = [row, row];
-      open[1] = row;
-      if (++count < rowsPerFile) continue;
-      yield this.#item(part++, open, count, file);
-      count = 0;
-    }
-    if (count > 0) yield this.#item(part, open, count, file);
-  }
-
-  #item(
-    part: number,
-    [first, last]: readonly Row[],
-    count: number,
-    file: RowFile | undefined,
-  ): { item: Item; count: number; row: Row } {
-    const place =
-      file === undefined || first?.start === undefined || last?.end === undefined
-        ? {}
-        : { start: first.start, end: last.end, version: String(file.version) };
-    const ref = { part, first: first?.number ?? 0, count, ...place };
-    const key = `${this.#folder}part-${String(part).padStart(12, '0')}.jsonl`;
-    const id = `vertexai:${this.#ledger.notes.run}/${this.#what}/${part}`;
-    return { item: { id, key, headers: { contentType: 'application/x-ndjson' }, ref }, count, row: first as Row };
-  }
-
-  async *#inline(first: number, count: number): AsyncGenerator<Row> {
-    const { input } = this.#asking;
-    const all = Array.isArray(input) ? (input as readonly unknown[]) : [];
-    for (const [index, value] of all.slice(first, first + count).entries())
-      yield { number: first + index, text: JSON.stringify(value) };
-  }
-
-  async #rowsOf({ first, count, start = 0, end, version }: PartRef, signal: AbortSignal): Promise<AsyncIterable<Row>> {
-    const file = await this.#rowFile(signal);
-    if (file === undefined) return this.#inline(first, count);
-    if (file.version !== version) throw new BrokerError('source_changed', `${version} is ${String(file.version)} now`);
-    return numbered(linesOf(await file.read({ start, ...(end === undefined ? {} : { end }) }, signal), start), first);
-  }
-
-  async *#answers(ref: PartRef, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *#answers(ref: Part, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const failed: FailedRow[] = [];
     let text = '';
     try {
-      for await (const answer of this.#asking.answers(await this.#rowsOf(ref, signal), this.#ledger, signal)) {
+      for await (const answer of this.#asking.answers(await this.#input.read(ref, signal), this.#ledger, signal)) {
         if ('reason' in answer) failed.push(failure(answer.row, answer.reason));
         else text += `${answer.line}\n`;
         if (text.length < CHUNK) continue;
@@ -241,27 +159,21 @@ export class RowMode implements Mode {
     if (text !== '') yield Buffer.from(text);
   }
 
+  #item(part: Part): Item {
+    const key = `${this.#folder}part-${String(part.part).padStart(12, '0')}.jsonl`;
+    const id = `vertexai:${this.#ledger.notes.run}/${this.#what}/${part.part}`;
+    return { id, key, headers: { contentType: 'application/x-ndjson' }, ref: part };
+  }
+
   async *#deadLetters(signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const file = await this.#rowFile(signal);
     const failed = Object.values(this.#ledger.notes.failed)
       .flat()
       .sort((a, b) => a.row - b.row);
-    for (const { row, start, end, reason } of failed) {
-      let text = 'null';
-      if (file === undefined) for await (const found of this.#inline(row, 1)) text = found.text;
-      else if (start !== undefined && end !== undefined)
-        for await (const line of linesOf(await file.read({ start, end }, signal))) text = line.text;
+    for (const { row, reason, ...place } of failed) {
+      const text = await this.#input.one(row, place, signal);
       yield Buffer.from(`{"number":${row},"reason":${JSON.stringify(reason)},"row":${text}}\n`);
     }
   }
-}
-
-async function* numbered(
-  lines: AsyncIterable<{ text: string; start: number; end: number }>,
-  first: number,
-): AsyncGenerator<Row> {
-  let number = first;
-  for await (const line of lines) yield { number: number++, ...line };
 }
 
 const failure = ({ number, start, end }: Row, reason: string): FailedRow => ({

@@ -7,6 +7,7 @@ import {
   type Item,
   pause,
   type RetryPolicy,
+  streamOf,
 } from '../../../core/api/index.ts';
 import type { GoogleClient, GoogleResponse } from '../http.ts';
 import { readFailure } from './errors.ts';
@@ -44,7 +45,7 @@ export class GcsReader {
     const start = range?.start ?? 0;
     const end = range?.end ?? item.size;
     if (end === undefined) throw new BrokerError('internal', `${item.id}: its size is not known`);
-    if (start >= end) return nothing();
+    if (start >= end) return streamOf();
     const first = await this.#connect(item, start, end, signal);
     return this.#bytes(item, first, start, end, signal);
   }
@@ -128,5 +129,3 @@ export class GcsReader {
     return new BrokerError('source_changed', `${item.id} was replaced by ${now.id}`);
   }
 }
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}
