@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { Packaging } from '../core/package/bundle.ts';
+import { trimVertex } from './trim-vertex.ts';
 
 const SUFFIX = import.meta.filename.endsWith('.ts') ? '.ts' : '.js';
 const at = (path: string): string => fileURLToPath(new URL(`../${path}${SUFFIX}`, import.meta.url));
@@ -9,6 +10,7 @@ export const packaging: Packaging = {
   root: fileURLToPath(new URL('..', import.meta.url)),
   api: at('core/api/index'),
   entries: { lambda: at('config/main-lambda'), container: at('config/main-container') },
+  trim: trimVertex,
   plugins: {
     'source gcs': { module: at('plugins/gcs/index'), exported: 'gcs' },
     'source bigquery': { module: at('plugins/bigquery/index'), exported: 'bigquery' },

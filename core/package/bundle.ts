@@ -23,6 +23,8 @@ export interface Packaging {
   readonly entries: Readonly<Record<Target, string>>;
   /** Of the plugins that are built in, by kind and name: `source gcs`. */
   readonly plugins: Readonly<Record<string, PluginModule>>;
+  /** Leaves out what a pipeline does not need of the libraries of its plugins. */
+  readonly trim?: (pipeline: Pipeline) => readonly Plugin[];
 }
 
 export interface Bundle {
@@ -63,7 +65,7 @@ export async function bundle(
     sourcesContent: false,
     metafile: true,
     logLevel: 'silent',
-    plugins: [oneApi(packaging.api), onlyEnglish],
+    plugins: [oneApi(packaging.api), onlyEnglish, ...(packaging.trim?.(pipeline) ?? [])],
   }).catch((error: unknown) => {
     throw failure(error);
   });

@@ -58,19 +58,46 @@ export function schemaDocs(mapping: z.ZodType): OptionDoc[] {
     properties?: Record<string, Schema>;
     required?: string[];
   };
-  return Object.entries(schema.properties ?? {}).map(([name, option]) => ({
-    name,
-    type: typeOf(option),
-    required: schema.required?.includes(name) === true,
-    default: option.default === undefined ? '' : JSON.stringify(option.default),
-    description: String(option.description ?? ''),
-  }));
+  return rowsOf(schema, '');
+}
+
+interface Mapping extends Schema {
+  readonly properties?: Record<string, Schema>;
+  readonly required?: readonly string[];
+}
+
+/** A row for each key, those of mappings within the mapping after it: `staging`, `staging.bucket`. */
+function rowsOf({ properties = {}, required = [] }: Mapping, before: string): OptionDoc[] {
+  return Object.entries(properties).flatMap(([name, option]) => [
+    {
+      name: before + name,
+      type: typeOf(option),
+      required: required.includes(name),
+      default: option.default === undefined ? '' : JSON.stringify(option.default),
+      description: String(option.description ?? ''),
+    },
+    ...mappingsIn(option).flatMap((mapping) => rowsOf(mapping, `${before}${name}.`)),
+  ]);
+}
+
+/** What an option is a mapping of: itself, or those that it may be; of several with one key each key is told once. */
+function mappingsIn(option: Schema): readonly Mapping[] {
+  const variants = (option.oneOf ?? option.anyOf ?? [option]) as readonly Mapping[];
+  const mappings = variants.filter(({ properties }) => properties !== undefined);
+  if (mappings.length < 2) return mappings;
+  const properties: Record<string, Schema> = {};
+  for (const { properties: own = {} } of mappings)
+    for (const [name, one] of Object.entries(own)) {
+      const known = properties[name]?.enum ?? [];
+      properties[name] = one.const === undefined ? one : { enum: [...(known as unknown[]), one.const] };
+    }
+  return [{ properties, required: mappings[0]?.required ?? [] }];
 }
 
 function typeOf(option: Schema): string {
   if (option.const !== undefined) return String(option.const);
-  // One, or a list of the same.
-  if (Array.isArray(option.anyOf)) return `${typeOf(option.anyOf[0] as Schema)}, or a list`;
+  const variants = (option.anyOf ?? option.oneOf) as readonly Schema[] | undefined;
+  if (variants !== undefined) return [...new Set(variants.map(typeOf))].join(', or ');
   if (Array.isArray(option.enum)) return option.enum.join(' \\| ');
   if (option.format !== undefined) return String(option.format).replace('byte-size', 'size');
   if (option.identity === true) return 'identity';
@@ -79,7 +106,8 @@ function typeOf(option: Schema): string {
     string: 'text',
     object: 'mapping',
     integer: 'integer',
-    number: 'integer',
+    number: 'number',
+    null: '`null`',
     boolean: 'true \\| false',
   };
   return names[String(option.type)] ?? String(option.type ?? 'any');
