@@ -69,11 +69,16 @@ function bindingOf(binding: Binding) {
   return {
     role,
     member: plainly(member),
-    on: 'bucket' in on ? `bucket gs://${on.bucket}` : `project ${on.project}`,
+    on: placeOf(on),
     ...(condition === undefined ? {} : { condition }),
     reason,
   };
 }
+
+const placeOf = (on: Binding['on']): string => {
+  if ('bucket' in on) return `bucket gs://${on.bucket}`;
+  return on.dataset === undefined ? `project ${on.project}` : `dataset ${on.project}.${on.dataset}`;
+};
 
 const impersonationOf = ({ serviceAccount, role, member }: Impersonation) => ({
   role,

@@ -2,6 +2,7 @@ import { accountProject, mappingFlag } from '../auth/principal.ts';
 import {
   type AwsGrant,
   asksForTokens,
+  type Binding,
   hasUnknown,
   type Impersonation,
   type ProviderSetup,
@@ -51,6 +52,7 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
     ...impersonations.map(impersonationLines),
     ...bindings.map((binding) => {
       const { on, role, member, reason } = binding;
+      if ('dataset' in on && on.dataset !== undefined) return datasetLines(binding, `${on.project}.${on.dataset}`);
       const condition = prefixCondition(binding);
       const limit =
         condition === undefined
@@ -71,6 +73,16 @@ export function googleScript({ pipeline, providers, impersonations, bindings }: 
   const members = JSON.stringify([providers.map(attributeCondition), impersonations, bindings]);
   return script(pipeline, 'Google Cloud', [...new Set([...issuers, ...unknownsIn(members)])], parts);
 }
+
+/** Rights on a dataset are given in SQL: gcloud has no command for it. */
+const datasetLines = ({ on, role, member, reason }: Binding, dataset: string): string => {
+  const project = 'project' in on ? on.project : '';
+  const grant = String.raw`"GRANT \`${role}\` ON SCHEMA \`${dataset}\` TO \"$member\""`;
+  return `# So that the pipeline can ${reason}.
+member=${known(member)}
+bq query --quiet --project_id=${word(project)} --use_legacy_sql=false \\
+  ${grant}`;
+};
 
 /** What an administrator of one AWS account runs, instead of Terraform. */
 export function awsScript(setup: Setup, account: string): string {

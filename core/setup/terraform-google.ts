@@ -209,12 +209,21 @@ function binding(one: Binding, stands: Standing): Block {
             ],
           },
         ];
-  const name = `${label('bucket' in on ? on.bucket : on.project)}_${mark(on, role, member)}`;
-  const place: Entry = 'bucket' in on ? ['bucket', text(on.bucket)] : ['project', text(on.project)];
+  const { kind, of, place } = placeOf(on);
   return {
     block: 'resource',
-    labels: ['bucket' in on ? 'google_storage_bucket_iam_member' : 'google_project_iam_member', name],
+    labels: [kind, `${label(of)}_${mark(on, role, member)}`],
     comment: `So that the pipeline can ${reason}.${condition === undefined ? '' : LIMITS}`,
-    body: [place, ['role', text(role)], ['member', known(member)], ...stands.on(member), ...conditional],
+    body: [...place, ['role', text(role)], ['member', known(member)], ...stands.on(member), ...conditional],
   };
+}
+
+/** The kind of resource that a binding is, and what it is on. */
+function placeOf(on: Binding['on']): { readonly kind: string; readonly of: string; readonly place: readonly Entry[] } {
+  if ('bucket' in on)
+    return { kind: 'google_storage_bucket_iam_member', of: on.bucket, place: [['bucket', text(on.bucket)]] };
+  const project: Entry = ['project', text(on.project)];
+  if (on.dataset === undefined) return { kind: 'google_project_iam_member', of: on.project, place: [project] };
+  const place: readonly Entry[] = [project, ['dataset_id', text(on.dataset)]];
+  return { kind: 'google_bigquery_dataset_iam_member', of: on.dataset, place };
 }

@@ -12,7 +12,7 @@ export const SA = 'exports-reader@acme.iam.gserviceaccount.com';
 
 /** One of each way of use. */
 export const PIPELINES: Readonly<
-  Record<string, { identities: Record<string, object>; prefix?: string; sink?: object }>
+  Record<string, { identities: Record<string, object>; prefix?: string; sink?: object; source?: object }>
 > = {
   direct: { identities: { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } } },
   impersonated: {
@@ -55,14 +55,21 @@ export const PIPELINES: Readonly<
     },
     prefix: `it's "$(id)" \`id\` \${x} %{y} \\`,
   },
+  bigquery: {
+    identities: { reader: { kind: 'gcp', audience: `${POOL}/isthmus`, expect: expected } },
+    source: {
+      use: 'bigquery',
+      with: { identity: 'reader', project: 'acme-data', table: 'sales.orders', staging: { bucket: 'acme-staging' } },
+    },
+  },
 };
 
 export function setupFor(name: string) {
-  const { identities, prefix = '', sink = {} } = PIPELINES[name] ?? { identities: {} };
+  const { identities, prefix = '', sink = {}, source } = PIPELINES[name] ?? { identities: {} };
   const pipeline = {
     name,
     identities,
-    source: { use: 'gcs', with: { bucket: 'acme-exports', prefix, identity: 'reader' } },
+    source: source ?? { use: 'gcs', with: { bucket: 'acme-exports', prefix, identity: 'reader' } },
     sink: {
       use: 's3',
       with: {
@@ -74,8 +81,8 @@ export function setupFor(name: string) {
       },
     },
   };
-  const source = JSON.stringify(pipeline).replaceAll('${', () => '$${');
-  return setupOf([parsePipelineText(source, 'p.yaml', { plugins, environment: {} })], { place: place(name) });
+  const text = JSON.stringify(pipeline).replaceAll('${', () => '$${');
+  return setupOf([parsePipelineText(text, 'p.yaml', { plugins, environment: {} })], { place: place(name) });
 }
 
 /** A pipeline that differs from others in its identities, and in the bucket that is named like it. */

@@ -79,10 +79,10 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
       expect(block).toMatch(/attribute_condition\s+= "assertion\.(arn\.startsWith|sub ==)/);
   });
 
-  it('runs as a script, calls nothing but gcloud and aws, and leaves what is quoted alone', async () => {
+  it('runs as a script, calls nothing but gcloud, bq and aws, and leaves what is quoted alone', async () => {
     await using folder = await temporaryFolder();
     const log = join(folder.path, 'log');
-    for (const program of ['gcloud', 'aws']) {
+    for (const program of ['gcloud', 'bq', 'aws']) {
       const path = join(folder.path, program);
       // "describe" and "get" fail, so that everything is made.
       await writeFile(
@@ -120,6 +120,10 @@ describe.each(Object.keys(PIPELINES))('the set-up of a pipeline that is %s', (na
     const calls = (await readFile(log, 'utf8')).split('\0\n').map((line) => line.split('\0'));
     const argument = (flag: string): string[] => calls.flatMap((call) => call.filter((one) => one.startsWith(flag)));
     for (const condition of argument('--attribute-condition=')) expect(condition).not.toMatch(/\{\{|\$\{/);
+    if (name === 'bigquery')
+      expect(calls.find(([program]) => program === 'bq')?.at(-1)).toMatch(
+        /^GRANT `roles\/bigquery\.dataViewer` ON SCHEMA `acme-data\.sales` TO "principalSet:\/\/.*exports"$/,
+      );
     const trusts = calls.flatMap((call) =>
       call.includes('create-role') ? [JSON.parse(call.at(-1) ?? '') as object] : [],
     );
