@@ -76,6 +76,8 @@ interface Definition {
  */
 export interface SourceDefinition extends Definition {
   readonly kind: 'source';
+  /** Its listing may have to wait for a job: a run pauses meanwhile, and whoever deploys it calls again. */
+  readonly waits?: true;
   create(config: object, context: PluginContext): Source;
 }
 
@@ -101,7 +103,9 @@ type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stab
 };
 
 /** Defines a source plugin; `config` in `create` has the type of the schema's output. */
-export function defineSource<Schema extends z.ZodObject>(definition: Typed<Schema, Source>): SourceDefinition {
+export function defineSource<Schema extends z.ZodObject>(
+  definition: Typed<Schema, Source> & Pick<SourceDefinition, 'waits'>,
+): SourceDefinition {
   return { stability: 'beta', ...definition, kind: 'source' };
 }
 

@@ -51,6 +51,8 @@ export interface RunOptions {
   readonly only?: Selection | undefined;
   /** Go on with exactly this run. @throws BrokerError `superseded` when it is not the one that is on record. */
   readonly continues?: string | undefined;
+  /** Go on with a paused run, and begin none. @throws BrokerError `superseded` when there is none on record. */
+  readonly onlyPaused?: boolean | undefined;
   /** For how long a run that says nothing more counts as under way. */
   readonly leaseMs?: number | undefined;
   /** Shared by runs that are under way at once; by default a run has `job.memory` to itself. */
@@ -76,6 +78,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const { runId, watermark, cursor: after, resumed } = progress;
   if (options.continues !== undefined && options.continues !== runId)
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
+  if (options.onlyPaused === true && !resumed) throw new BrokerError('superseded', 'no run is paused');
   const signal = AbortSignal.any([runtime.signal, progress.lost]);
   await progress.take(signal);
   const begins = (): Promise<void> => progress.save(signal);

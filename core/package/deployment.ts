@@ -23,6 +23,8 @@ export interface Deployment {
   /** Files that hold a token for the pod, with the audience that it is for. */
   readonly podTokens: readonly { readonly file: string; readonly audience: string }[];
   readonly pushed: boolean;
+  /** How often it is looked whether a run is paused; undefined where none waits for anything. */
+  readonly tick: string | undefined;
   /** After how many hours without a complete run to raise the alarm. */
   readonly silenceHours: number | undefined;
   readonly region: string | undefined;
@@ -65,10 +67,20 @@ export function deploymentOf(
         : [],
     ),
     pushed: pipeline.push !== undefined,
+    tick: waits(pipeline) ? TICK : undefined,
     silenceHours: silenceOf(deploy),
     region: pipeline.sinks.map(({ written: sink }) => regionIn(sink)).find((one) => one !== undefined),
   };
 }
+
+/** Looking costs a few milliseconds; a job that is over waits no longer than this. */
+const TICK = 'rate(5 minutes)';
+/** What a tick sends. */
+export const TICK_EVENT = '{"resume":"paused"}';
+
+/** A run that waits for a job is gone on with only where its state is found again. */
+export const waits = ({ sources, state }: Pick<Pipeline, 'sources' | 'state'>): boolean =>
+  state?.plugin.lasts === 'anywhere' && sources.some(({ plugin }) => plugin.waits === true);
 
 /** A function has a role even when its pipeline asks nothing of AWS. */
 const bareRole = (pipeline: string, place: AwsPlace): RoleSetup => {

@@ -2,7 +2,7 @@ import { Document, isNode } from 'yaml';
 import { DIMENSION } from '../runtime/figures.ts';
 import { policyStatement } from '../setup/shell.ts';
 import { trustOf } from '../setup/trust.ts';
-import { type Alarm, alarmsOf, type Deployment, PLATFORM_ACTIONS } from './deployment.ts';
+import { type Alarm, alarmsOf, type Deployment, PLATFORM_ACTIONS, TICK_EVENT } from './deployment.ts';
 
 const ref = (name: string) => ({ Ref: name });
 const attribute = (resource: string, name: string) => ({ 'Fn::GetAtt': [resource, name] });
@@ -98,7 +98,7 @@ const HEAD = `# Made by \`isthmus package\`; yours from here on: an edited file 
 # are in the environment of the function and in its rights: package again for others.`;
 
 function lambdaFunction(deployment: Deployment): object {
-  const { name, deploy, variables, pushed } = deployment;
+  const { name, deploy, variables, pushed, tick } = deployment;
   const { timeout, memorySize, architecture, schedule, reservedConcurrency } = deploy;
   return {
     Type: 'AWS::Serverless::Function',
@@ -119,9 +119,16 @@ function lambdaFunction(deployment: Deployment): object {
       ...(reservedConcurrency === undefined ? {} : { ReservedConcurrentExecutions: reservedConcurrency }),
       ...(Object.keys(variables).length === 0 ? {} : { Environment: { Variables: variables } }),
       ...(pushed ? { FunctionUrlConfig: { AuthType: 'NONE' } } : {}),
-      ...(schedule === undefined
+      ...(schedule === undefined && tick === undefined
         ? {}
-        : { Events: { Schedule: { Type: 'Schedule', Properties: { Schedule: schedule, Enabled: true } } } }),
+        : {
+            Events: {
+              ...(schedule && { Schedule: { Type: 'Schedule', Properties: { Schedule: schedule, Enabled: true } } }),
+              ...(tick && {
+                Resume: { Type: 'Schedule', Properties: { Schedule: tick, Enabled: true, Input: TICK_EVENT } },
+              }),
+            },
+          }),
     },
   };
 }

@@ -1,7 +1,7 @@
 import { DIMENSION } from '../runtime/figures.ts';
 import { type Block, type Entry, list, map, render, text } from '../setup/hcl.ts';
 import { head } from '../setup/terraform-google.ts';
-import { type Alarm, alarmsOf, type Deployment } from './deployment.ts';
+import { type Alarm, alarmsOf, type Deployment, TICK_EVENT } from './deployment.ts';
 import { resource, roleBlocks } from './terraform-role.ts';
 
 /** A Terraform module of the function and all that belongs to it; the zip lies beside it. */
@@ -108,22 +108,30 @@ const queueAndLogs = ({ name, deploy }: Deployment): Block[] => [
   ]),
 ];
 
-function schedule({ name, deploy }: Deployment): Block[] {
-  if (deploy.schedule === undefined) return [];
+function schedule({ name, deploy, tick }: Deployment): Block[] {
   return [
-    resource('aws_cloudwatch_event_rule', 'schedule', [
+    ...(deploy.schedule === undefined ? [] : rule('schedule', name, deploy.schedule)),
+    ...(tick === undefined ? [] : rule('resume', `${name.slice(0, 57)}-resume`, tick, TICK_EVENT)),
+  ];
+}
+
+/** Calls the function again and again. */
+function rule(label: string, name: string, expression: string, input?: string): Block[] {
+  return [
+    resource('aws_cloudwatch_event_rule', label, [
       ['name', text(name)],
-      ['schedule_expression', text(deploy.schedule)],
+      ['schedule_expression', text(expression)],
     ]),
-    resource('aws_cloudwatch_event_target', 'schedule', [
-      ['rule', 'aws_cloudwatch_event_rule.schedule.name'],
+    resource('aws_cloudwatch_event_target', label, [
+      ['rule', `aws_cloudwatch_event_rule.${label}.name`],
       ['arn', 'aws_lambda_function.this.arn'],
+      ...(input === undefined ? [] : [['input', text(input)] as const]),
     ]),
-    resource('aws_lambda_permission', 'schedule', [
+    resource('aws_lambda_permission', label, [
       ['function_name', 'aws_lambda_function.this.function_name'],
       ['action', text('lambda:InvokeFunction')],
       ['principal', text('events.amazonaws.com')],
-      ['source_arn', 'aws_cloudwatch_event_rule.schedule.arn'],
+      ['source_arn', `aws_cloudwatch_event_rule.${label}.arn`],
     ]),
   ];
 }

@@ -5,7 +5,7 @@ import { FairMemoryBudget } from '../engine/memory.ts';
 import { saysUnderWay } from '../engine/progress.ts';
 import type { Receipt } from '../engine/receipt.ts';
 import type { Report } from '../engine/report.ts';
-import { type Observer, run } from '../engine/run.ts';
+import { type Observer, type RunOptions, run } from '../engine/run.ts';
 import { type Answer, answerOf, type ResumeToken } from './answer.ts';
 import { eventsTo } from './events-log.ts';
 import type { Figures, Meter } from './figures.ts';
@@ -75,12 +75,25 @@ export class Carrier {
     // Whoever names an object wants it; to say "complete" of nothing would be a lie.
     if (part.object !== undefined && answer.outcome === 'complete' && receipts.length === 0)
       throw new BrokerError('source_gone', answer.message, { hint: 'Correct the name, or the filters of the source.' });
+    return this.#resumable(answer, part, before);
+  }
+
+  #resumable(answer: Answer, { object, prefix }: Part, before?: ResumeToken): Answer {
     if (answer.outcome !== 'paused') return answer;
     const { items, bytes = 0, runId = '' } = answer;
     const done = Object.values(items ?? {}).reduce((sum, count) => sum + count, bytes);
-    const { object, prefix } = part;
     const asked = { ...(object === undefined ? {} : { object }), ...(prefix === undefined ? {} : { prefix }) };
     return { ...answer, resume: { runId, hop: (before?.hop ?? 0) + 1, done, ...asked } };
+  }
+
+  /** Goes on with a run that is paused, if there is one, and begins none. */
+  async goOn(runtime: Runtime): Promise<Answer> {
+    const answer = await this.#run({ onlyPaused: true }, false, runtime).catch((error: unknown) => {
+      if (error instanceof BrokerError && (error.code === 'superseded' || error.code === 'busy'))
+        return this.#ignored(error.message);
+      throw error;
+    });
+    return this.#resumable(answer, {});
   }
 
   /**
@@ -134,7 +147,7 @@ export class Carrier {
   }
 
   async #run(
-    { only, url, continues }: Chosen & { readonly continues?: string | undefined },
+    { only, url, continues, onlyPaused }: Chosen & Pick<RunOptions, 'continues' | 'onlyPaused'>,
     resetState: boolean,
     runtime: Runtime,
     receipts: Receipt[] = [],
@@ -162,7 +175,16 @@ export class Carrier {
     };
     const report = await this.#watched(
       trace,
-      run(job, { runtime, observer, resetState, only, continues, memory: this.#memory, leaseMs: this.#leaseMs }),
+      run(job, {
+        runtime,
+        observer,
+        resetState,
+        only,
+        continues,
+        onlyPaused,
+        memory: this.#memory,
+        leaseMs: this.#leaseMs,
+      }),
     );
     const { pipeline, outcome, items, bytes, durationMs } = report;
     const refreshes = this.#refreshes();

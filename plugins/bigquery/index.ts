@@ -43,6 +43,7 @@ export const bigquery = defineSource({
   summary: 'Tables, partitions and query results of BigQuery as Parquet, Avro, JSON or CSV files, with a manifest.',
   config: bigqueryConfig,
   identities: ['gcp'],
+  waits: true,
   grants: grantsOf,
   create: (config, context) => new BigQuerySource(config, context),
 });

@@ -33,6 +33,7 @@ export const vertexai = defineSource({
   summary: 'Vertex AI: batch and online predictions, answers of Gemini, files of models, pipelines and jobs.',
   config: vertexaiConfig,
   identities: ['gcp'],
+  waits: true,
   grants: grantsOf,
   create: (config, context) => new VertexSource(config, context),
 });

@@ -41,6 +41,16 @@ deploy:
   silence: 73h
   reservedConcurrency: 5
 `,
+  waiting: `name: orders
+identities:
+${reader}
+source:
+  use: bigquery
+  with: { identity: reader, project: acme-data, table: sales.orders, staging: { bucket: acme-staging } }
+sink: { use: s3, with: { bucket: lake, region: eu-west-1 } }
+state: { use: s3, with: { bucket: state, region: eu-west-1 } }
+deploy: { schedule: rate(1 day) }
+`,
   'aws only': `name: files
 source: { use: memory, with: { items: { a: "1" } } }
 sink: { use: s3, with: { bucket: lake, region: eu-west-1, encryption: "aws:kms" } }

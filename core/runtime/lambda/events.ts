@@ -30,6 +30,9 @@ const resumeSpec = z.strictObject({
 export type Overrides = z.output<typeof overrides>;
 export type Resume = z.output<typeof resumeSpec>;
 
+/** Comes every few minutes: whatever is paused goes on. */
+const tickSpec = z.strictObject({ resume: z.literal('paused') });
+
 /** Asks for an examination of the chain, where it runs. Nothing is carried. */
 const doctorSpec = z.strictObject({ doctor: z.literal(true) });
 
@@ -44,6 +47,7 @@ export type LambdaEvent =
   | { readonly kind: 'run'; readonly overrides: Overrides }
   | { readonly kind: 'schedule' }
   | { readonly kind: 'resume'; readonly resume: Resume }
+  | { readonly kind: 'tick' }
   | { readonly kind: 'batch'; readonly items: readonly Overrides[] }
   | { readonly kind: 'queue'; readonly records: readonly QueueRecord[] }
   | { readonly kind: 'notifications'; readonly notifications: readonly Notification[] }
@@ -105,6 +109,7 @@ export function readEvent(event: unknown): LambdaEvent {
   if (notifications !== undefined) return { kind: 'notifications', notifications };
   if ('Items' in event) return { kind: 'batch', items: valid(mapBatch, event, 'batch').Items.map(oneOf) };
   if (doctorSpec.safeParse(event).success) return { kind: 'doctor' };
+  if (tickSpec.safeParse(event).success) return { kind: 'tick' };
   if ('resume' in event) return { kind: 'resume', resume: oneOf(valid(resumeSpec, event.resume, 'resume')) };
   if (Object.keys(event).every((key) => Object.hasOwn(overrides.shape, key)))
     return { kind: 'run', overrides: oneOf(valid(overrides, event, 'event')) };
@@ -115,7 +120,7 @@ export function readEvent(event: unknown): LambdaEvent {
 export function readMessage(body: string): LambdaEvent {
   if (body.length > LONGEST_BODY) throw unsupported('a body of more than 6 MiB');
   const event = readEvent(parseJson(body, 'the body of the message'));
-  if (['queue', 'http', 'batch', 'doctor', 'schedule'].includes(event.kind))
+  if (['queue', 'http', 'batch', 'doctor', 'schedule', 'tick'].includes(event.kind))
     throw unsupported(`a message that holds a ${event.kind} event`);
   return event;
 }

@@ -129,6 +129,8 @@ class Invocation {
         return this.#run(read.overrides, undefined);
       case 'schedule':
         return this.#run({}, undefined).catch((error: unknown) => this.#unlessUnderWay(error));
+      case 'tick':
+        return this.#continued(succeeded(await this.#carrier.goOn(this.#runtime)), undefined);
       case 'resume': {
         const { object, prefix, ...resume } = read.resume;
         return this.#run({ object, prefix }, resume);
@@ -141,7 +143,11 @@ class Invocation {
       const message = 'no time is left in this invocation: nothing was begun';
       throw new InvocationFailed('stopped', `${message}. Raise deploy.timeout.`);
     }
-    const answer = succeeded(await this.#carrier.run(part, this.#runtime, before));
+    return this.#continued(succeeded(await this.#carrier.run(part, this.#runtime, before)), before);
+  }
+
+  /** A paused run goes on as the pipeline says: by itself, or by whoever called. */
+  async #continued(answer: Answer, before: ResumeToken | undefined): Promise<Answer> {
     if (answer.outcome !== 'paused') return answer;
     checkProgress(answer, before);
     const { resume, error } = answer;
