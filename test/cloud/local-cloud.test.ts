@@ -3,8 +3,15 @@ import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import { fromValue, toValue } from '@google-cloud/aiplatform/build/src/helpers.js';
+import { PredictionServiceClient } from '@google-cloud/aiplatform/build/src/v1/prediction_service_client.js';
+import { BigQuery } from '@google-cloud/bigquery';
 import { Storage } from '@google-cloud/storage';
+import { credentials } from '@grpc/grpc-js';
+import { AuthClient } from 'google-auth-library';
 import { describe, expect, it } from 'vitest';
+import { googleAuthClient } from '../../core/api/index.ts';
+import { FIELDS, ROWS } from '../plugins/bigquery-cloud.ts';
 import { type LocalCloud, localCloud } from './local-cloud.ts';
 import { roleSession } from './principals.ts';
 
@@ -30,6 +37,90 @@ describe("Google's own client", () => {
     expect(metadata).toMatchObject({ size: '3', contentType: 'text/plain', metadata: { owner: 'x' } });
     expect(String((await remote.file('a/1').download())[0])).toBe('one');
     expect(String((await remote.file('a/2').download())[0])).toBe('two');
+  });
+});
+
+/** A token of the local cloud, as its own STS would give one. */
+const tokenOf = (cloud: LocalCloud): AuthClient => {
+  const provider = {
+    get: async () => ({
+      token: cloud.tokenFor('tester@acme.iam.gserviceaccount.com'),
+      expiresAt: Date.now() + 3_600_000,
+    }),
+  };
+  return googleAuthClient(AuthClient, provider, { projectId: 'acme' });
+};
+
+describe("Google's own client of BigQuery", () => {
+  const setup = async () => {
+    const cloud = await localCloud();
+    cloud.bigquery.users.add('tester@acme.iam.gserviceaccount.com');
+    const sales = cloud.bigquery.dataset('acme', 'sales', 'EU');
+    sales.table('orders', { fields: FIELDS, made: { count: 25, row: (n) => ({ ...ROWS[0], id: String(n) }) } });
+    const client = new BigQuery({ authClient: tokenOf(cloud), projectId: 'acme', apiEndpoint: cloud.bigquery.url });
+    return { ...cloud, client };
+  };
+
+  it('reads tables, rows page by page, and the results of a query', async () => {
+    await using cloud = await setup();
+    const table = cloud.client.dataset('sales').table('orders');
+    const [metadata] = await table.getMetadata();
+    expect(metadata).toMatchObject({ location: 'EU', numRows: '25', schema: { fields: { length: FIELDS.length } } });
+    const [first, next] = await table.getRows({ maxResults: 10, autoPaginate: false });
+    const [second] = await table.getRows({ ...next, maxResults: 100, autoPaginate: false });
+    const rows = [...first, ...second];
+    expect(rows).toHaveLength(25);
+    expect(rows[24]).toMatchObject({
+      id: 24,
+      day: { value: '2026-11-24' },
+      updated: { value: expect.stringContaining('2025-11-24T16:00:00.123456') },
+    });
+    const [job] = await cloud.client.createQueryJob({ query: 'SELECT * FROM `acme.sales.orders`', location: 'EU' });
+    expect((await job.getQueryResults())[0]).toHaveLength(25);
+    expect((await cloud.client.dataset('sales').getTables())[0].map(({ id }) => id)).toEqual(['orders']);
+  });
+
+  it('is told of a job id that is used already, of another location, and of a view', async () => {
+    await using cloud = await setup();
+    const configuration = { query: { query: 'SELECT * FROM `acme.sales.orders`', useLegacySql: false } };
+    await cloud.client.createJob({ configuration, jobId: 'one', location: 'EU' });
+    await expect(cloud.client.createJob({ configuration, jobId: 'one', location: 'EU' })).rejects.toMatchObject({
+      code: 409,
+      errors: [{ reason: 'duplicate' }],
+    });
+    await expect(cloud.client.createJob({ configuration, jobId: 'two', location: 'US' })).rejects.toMatchObject({
+      code: 404,
+    });
+    await expect(cloud.client.job('one', { location: 'US' }).getMetadata()).rejects.toMatchObject({ code: 404 });
+  });
+});
+
+describe("Google's own client of Vertex AI", () => {
+  it('predicts, generates, and runs batch jobs over gRPC', async () => {
+    await using cloud = await localCloud();
+    cloud.vertexai.models.set('endpoints/7', (instance) => ({ seen: instance }));
+    cloud.vertexai.models.set('models/gemini', () => ({
+      candidates: [{ content: { role: 'model', parts: [{ text: 'hi' }] }, finishReason: 'STOP' }],
+    }));
+    const { hostname, port } = new URL(await cloud.vertexai.grpc());
+    const options = {
+      apiEndpoint: hostname,
+      port: Number(port),
+      sslCreds: credentials.createInsecure(),
+      authClient: tokenOf(cloud),
+    } as never;
+    const client = new PredictionServiceClient(options);
+    const parent = 'projects/p/locations/l';
+    const [{ predictions }] = await client.predict({
+      endpoint: `${parent}/endpoints/7`,
+      instances: [toValue([[1, 2], [3]]) as never],
+    });
+    expect(fromValue(predictions?.[0] as never)).toEqual({ seen: [[1, 2], [3]] });
+    const model = `${parent}/publishers/google/models/gemini`;
+    const [answer] = await client.generateContent({ model, contents: [{ role: 'user', parts: [{ text: 'x' }] }] });
+    expect(answer.candidates?.[0]).toMatchObject({ finishReason: 'STOP', content: { parts: [{ text: 'hi' }] } });
+    await expect(client.predict({ endpoint: `${parent}/endpoints/8`, instances: [] })).resolves.toBeDefined();
+    await client.close();
   });
 });
 

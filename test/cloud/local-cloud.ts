@@ -7,7 +7,7 @@ import { LocalIamCredentials } from './iam-credentials.ts';
 import { LocalLambda } from './lambda.ts';
 import { LocalContainer, LocalGoogleMetadata, LocalImds, LocalSso } from './metadata.ts';
 import { OidcIssuer } from './oidc.ts';
-import { type AwsPrincipal, type GoogleToken, roleSession } from './principals.ts';
+import { type AwsPrincipal, type GoogleToken, googleTokenText, roleSession } from './principals.ts';
 import { LocalS3 } from './s3.ts';
 import { LocalVertexAi } from './vertexai/vertexai.ts';
 
@@ -44,6 +44,8 @@ export interface LocalCloud extends AsyncDisposable {
   readonly cluster: OidcIssuer;
   /** The session that a Lambda with the role would have. */
   readonly session: AwsPrincipal;
+  /** A token of Google for a principal, as if it had been exchanged. */
+  tokenFor(principal: string): string;
   /** Base URLs, in the form in which a process is told of them (`ISTHMUS_ENDPOINTS`). */
   readonly endpoints: Readonly<
     Record<
@@ -127,6 +129,12 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     google,
     cluster,
     session,
+    tokenFor(principal) {
+      const token = googleTokenText('d');
+      const scopes = ['https://www.googleapis.com/auth/cloud-platform'];
+      tokens.set(token, { principal, scopes, expiresAt: now() + 3_600_000 });
+      return token;
+    },
     endpoints,
     environment: {
       ISTHMUS_ENDPOINTS: JSON.stringify(endpoints),

@@ -39,7 +39,11 @@ export abstract class LocalServer {
   constructor(now: () => number = Date.now) {
     this.#now = now;
     this.#server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
-      this.#serve(request, response).catch(() => response.destroy());
+      this.#serve(request, response).catch((error: unknown) => {
+        // A client that went away is none of ours; what a service throws is a defect of it.
+        if (!request.destroyed) console.error(error);
+        response.destroy();
+      });
     });
   }
 

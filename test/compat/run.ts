@@ -4,14 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { install, installCfnLint, installRuntimeClient, startServer } from './servers.ts';
+import { install, installCfnLint, installReaders, installRuntimeClient, startServer } from './servers.ts';
 
 const root = join(import.meta.dirname, '../..');
 const KEYS = { MINIO_ROOT_USER: 'compat-user', MINIO_ROOT_PASSWORD: 'compat-password' };
 
 async function main(): Promise<number> {
   const programs = install();
-  const [runtimeClient, cfnLint] = [installRuntimeClient(), installCfnLint()];
+  const [runtimeClient, cfnLint, readers] = [installRuntimeClient(), installCfnLint(), installReaders()];
   const data = await mkdtemp(join(tmpdir(), 'isthmus-compat-'));
   try {
     await using minio = await startServer(
@@ -50,6 +50,7 @@ async function main(): Promise<number> {
           COMPAT_RIE: programs['aws-lambda-rie'],
           COMPAT_RIC: runtimeClient,
           COMPAT_CFN_LINT: cfnLint,
+          COMPAT_READERS: readers,
           AWS_ACCESS_KEY_ID: KEYS.MINIO_ROOT_USER,
           AWS_SECRET_ACCESS_KEY: KEYS.MINIO_ROOT_PASSWORD,
           AWS_REGION: 'us-east-1',

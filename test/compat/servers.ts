@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -19,6 +19,8 @@ const SERVERS = {
 const RUNTIME_CLIENT = 'aws-lambda-ric@4.0.2';
 /** The last line of releases that translates SAM templates before it looks at them. */
 const CFN_LINT = 'cfn-lint==1.53.3';
+/** Other implementations of Parquet and Avro than those that the local BigQuery writes with. */
+const READERS = ['pyarrow==26.0.1', 'fastavro==1.13.1', 'cramjam==2.14.0'];
 
 export type ServerName = keyof typeof SERVERS;
 
@@ -62,18 +64,25 @@ export function installRuntimeClient(): string {
   return path;
 }
 
-/** Installs cfn-lint. @returns the path of the program. */
-export function installCfnLint(): string {
-  const folder = join(root, '.compat', CFN_LINT.replace(/[^\w.-]+/g, '_'));
-  const path = join(folder, 'bin/cfn-lint');
-  if (existsSync(path)) return path;
-  process.stdout.write(`installing ${CFN_LINT}\n`);
+/** Installs packages of Python. @returns the path of a program of theirs. */
+function installPython(packages: readonly string[], program: string): string {
+  const folder = join(root, '.compat', packages.join('_').replace(/[^\w.-]+/g, '_'));
+  const path = join(folder, 'bin', program);
+  if (existsSync(join(folder, 'installed'))) return path;
+  process.stdout.write(`installing ${packages.join(', ')}\n`);
   const made = spawnSync('python3', ['-m', 'venv', folder], { stdio: 'inherit' });
-  const installed = spawnSync(join(folder, 'bin/pip'), ['install', '--quiet', CFN_LINT], { stdio: 'inherit' });
+  const installed = spawnSync(join(folder, 'bin/pip'), ['install', '--quiet', ...packages], { stdio: 'inherit' });
   if (made.status !== 0 || installed.status !== 0)
-    throw new Error(`${CFN_LINT} could not be installed: it needs Python 3`);
+    throw new Error(`${packages.join(', ')} could not be installed: they need Python 3`);
+  writeFileSync(join(folder, 'installed'), '');
   return path;
 }
+
+/** @returns the path of cfn-lint. */
+export const installCfnLint = (): string => installPython([CFN_LINT], 'cfn-lint');
+
+/** @returns the path of a Python that reads Parquet and Avro. */
+export const installReaders = (): string => installPython(READERS, 'python');
 
 /** Starts a program on loopback and waits until it answers on its port. */
 export async function startServer(

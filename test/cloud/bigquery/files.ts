@@ -228,8 +228,13 @@ function snappy(content: Buffer): Buffer {
 }
 
 function parquetElement(field: Field): object[] {
-  const repetition_type = field.mode === 'REPEATED' ? 'REPEATED' : field.mode === 'REQUIRED' ? 'REQUIRED' : 'OPTIONAL';
-  const one = { name: field.name, repetition_type };
+  if (field.mode === 'REPEATED')
+    return [
+      { name: field.name, repetition_type: 'OPTIONAL', converted_type: 'LIST', num_children: 1 },
+      { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+      ...parquetElement({ ...field, name: 'element', mode: 'REQUIRED' }),
+    ];
+  const one = { name: field.name, repetition_type: field.mode === 'REQUIRED' ? 'REQUIRED' : 'OPTIONAL' };
   if (field.fields !== undefined)
     return [{ ...one, num_children: field.fields.length }, ...field.fields.flatMap(parquetElement)];
   const micros = { unit: 'MICROS', isAdjustedToUTC: false };
