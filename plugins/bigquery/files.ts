@@ -36,6 +36,7 @@ export interface FilesOptions {
 
 /** What was written of a unit whose rows were read. */
 interface Written extends Counted {
+  readonly bytes: number;
   readonly crc32c: string;
 }
 
@@ -101,7 +102,7 @@ export class Files {
     if (unit === undefined) throw new BrokerError('source_gone', 'the export has no such part');
     const { rows, jobs } = this.#options;
     const schema = unit.sql === undefined ? await this.#schema(current, unit, signal) : undefined;
-    const counted: Counted = { rows: 0, bytes: 0 };
+    const counted: Counted = { rows: 0 };
     const stream = rowStream(rows, this.#place(current, index), schema, jobs.shape(unit), counted, signal);
     return this.#hashed(stream, index, counted);
   }

@@ -5,100 +5,107 @@ import type { Shape } from './sql.ts';
 export type Cell = string | null | readonly { readonly v: Cell }[] | { readonly f: readonly { readonly v: Cell }[] };
 export type Row = { readonly f: readonly { readonly v: Cell }[] };
 
+/** Writes a value that is not null. */
 type Write = (value: Cell) => string;
+
+/** How a column is written. */
+export interface ColumnWriter {
+  readonly cell: Write;
+  /** From a JSON string as it stands between its quotes; undefined where its escapes have to be read first. */
+  readonly raw: ((text: string) => string) | undefined;
+}
 
 /**
  * Writes rows as lines, in the text that BigQuery's own exports have: 64-bit numbers, decimals and times exact, nulls
  * left out of json and empty in csv. Source: https://cloud.google.com/bigquery/docs/exporting-data#json-format
  */
-export function rowWriter(fields: readonly SchemaField[], { format, delimiter }: Shape): (row: Row) => string {
-  if (format === 'json') {
-    const write = record(fields);
-    return (row) => `${write(row)}\n`;
-  }
-  const cells = fields.map(csvCell(delimiter));
-  return ({ f }) => {
-    let line = '';
-    for (let index = 0; index < cells.length; index++) {
-      if (index > 0) line += delimiter;
-      const value = f[index]?.v ?? null;
-      if (value !== null) line += cells[index]?.(value) ?? '';
-    }
-    return `${line}\n`;
-  };
+export interface RowWriter {
+  readonly open: string;
+  readonly close: string;
+  readonly separator: string;
+  readonly columns: readonly ColumnWriter[];
+  /** A null leaves nothing, not even its separator. */
+  readonly skipsNulls: boolean;
+}
+
+export function rowWriter(fields: readonly SchemaField[], { format, delimiter }: Shape): RowWriter {
+  if (format === 'json')
+    return { open: '{', close: '}\n', separator: ',', columns: fields.map(jsonMember), skipsNulls: true };
+  return { open: '', close: '\n', separator: delimiter, columns: fields.map(csvColumn(delimiter)), skipsNulls: false };
+}
+
+/** A row that was parsed. */
+export function lineOf({ f }: Row, { open, close, separator, columns, skipsNulls }: RowWriter): string {
+  const texts = columns.flatMap(({ cell }, index) => {
+    const value = f[index]?.v ?? null;
+    return value === null ? (skipsNulls ? [] : ['']) : [cell(value)];
+  });
+  return open + texts.join(separator) + close;
 }
 
 export const csvHeader = (fields: readonly SchemaField[], delimiter: string): string =>
   `${fields.map(({ name }) => quoted(name, delimiter)).join(delimiter)}\n`;
 
-/** Members in the order of the columns; the name of each is encoded once. */
-function record(fields: readonly SchemaField[]): Write {
-  const names = fields.map(({ name }) => `${JSON.stringify(name)}:`);
-  const writes = fields.map(jsonCell);
-  return (value) => {
-    const { f } = value as Row;
-    let text = '{';
-    for (let index = 0; index < writes.length; index++) {
-      const cell = f[index]?.v ?? null;
-      if (cell === null) continue;
-      if (text.length > 1) text += ',';
-      text += (names[index] ?? '') + (writes[index]?.(cell) ?? '');
-    }
-    return `${text}}`;
+/** A member with its name, which is encoded once. */
+function jsonMember(field: SchemaField): ColumnWriter {
+  const name = `${JSON.stringify(field.name)}:`;
+  const { cell, raw } = jsonColumn(field);
+  return { cell: (value) => name + cell(value), raw: raw && ((text) => name + raw(text)) };
+}
+
+function jsonColumn(field: SchemaField): ColumnWriter {
+  const one = jsonScalar(field);
+  if (field.mode !== 'REPEATED') return one;
+  const { cell } = one;
+  return {
+    cell: (value) => `[${(value as readonly { readonly v: Cell }[]).map(({ v }) => cell(v)).join(',')}]`,
+    raw: undefined,
   };
 }
 
-function jsonCell(field: SchemaField): Write {
-  const one = jsonScalar(field);
-  if (field.mode !== 'REPEATED') return one;
-  return (value) => `[${(value as readonly { readonly v: Cell }[]).map(({ v }) => one(v)).join(',')}]`;
-}
+/** What is written as it came. */
+const same = (text: string): string => text;
+const between = (text: string): string => `"${text}"`;
 
-function jsonScalar({ type, fields }: SchemaField): Write {
+function jsonScalar({ type, fields }: SchemaField): ColumnWriter {
   switch (type) {
-    case 'RECORD':
-      return record(fields ?? []);
-    // Digits, signs and the like need no escapes.
-    case 'INTEGER':
-    case 'NUMERIC':
-    case 'BIGNUMERIC':
-    case 'DATE':
-    case 'TIME':
-    case 'DATETIME':
-    case 'BYTES':
-      return (value) => `"${value as string}"`;
+    case 'RECORD': {
+      const members = fields?.map(jsonMember) ?? [];
+      const writer = { open: '{', close: '}', separator: ',', columns: members, skipsNulls: true };
+      return { cell: (value) => lineOf(value as Row, writer), raw: undefined };
+    }
     case 'BOOLEAN':
+      return { cell: (value) => value as string, raw: same };
     case 'JSON':
-      return (value) => value as string;
-    case 'FLOAT':
-      return (value) => (Number.isFinite(Number(value)) ? (value as string) : JSON.stringify(value));
-    case 'TIMESTAMP':
-      return (value) => `"${timestamp(value as string)}"`;
+      return { cell: (value) => value as string, raw: undefined };
+    case 'FLOAT': {
+      const write = (text: string): string => (Number.isFinite(Number(text)) ? text : between(text));
+      return { cell: (value) => write(value as string), raw: write };
+    }
+    case 'TIMESTAMP': {
+      const write = (text: string): string => `"${timestamp(text)}"`;
+      return { cell: (value) => write(value as string), raw: write };
+    }
     default:
-      return (value) => JSON.stringify(value);
+      // A JSON string stays one: its escapes are as good here as they were there.
+      return { cell: (value) => JSON.stringify(value), raw: between };
   }
 }
 
-const csvCell =
+/** Types whose texts hold neither quotes nor line breaks. */
+const PLAIN = new Set(['INTEGER', 'NUMERIC', 'BIGNUMERIC', 'FLOAT', 'BOOLEAN', 'DATE', 'TIME', 'DATETIME']);
+
+const csvColumn =
   (delimiter: string) =>
-  ({ type }: SchemaField): Write => {
-    switch (type) {
-      case 'INTEGER':
-      case 'NUMERIC':
-      case 'BIGNUMERIC':
-      case 'FLOAT':
-      case 'BOOLEAN':
-      case 'DATE':
-      case 'TIME':
-      case 'DATETIME':
-        return delimiter === ',' || delimiter === '\t' || delimiter === ';' || delimiter === '|'
-          ? (value) => value as string
-          : (value) => quoted(value as string, delimiter);
-      case 'TIMESTAMP':
-        return (value) => quoted(timestamp(value as string), delimiter);
-      default:
-        return (value) => quoted(value as string, delimiter);
-    }
+  ({ type }: SchemaField): ColumnWriter => {
+    const plain = PLAIN.has(type) && /[,;|\t]/.test(delimiter);
+    if (plain) return { cell: (value) => value as string, raw: same };
+    const write =
+      type === 'TIMESTAMP'
+        ? (text: string) => quoted(timestamp(text), delimiter)
+        : (text: string) => quoted(text, delimiter);
+    const read = (text: string): string => write(text.includes('\\') ? (JSON.parse(`"${text}"`) as string) : text);
+    return { cell: (value) => write(value as string), raw: read };
   };
 
 /** An empty text is quoted, so that it is no null. */
@@ -109,14 +116,23 @@ function quoted(text: string, delimiter: string): string {
 }
 
 const MICROS = 1_000_000;
+const MINUS = 45;
 const days = new Map<number, string>();
 const two = (value: number): string => (value < 10 ? `0${value}` : String(value));
 
-/** Microseconds since the epoch as `2026-11-25 01:02:03.123456 UTC`; all that BigQuery has are exact as numbers. */
+/**
+ * Microseconds since the epoch as `2026-11-25 01:02:03.123456 UTC`. Seconds and the rest are read apart: no double holds
+ * the microseconds of the year 9999.
+ */
 export function timestamp(micros: string): string {
-  const all = Number(micros);
-  const seconds = Math.floor(all / MICROS);
-  const rest = all - seconds * MICROS;
+  const negative = micros.charCodeAt(0) === MINUS;
+  const digits = (negative ? micros.slice(1) : micros).padStart(7, '0');
+  let seconds = Number(digits.slice(0, -6));
+  let rest = Number(digits.slice(-6));
+  if (negative) {
+    seconds = rest === 0 ? -seconds : -seconds - 1;
+    rest = rest === 0 ? 0 : MICROS - rest;
+  }
   const day = Math.floor(seconds / 86_400);
   const inDay = seconds - day * 86_400;
   let date = days.get(day);

@@ -3,15 +3,18 @@ import { createGzip } from 'node:zlib';
 import { BrokerError, type ByteStream, type RetryPolicy, retry, z } from '../../core/api/index.ts';
 import type { FailedAnswer, GoogleClient } from '../google/http.ts';
 import { failureOf } from './errors.ts';
-import { csvHeader, type Row, rowWriter } from './row-text.ts';
+import { LineBuffer } from './line-buffer.ts';
+import { scanPage } from './page-scan.ts';
+import { csvHeader, lineOf, type Row, type RowWriter, rowWriter } from './row-text.ts';
 import { type Schema, schemaField } from './schema.ts';
 import type { Shape } from './sql.ts';
 
 const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 500, maxDelayMs: 20_000 };
-/** Rows that one answer may hold at most. Source: https://cloud.google.com/bigquery/quotas#tabledata_list_requests */
-const PAGE_ROWS = 50_000;
-/** Text that is gathered before it goes on. */
-const CHUNK = 256 * 1024;
+/**
+ * Rows of one answer: as many as memory allows easily, since each answer costs a round trip; BigQuery gives fewer when
+ * they have more than 10 MB. Source: https://cloud.google.com/bigquery/quotas#tabledata_list_requests
+ */
+const PAGE_ROWS = 10_000;
 
 /** Where rows are read: a table, or what a finished query has found. */
 export type RowPlace =
@@ -26,7 +29,22 @@ const pageSchema = z.object({
   jobComplete: z.boolean().optional(),
   schema: z.object({ fields: z.array(schemaField).default([]) }).optional(),
 });
-export type Page = z.output<typeof pageSchema>;
+type Page = z.output<typeof pageSchema>;
+
+const NOTHING = new Uint8Array();
+
+/** A page as text, and what it says besides its rows. */
+interface Answer {
+  readonly page: Page;
+  readonly lines: Uint8Array;
+  readonly count: number;
+}
+
+/** Small results, row by row. */
+export async function* plainRows(client: GoogleClient, place: RowPlace, signal: AbortSignal): AsyncGenerator<Row> {
+  const read = (text: string): Answer => ({ page: parsed(text), lines: NOTHING, count: 0 });
+  for await (const { page } of pages(client, place, read, signal)) yield* page.rows ?? [];
+}
 
 /**
  * Rows as BigQuery sends them, page by page; the token of a page keeps the walk on one state of the table.
@@ -34,33 +52,50 @@ export type Page = z.output<typeof pageSchema>;
  * Own requests, because the client library makes numbers of INT64, and rows of objects, before anyone asked.
  * Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/list
  */
-export async function* pages(client: GoogleClient, place: RowPlace, signal: AbortSignal): AsyncGenerator<Page> {
+async function* pages(
+  client: GoogleClient,
+  place: RowPlace,
+  read: (text: string) => Answer,
+  signal: AbortSignal,
+): AsyncGenerator<Answer> {
   const base =
     place.kind === 'table'
       ? `/bigquery/v2/projects/${place.project}/datasets/${place.dataset}/tables/${encodeURIComponent(place.table)}/data?`
       : `/bigquery/v2/projects/${place.project}/queries/${place.jobId}?location=${place.location}&`;
   const path = `${base}maxResults=${PAGE_ROWS}&formatOptions.useInt64Timestamp=true&prettyPrint=false`;
-  const fetch = (token: string | undefined): Promise<Page> =>
+  const fetch = (token: string | undefined): Promise<string> =>
     retry(
-      async () => {
-        const request = { path: token === undefined ? path : `${path}&pageToken=${encodeURIComponent(token)}`, signal };
-        return read(await client.getJson({ ...request, headers: { 'accept-encoding': 'identity' } }, failure(place)));
+      () => {
+        const asked = token === undefined ? path : `${path}&pageToken=${encodeURIComponent(token)}`;
+        return client.getText({ path: asked, signal, headers: { 'accept-encoding': 'identity' } }, failure(place));
       },
       { policy: PATIENCE, signal },
     );
   let token: string | undefined;
-  let next: Promise<Page> | undefined = fetch(undefined);
+  let next: Promise<string> | undefined = fetch(undefined);
   while (next !== undefined) {
-    const page: Page = await next;
-    if (page.pageToken !== undefined && page.pageToken === token)
+    const text: string = await next;
+    // The next page comes while this one is read; what a page says in the end decides.
+    const likely = likelyToken(text);
+    const ahead = likely === undefined || likely === token ? undefined : fetch(likely);
+    ahead?.catch(() => undefined);
+    const answer = read(text);
+    const { pageToken, jobComplete } = answer.page;
+    if (jobComplete === false)
+      throw new BrokerError('unavailable', 'the result is not ready, although the job is done');
+    if (pageToken !== undefined && pageToken === token)
       throw new BrokerError('truncated', 'the answer repeats the token of its page, and gives no more rows');
-    token = page.pageToken;
-    // The next page comes while this one is written.
-    next = page.pageToken === undefined ? undefined : fetch(page.pageToken);
-    next?.catch(() => undefined);
-    yield page;
+    token = pageToken;
+    next = token === undefined ? undefined : token === likely ? ahead : fetch(token);
+    yield answer;
   }
 }
+
+/** Where the token stands in an answer, before or behind its rows; within them quotes are escaped. */
+const TOKEN = /"pageToken":\s*"([^"\\]+)"/;
+const NEAR = 4096;
+const likelyToken = (text: string): string | undefined =>
+  (TOKEN.exec(text.slice(-NEAR)) ?? TOKEN.exec(text.slice(0, NEAR)))?.[1];
 
 const failure =
   (place: RowPlace) =>
@@ -71,18 +106,21 @@ const failure =
       message,
     });
 
-function read(answer: unknown): Page {
-  const parsed = pageSchema.safeParse(answer);
-  if (!parsed.success) throw new BrokerError('bad_response', 'the rows have not the form that BigQuery gives them');
-  if (parsed.data.jobComplete === false)
-    throw new BrokerError('unavailable', 'the result is not ready, although the job is done');
-  return parsed.data;
+function parsed(text: string): Page {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new BrokerError('bad_response', 'the answer with the rows is not JSON');
+  }
+  const page = pageSchema.safeParse(value);
+  if (!page.success) throw new BrokerError('bad_response', 'the rows have not the form that BigQuery gives them');
+  return page.data;
 }
 
 /** What was written of some rows, once the stream has ended. */
 export interface Counted {
   rows: number;
-  bytes: number;
 }
 
 /**
@@ -110,33 +148,33 @@ async function* chunks(
   counted: Counted,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  let write: ((row: Row) => string) | undefined;
+  let writer = schema === undefined ? undefined : rowWriter(schema, shape);
+  let fields = schema;
+  const read = (text: string): Answer => {
+    const scanned = writer && scanPage(text, writer);
+    if (scanned !== undefined) return { page: parsed(scanned.rest), lines: scanned.lines, count: scanned.rows };
+    const page = parsed(text);
+    fields ??= page.schema?.fields ?? [];
+    writer ??= rowWriter(fields, shape);
+    return { page, lines: linesOf(page, writer), count: page.rows?.length ?? 0 };
+  };
   let announced: number | undefined;
-  let text = '';
-  for await (const page of pages(client, place, signal)) {
-    if (write === undefined) {
-      const fields = schema ?? page.schema?.fields ?? [];
-      announced = page.totalRows === undefined ? undefined : Number(page.totalRows);
-      if (shape.format === 'csv' && shape.header) text = csvHeader(fields, shape.delimiter);
-      write = rowWriter(fields, shape);
+  for await (const { page, lines, count } of pages(client, place, read, signal)) {
+    if (announced === undefined && page.totalRows !== undefined) {
+      announced = Number(page.totalRows);
+      if (shape.format === 'csv' && shape.header) yield Buffer.from(csvHeader(fields ?? [], shape.delimiter));
     }
-    for (const row of page.rows ?? []) {
-      text += write(row);
-      counted.rows++;
-      if (text.length < CHUNK) continue;
-      yield encoded(text, counted);
-      text = '';
-    }
+    counted.rows += count;
+    if (lines.byteLength > 0) yield lines;
   }
   if (announced !== undefined && counted.rows !== announced)
     throw new BrokerError('truncated', `${counted.rows} rows came, ${announced} were announced`);
-  if (text !== '') yield encoded(text, counted);
 }
 
-function encoded(text: string, counted: Counted): Uint8Array {
-  const bytes = Buffer.from(text);
-  counted.bytes += bytes.byteLength;
-  return bytes;
+function linesOf({ rows = [] }: Page, writer: RowWriter): Uint8Array {
+  const lines = new LineBuffer(rows.length * 100);
+  for (const row of rows) lines.add(lineOf(row, writer));
+  return lines.bytes;
 }
 
 async function* gzipped(plain: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

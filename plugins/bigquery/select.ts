@@ -3,7 +3,7 @@ import type { GoogleClient } from '../google/http.ts';
 import type { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import type { Parameter } from './notes.ts';
-import { pages, type RowPlace } from './rows.ts';
+import { plainRows, type RowPlace } from './rows.ts';
 import { queryConfiguration } from './sql.ts';
 
 const FIRST_POLL_MS = 500;
@@ -45,8 +45,8 @@ export function selecting(
       throw new BrokerError('job_failed', `job ${jobId}: ${errorResult.reason}: ${errorResult.message}`);
     const place: RowPlace = { kind: 'job', project: config.project, jobId, location };
     const rows: (readonly (string | null)[])[] = [];
-    for await (const page of pages(rowsClient, place, signal))
-      for (const { f } of page.rows ?? []) rows.push(f.map(({ v }) => z.string().nullable().parse(v)));
+    for await (const { f } of plainRows(rowsClient, place, signal))
+      rows.push(f.map(({ v }) => z.string().nullable().parse(v)));
     return rows;
   };
 }

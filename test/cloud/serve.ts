@@ -25,6 +25,41 @@ if (process.argv.includes('--bench')) {
   cloud.gcs.add(small, [...readers, 'allUsers']);
   cloud.gcs.bucket('open-1g').put('object', patternBody(1024 * MIB));
   cloud.s3.bucket('sink').keep = false;
+  // 2 GiB in 200 files, as an export and as plain objects; and a table of a million rows with ten columns.
+  cloud.bigquery.users.add(LOCAL_SERVICE_ACCOUNT);
+  cloud.gcs.bucket('staging', readers, readers);
+  const file = patternBody(Math.round((2 * 1024 * MIB) / 200));
+  cloud.gcs.add(new VirtualBucket('shards-200', { prefix: 's/', count: 200, body: file }), readers);
+  const bench = cloud.bigquery.dataset('acme-data', 'bench');
+  const types = [
+    'INTEGER',
+    'STRING',
+    'NUMERIC',
+    'FLOAT',
+    'BOOLEAN',
+    'DATE',
+    'TIMESTAMP',
+    'STRING',
+    'INTEGER',
+    'DATETIME',
+  ];
+  const fields = types.map((kind, n) => ({ name: `c${n}`, type: kind }));
+  bench.table('shards', { fields, files: Array.from({ length: 200 }, () => file), rows: [] });
+  const row = (n: number) => ({
+    c0: String(n),
+    c1: `customer number ${n}`,
+    c2: `${n}.125`,
+    c3: '0.1',
+    c4: n % 2 === 0 ? 'true' : 'false',
+    c5: '2026-11-25',
+    c6: String(1_764_000_000_123_456 + n),
+    c7: 'a text with "quotes", and more',
+    c8: '9007199254740993',
+    c9: '2026-11-25T01:02:03.5',
+  });
+  bench.table('rows', { fields, made: { count: 1_000_000, row } });
+  cloud.bigquery.keepsPages = true;
+  cloud.vertexai.users.add(LOCAL_SERVICE_ACCOUNT);
 }
 process.stdout.write(`${JSON.stringify(cloud.environment)}\n`);
 await new Promise<void>((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve));

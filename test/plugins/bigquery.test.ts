@@ -212,7 +212,7 @@ describe('rows that are read', () => {
     expect(lines).toHaveLength(count + 2);
     expect(lines[count]).toBe(`${count - 1},row ${count - 1}`);
     expect(manifestOf(text(keys[0] ?? ''))).toMatchObject({ rows: count, engine: 'rows', jobId: null });
-    expect(cloud.bigquery.requests.filter(({ target }) => target.includes('/data?'))).toHaveLength(3);
+    expect(cloud.bigquery.requests.filter(({ target }) => target.includes('/data?'))).toHaveLength(13);
   });
 
   it('nested, lists, JSON, RANGE and INTERVAL are exact in json', async () => {
