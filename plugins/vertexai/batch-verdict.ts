@@ -31,11 +31,11 @@ export async function verdictOn(
     };
   }
   const counts = await countFailures(completionStats, storage.at(folderUrl(directory)), signal);
-  const all = counts.successful + counts.failed;
-  const ratio = all === 0 ? 0 : counts.failed / all;
+  const all = counts.successfulCount + counts.failedCount;
+  const ratio = all === 0 ? 0 : counts.failedCount / all;
   if (ratio <= maxFailedRatio && (maxFailedRatio > 0 || !/PARTIALLY/.test(state))) return { counts };
   const hint = `Its files are in ${directory}. Mend the instances, or raise batch.maxFailedRatio to accept it.`;
-  const message = `${name}: ${counts.failed} of ${all} instances failed: ${reason}`;
+  const message = `${name}: ${counts.failedCount} of ${all} instances failed: ${reason}`;
   return { counts, failure: new BrokerError('job_failed', message, { hint }) };
 }
 

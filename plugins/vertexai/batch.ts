@@ -202,7 +202,8 @@ export class BatchMode implements Mode {
     const { now } = this.#context;
     const job = await waitFor(name, () => this.#over(name, signal), { waitMs, now, signal });
     const { failure, counts } = await verdictOn(job, this.#batch.maxFailedRatio, this.#storage, signal);
-    this.#facts = { ...this.#facts, ...counts };
+    // What the job did not count itself.
+    this.#facts = { ...counts, ...this.#facts };
     if (failure !== undefined) {
       await this.#write(run, { ...this.#notes, job: { ...notes, told: true } }, signal);
       throw failure;

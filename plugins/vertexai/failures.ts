@@ -6,8 +6,8 @@ import { linesOf } from './lines.ts';
 export const isErrors = (key: string): boolean => /^(?:.*\/)?(?:errors?[_-]|prediction\.errors)/.test(key);
 
 export interface Counts {
-  readonly successful: number;
-  readonly failed: number;
+  readonly successfulCount: number;
+  readonly failedCount: number;
 }
 
 /**
@@ -26,7 +26,7 @@ export async function countFailures(
     successfulCount >= 0 &&
     failedCount >= 0
   )
-    return { successful: successfulCount, failed: failedCount };
+    return { successfulCount, failedCount };
   let [successful, failed] = [0, 0];
   for await (const item of files.list('', signal)) {
     if ((item.size ?? 0) === 0) continue;
@@ -35,5 +35,5 @@ export async function countFailures(
       else successful++;
     }
   }
-  return { successful, failed };
+  return { successfulCount: successful, failedCount: failed };
 }

@@ -5,7 +5,7 @@ import { type Job, type RunOptions, run } from '../../core/engine/run.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { bigquery } from '../../plugins/bigquery/index.ts';
 import { MemorySink } from '../../plugins/memory/index.ts';
-import type { Field, Row } from '../cloud/bigquery/tables.ts';
+import { FIELDS, ROWS } from '../cloud/bigquery/rows.ts';
 import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT, localCloud } from '../cloud/local-cloud.ts';
 import { job } from '../core/job.ts';
 import { pluginContext, SILENT, testRuntime } from '../support.ts';
@@ -13,56 +13,7 @@ import { pluginContext, SILENT, testRuntime } from '../support.ts';
 export const PROJECT = 'acme-data';
 export const STAGING = 'acme-staging';
 
-/** Every type that a column can have, but for those that only some formats hold. */
-export const FIELDS: readonly Field[] = [
-  { name: 'id', type: 'INTEGER', mode: 'REQUIRED' },
-  { name: 'select', type: 'STRING' },
-  { name: 'price', type: 'NUMERIC' },
-  { name: 'exact', type: 'BIGNUMERIC' },
-  { name: 'ratio', type: 'FLOAT' },
-  { name: 'paid', type: 'BOOLEAN' },
-  { name: 'raw', type: 'BYTES' },
-  { name: 'day', type: 'DATE' },
-  { name: 'at', type: 'TIME' },
-  { name: 'local', type: 'DATETIME' },
-  { name: 'updated', type: 'TIMESTAMP' },
-  { name: 'extra', type: 'JSON' },
-  { name: 'place', type: 'GEOGRAPHY' },
-];
-
-export const ROWS: readonly Row[] = [
-  {
-    id: '9007199254740993',
-    select: 'a "quoted", text\nover two lines; ünïcödé',
-    price: '123456789012345678901234567.123456789',
-    exact: '0.00000000000000000000000000000000000001',
-    ratio: '0.1',
-    paid: 'true',
-    raw: 'AP8Q',
-    day: '2026-11-24',
-    at: '23:59:59.999999',
-    local: '2026-11-24T01:02:03.5',
-    updated: '1764000000123456',
-    extra: '{"a":[1,2,{"b":null}]}',
-    place: 'POINT(1 2)',
-  },
-  {
-    id: '-9223372036854775808',
-    select: '',
-    price: '-0.5',
-    exact: '1',
-    ratio: '-1.5E300',
-    paid: 'false',
-    raw: '',
-    day: '1999-12-31',
-    at: '00:00:00',
-    local: '0001-01-01T00:00:00',
-    updated: '-1',
-    extra: '"text"',
-    place: 'POINT(0 0)',
-  },
-  Object.fromEntries(FIELDS.map(({ name }) => [name, name === 'id' ? '3' : null])),
-];
+export { FIELDS, ROWS };
 
 /** A project with one dataset, a staging bucket, and an identity that may use both. */
 export async function bigQueryCloud() {

@@ -88,7 +88,7 @@ describe.each(['rest', 'grpc'] as const)('a batch prediction job over %s', (tran
     expect(lines(taken.text(errors))).toEqual([
       { instance: { id: 'bad' }, error: { code: 3, message: 'Invalid instances: n is missing' } },
     ]);
-    expect(taken.facts).toMatchObject({ state: 'PARTIALLY_SUCCEEDED', successful: 3, failed: 1 });
+    expect(taken.facts).toMatchObject({ state: 'PARTIALLY_SUCCEEDED', successfulCount: 3, failedCount: 1 });
   });
 
   it.each([
