@@ -173,8 +173,8 @@ async function matching(named: TableName, client: BigQueryClient, signal: AbortS
   return { names, leftOut };
 }
 
-/** `20261125T030000Z`, as in names of files. */
-const compact = (time: string): string => time.replace(/[-:]|\.\d+/g, '');
+/** `20261125T030000123Z`, as in names of files. */
+const compact = (time: string): string => time.replace(/[-:.]/g, '');
 
 interface Names {
   readonly table?: string | undefined;

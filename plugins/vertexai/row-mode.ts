@@ -121,7 +121,7 @@ export class RowMode implements Mode {
 
   get #folder(): string {
     const { startedAt } = this.#ledger.notes;
-    const time = startedAt.replace(/[-:]|\.\d+/g, '');
+    const time = startedAt.replace(/[-:.]/g, '');
     return this.#asking.options.folder.replace(/\{(\w+)\}/g, (_, name: string) =>
       name === 'time' ? time : startedAt.slice(0, 10),
     );

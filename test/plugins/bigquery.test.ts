@@ -30,7 +30,7 @@ describe('a table by an extract job', () => {
     const { report, keys, sink, facts } = await cloud.carry({ ...TABLE, staging, format, compression });
     expect(report).toMatchObject({ outcome: 'complete', items: { written: 2 } });
     const [manifestKey = '', fileKey = ''] = keys;
-    expect(fileKey).toMatch(/^\d{8}T\d{6}Z\/part-000000000000\.(parquet|avro|json\.gz|csv)$/);
+    expect(fileKey).toMatch(/^\d{8}T\d{9}Z\/part-000000000000\.(parquet|avro|json\.gz|csv)$/);
     const bytes = sink.objects.get(fileKey)?.bytes ?? Buffer.alloc(0);
     expect(manifestOf(String(sink.objects.get(manifestKey)?.bytes))).toMatchObject({
       source: `${PROJECT}.sales.orders`,
