@@ -61,6 +61,9 @@ if (process.argv.includes('--bench')) {
   cloud.bigquery.keepsPages = true;
   cloud.vertexai.users.add(LOCAL_SERVICE_ACCOUNT);
 }
-process.stdout.write(`${JSON.stringify(cloud.environment)}\n`);
+const environment = process.argv.includes('--bench')
+  ? { ...cloud.environment, BENCH_VERTEX_GRPC: await cloud.vertexai.grpc() }
+  : cloud.environment;
+process.stdout.write(`${JSON.stringify(environment)}\n`);
 await new Promise<void>((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve));
 await cloud[Symbol.asyncDispose]();
