@@ -73,6 +73,6 @@ export {
 export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy, retry } from './retry.ts';
 export type { Fields, Logger, Runtime } from './runtime.ts';
 export type { Expected, Refusal, Sink, TidyOptions, WriteOptions } from './sink.ts';
-export type { Facts, ListOptions, Notes, Purpose, RunContext, Selection, Source } from './source.ts';
+export type { Facts, ListOptions, Notes, Purpose, RunContext, Selection, Source, SourceFailure } from './source.ts';
 export type { Revision, Saved, StateStore } from './state.ts';
 export { formatBytes, formatDuration, looksSecret, safeText, visible } from './text.ts';

@@ -78,6 +78,11 @@ export interface SourceDefinition extends Definition {
   readonly kind: 'source';
   /** Its listing may have to wait for a job: a run pauses meanwhile, and whoever deploys it calls again. */
   readonly waits?: true;
+  /**
+   * Options that say how something is carried, and not what: a paused run goes on when they change. Those of mappings
+   * by their path, `batch.maxFailedRatio`.
+   */
+  readonly tuning?: readonly string[];
   create(config: object, context: PluginContext): Source;
 }
 
@@ -104,7 +109,7 @@ type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stab
 
 /** Defines a source plugin; `config` in `create` has the type of the schema's output. */
 export function defineSource<Schema extends z.ZodObject>(
-  definition: Typed<Schema, Source> & Pick<SourceDefinition, 'waits'>,
+  definition: Typed<Schema, Source> & Pick<SourceDefinition, 'waits' | 'tuning'>,
 ): SourceDefinition {
   return { stability: 'beta', ...definition, kind: 'source' };
 }

@@ -2,6 +2,7 @@ import type { ByteRange, ByteStream } from './bytes.ts';
 import type { Check } from './check.ts';
 import type { Item } from './item.ts';
 import type { JsonValue } from './json.ts';
+import type { Refusal } from './sink.ts';
 
 /** What a listing is for. A source whose listing costs money or starts a job answers `survey` with nothing. */
 export type Purpose = 'run' | 'plan' | 'survey';
@@ -46,6 +47,11 @@ export interface ListOptions {
   readonly run: RunContext;
 }
 
+export interface SourceFailure extends Refusal {
+  /** For people: where it is, `part-000000000000.jsonl row 7`. */
+  readonly key: string;
+}
+
 /** By name; shown to people and put into reports, so no secret, and nothing of an item's content. */
 export type Facts = Readonly<Record<string, JsonValue>>;
 
@@ -72,6 +78,11 @@ export interface Source extends Partial<AsyncDisposable> {
    * Listed in key order; a run that is stopped meanwhile lists them anew.
    */
   last?(options: ListOptions): AsyncIterable<Item>;
+  /**
+   * What of the contents of its items was not carried, asked for when all items are: rows that a model refused. Each is
+   * a failure in the report, and the run is partial.
+   */
+  failures?(): readonly SourceFailure[];
   /** What there is to tell of a run or a plan besides its items: jobs, bytes billed, tokens. Goes to the report. */
   facts?(): Facts | undefined;
   /**

@@ -29,6 +29,8 @@ const schema = z.strictObject({
    * it was paused. Milliseconds since the epoch, and milliseconds.
    */
   alive: z.strictObject({ until: z.number(), lease: z.number() }).exactOptional(),
+  /** The run was paused, and is to go on; one that failed waits for somebody to look at it. */
+  paused: z.literal(true).exactOptional(),
   /** Writes under way that a killed process leaves something of: place of the sink, key, and since when. */
   begun: z.array(z.strictObject({ sink: count, key: z.string(), since: z.number() })).exactOptional(),
   tally: z.strictObject({
@@ -54,6 +56,7 @@ export interface Checkpoint {
   readonly cursor: string | undefined;
   readonly begun: readonly Begun[];
   readonly alive: { readonly until: number; readonly lease: number } | undefined;
+  readonly paused: boolean;
   readonly tally: Tally;
 }
 
@@ -87,14 +90,15 @@ export class CheckpointFile {
     if (!parsed.success) throw unreadable('it does not have the form of a checkpoint');
     if (parsed.data.pipeline !== this.#pipeline)
       throw unreadable(`it belongs to the pipeline "${parsed.data.pipeline}"`);
-    const { runId, cursor, begun = [], alive, tally } = parsed.data;
-    if (single) return { runId, cursor: undefined, begun, alive, tally: new Tally() };
-    if (parsed.data.fingerprint !== this.#fingerprint)
+    const { runId, cursor, begun = [], alive, paused = false, tally } = parsed.data;
+    if (single) return { runId, cursor: undefined, begun, alive, paused, tally: new Tally() };
+    // Without a place in a listing there is nothing that would mean something else now.
+    if (parsed.data.fingerprint !== this.#fingerprint && cursor !== undefined)
       throw unreadable('the source or the sink of the pipeline was changed since');
-    return { runId, cursor, begun, alive, tally: Object.assign(new Tally(), tally) };
+    return { runId, cursor, begun, alive, paused, tally: Object.assign(new Tally(), tally) };
   }
 
-  async save({ runId, cursor, begun, alive, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
+  async save({ runId, cursor, begun, alive, paused, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
     const value = {
       version: VERSION,
       pipeline: this.#pipeline,
@@ -102,6 +106,7 @@ export class CheckpointFile {
       runId,
       ...(cursor === undefined ? {} : { cursor }),
       ...(alive === undefined ? {} : { alive: { ...alive } }),
+      ...(paused ? { paused } : {}),
       ...(begun.length === 0 ? {} : { begun: begun.map((one) => ({ ...one })) }),
       tally: tally.toJson(),
     };

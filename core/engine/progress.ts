@@ -29,6 +29,8 @@ export interface ProgressOptions {
 export class Progress implements AsyncDisposable {
   readonly runId: string;
   readonly resumed: boolean;
+  /** It was paused, or killed: nobody has to look at it before it goes on. */
+  readonly paused: boolean;
   readonly watermark: Watermark;
   readonly cursor: string | undefined;
   readonly #file: CheckpointFile;
@@ -61,6 +63,7 @@ export class Progress implements AsyncDisposable {
     this.#savedAt = this.#started;
     this.runId = checkpoint?.runId ?? randomUUID();
     this.resumed = checkpoint !== undefined;
+    this.paused = checkpoint?.paused === true || checkpoint?.alive !== undefined;
     this.cursor = checkpoint?.cursor;
     this.watermark = new Watermark(this.cursor, checkpoint?.tally);
     this.#before = this.watermark.tally.durationMs;
@@ -150,10 +153,10 @@ export class Progress implements AsyncDisposable {
     return next;
   }
 
-  /** The run is paused: whoever goes on need not wait. */
-  async release(signal: AbortSignal): Promise<void> {
+  /** The run is over for now: whoever goes on need not wait. @param paused whether it is to go on by itself. */
+  async release(paused: boolean, signal: AbortSignal): Promise<void> {
     await this.#settle();
-    await this.#write(signal);
+    await this.#write(signal, paused);
   }
 
   /** A run that came to its end starts over the next time. */
@@ -187,14 +190,14 @@ export class Progress implements AsyncDisposable {
     }, every).unref();
   }
 
-  #write(signal: AbortSignal): Promise<void> {
+  #write(signal: AbortSignal, paused = false): Promise<void> {
     this.#savedAt = this.#now();
     const { runId, watermark } = this;
     const { tally, value: cursor } = watermark;
     tally.durationMs = this.durationMs;
     const lease = this.#leaseMs;
     const alive = this.#over ? undefined : { until: this.#savedAt + lease, lease };
-    const checkpoint = { runId, cursor, begun: [...this.#begun.values()], alive, tally };
+    const checkpoint = { runId, cursor, begun: [...this.#begun.values()], alive, paused, tally };
     const saving = this.#file.save(checkpoint, signal).finally(() => {
       if (this.#saving === saving) this.#saving = undefined;
     });

@@ -1,7 +1,8 @@
 import type { ErrorCode } from '../api/error-codes.ts';
+import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
-import type { Facts } from '../api/source.ts';
-import type { Outcome, Receipt } from './receipt.ts';
+import type { Facts, SourceFailure } from '../api/source.ts';
+import { failureOf, type Outcome, type Receipt } from './receipt.ts';
 
 export type RunOutcome = 'complete' | 'partial' | 'failed' | 'paused';
 
@@ -53,6 +54,12 @@ export class Tally {
     this.bytes += receipt.bytes;
     if (receipt.failure === undefined) return;
     this.#list({ key: receipt.key, ...(sink === undefined ? {} : { sink }), ...receipt.failure });
+  }
+
+  /** Something failed that is no item by itself. */
+  fail({ key, code, message, hint }: SourceFailure): void {
+    this.items.failed++;
+    this.#list({ key, ...failureOf(new BrokerError(code, message, { hint })) });
   }
 
   merge(other: Tally): void {

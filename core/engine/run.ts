@@ -78,7 +78,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const { runId, watermark, cursor: after, resumed } = progress;
   if (options.continues !== undefined && options.continues !== runId)
     throw new BrokerError('superseded', `run ${options.continues} is not the one that is on record`);
-  if (options.onlyPaused === true && !resumed) throw new BrokerError('superseded', 'no run is paused');
+  if (options.onlyPaused === true && !progress.paused) throw new BrokerError('superseded', 'no run is paused');
   const signal = AbortSignal.any([runtime.signal, progress.lost]);
   await progress.take(signal);
   const begins = (): Promise<void> => progress.save(signal);
@@ -130,6 +130,8 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const tally = new Tally();
   tally.merge(watermark.total());
   tally.merge(afterwards.total());
+  if (ended === undefined && only === undefined)
+    for (const source of job.sources) for (const failure of source.failures?.() ?? []) tally.fail(failure);
   let outcome = outcomeOf(ended, tally);
   try {
     // Before the run is off the record: who dies in between finishes when it comes again, and begins nothing new.
@@ -144,7 +146,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     const closing = AbortSignal.timeout(CLOSING_MS);
     // The listing came to its end: the next run starts over, whatever became of the items.
     if (ended === undefined) await progress.clear(closing);
-    else if (ended.code !== 'state_conflict') await progress.release(closing);
+    else if (ended.code !== 'state_conflict') await progress.release(outcome === 'paused', closing);
   } catch (thrown) {
     ended = asBrokerError(thrown);
     outcome = 'failed';

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BrokerError } from '../api/errors.ts';
+import type { JsonValue } from '../api/json.ts';
 import type { Endpoints, PluginContext } from '../api/plugin.ts';
 import type { Logger } from '../api/runtime.ts';
 import type { StateStore } from '../api/state.ts';
@@ -121,9 +122,30 @@ function refuseOverlap(source: string, sink: string): void {
   });
 }
 
-/** A checkpoint is good for the same sources and sinks only. */
+/** A checkpoint is good for the same sources and sinks only; how they are carried may change. */
 const fingerprint = ({ sources, sinks }: Pipeline): string =>
   createHash('sha256')
-    .update(JSON.stringify([sources, sinks].map((list) => list.map(({ written }) => written))))
+    .update(
+      JSON.stringify([
+        sources.map(({ plugin, written }) => without(written, (plugin.tuning ?? []).map(toWith))),
+        sinks.map(({ written }) => written),
+      ]),
+    )
     .digest('hex')
     .slice(0, 32);
+
+/** Options stand below `with`. */
+const toWith = (path: string): readonly string[] => ['with', ...path.split('.')];
+
+/** A copy of a value that lacks the members at these paths. */
+function without(value: JsonValue, paths: readonly (readonly string[])[]): JsonValue {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value as Readonly<Record<string, JsonValue>>)
+      .filter(([name]) => !paths.some((path) => path.length === 1 && path[0] === name))
+      .map(([name, inner]) => {
+        const below = paths.filter((path) => path.length > 1 && path[0] === name).map((path) => path.slice(1));
+        return [name, without(inner, below)];
+      }),
+  );
+}

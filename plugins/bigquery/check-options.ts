@@ -19,6 +19,14 @@ export function checkOptions(config: BigQueryConfig): void {
     wrong('partitions cannot be read as of a time', 'Leave one of both out.');
   if (query !== undefined && engine === 'extract')
     wrong('an extract job reads tables, not queries', 'Set engine to auto or export.');
+  if (partitions !== undefined && typeof partitions !== 'string' && !Array.isArray(partitions)) {
+    const { from, to } = partitions as { readonly from: string; readonly to: string };
+    const isNumber = (name: string): boolean => /^-?\d+$/.test(name);
+    if (!isNumber(from) || !isNumber(to))
+      wrong('a range of partitions goes from number to number', 'List the others one by one.');
+    else if (BigInt(from) > BigInt(to))
+      wrong(`partitions from ${from} to ${to} are none`, 'Put the earlier one first.');
+  }
   if (incremental === undefined) return;
   if (query !== undefined && incremental.by !== 'column')
     wrong(`incremental by ${incremental.by} belongs to tables`, 'Set by: column.');

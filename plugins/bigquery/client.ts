@@ -118,14 +118,14 @@ export class BigQueryClient {
 
   /**
    * Begins a job, or finds that it was begun: after a lost answer the same id is sent again, and of several at most one
-   * succeeds. Source: https://cloud.google.com/bigquery/docs/running-jobs#generate-jobid
+   * succeeds. `fresh` says that this very call began it. Source: https://cloud.google.com/bigquery/docs/running-jobs#generate-jobid
    */
   async insert(
     jobId: string,
     location: string,
     configuration: Readonly<Record<string, unknown>>,
     signal: AbortSignal,
-  ): Promise<JobInfo> {
+  ): Promise<{ readonly job: JobInfo; readonly fresh: boolean }> {
     const what = `begin job ${jobId}`;
     const begun = await this.#try(what, signal, async (library) => {
       try {
@@ -138,7 +138,8 @@ export class BigQueryClient {
         throw thrown;
       }
     });
-    return begun === undefined ? this.job(jobId, location, signal) : read(jobSchema, begun, what);
+    if (begun !== undefined) return { job: read(jobSchema, begun, what), fresh: true };
+    return { job: await this.job(jobId, location, signal), fresh: false };
   }
 
   async job(jobId: string, location: string, signal: AbortSignal): Promise<JobInfo> {

@@ -86,7 +86,7 @@ export const bigqueryConfig = z.strictObject({
   header: z.boolean().default(true).describe('Whether csv begins with the names of the columns.'),
   delimiter: z
     .string()
-    .regex(/^[\x20-\x7e\t]$/, 'must be one character')
+    .regex(/^[\x20\x21\x23-\x7e\t]$/, 'must be one character, and no quote')
     .default(',')
     .describe('Between the fields of csv.'),
   logicalTypes: z.boolean().default(true).describe('Whether avro holds dates and times as such, and not as text.'),

@@ -7,10 +7,13 @@ const MOST_READ = 10 * 1024 ** 3;
 
 export type Engine = Unit['engine'];
 
+/** Whether BigQuery itself keeps the rows: they can be extracted and listed. */
+export const isStored = (type: string): boolean => type === 'TABLE' || type === 'SNAPSHOT' || type === 'CLONE';
+
 /** By rule: a free job where it can do it, else a query, and rows where nothing can be staged. */
 export function engineFor(what: string, type: string, bytes: number | undefined, config: BigQueryConfig): Engine {
   const { engine, staging, format, asOf } = config;
-  const stored = type === 'TABLE' || type === 'SNAPSHOT' || type === 'CLONE';
+  const stored = isStored(type);
   if (engine === 'extract' && !stored) {
     throw new BrokerError('invalid_config', `${what} is a ${type}: an extract job cannot read it`, {
       hint: 'Set engine to auto or export.',

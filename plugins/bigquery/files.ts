@@ -10,7 +10,7 @@ import {
 } from '../../core/api/index.ts';
 import type { GoogleClient } from '../google/http.ts';
 import type { Staging } from '../google/storage/staging.ts';
-import type { BigQueryClient } from './client.ts';
+import type { BigQueryClient, TableInfo } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { Jobs } from './jobs.ts';
 import { type ManifestFile, manifestItem, manifestText } from './manifest.ts';
@@ -43,18 +43,26 @@ interface Written extends Counted {
 /** The files of an export: staged by jobs, or made of rows as they are read. */
 export class Files {
   readonly #options: FilesOptions;
-  readonly #written = new Map<number, Written>();
+  /** By the id of the item. */
+  readonly #written = new Map<string, Written>();
 
   constructor(options: FilesOptions) {
     this.#options = options;
   }
 
-  /** In key order, since units are ordered by their folders. */
-  async *items(current: Export, signal: AbortSignal): AsyncGenerator<Item> {
+  /**
+   * In key order, since units are ordered by their folders. All are found before the first is given: an export that
+   * lacks a file is not begun to be carried.
+   *
+   * @throws BrokerError `files_missing`
+   */
+  async items(current: Export, signal: AbortSignal): Promise<readonly Item[]> {
+    const found: Item[] = [];
     for (const [index, unit] of (current.units ?? []).entries()) {
-      if (unit.engine === 'rows') yield this.#rowItem(current, index, unit);
-      else yield* await this.#staged(current, index, unit, signal);
+      if (unit.engine === 'rows') found.push(this.#rowItem(current, index, unit));
+      else found.push(...(await this.#staged(current, index, unit, signal)));
     }
+    return found;
   }
 
   #rowItem(current: Export, index: number, unit: Unit): Item {
@@ -101,23 +109,46 @@ export class Files {
     const unit = current.units?.[index];
     if (unit === undefined) throw new BrokerError('source_gone', 'the export has no such part');
     const { rows, jobs } = this.#options;
-    const schema = unit.sql === undefined ? await this.#schema(current, unit, signal) : undefined;
+    const table = unit.sql === undefined ? await this.#unchanged(unit, signal) : undefined;
+    const schema = table?.schema?.fields;
     const counted: Counted = { rows: 0 };
     const stream = rowStream(rows, this.#place(current, index), schema, jobs.shape(unit), counted, signal);
-    return this.#hashed(stream, index, counted);
+    return this.#hashed(stream, current, index, unit, counted, signal);
   }
 
-  async *#hashed(stream: ByteStream, index: number, counted: Counted): AsyncGenerator<Uint8Array> {
+  /** A table that is read row by row is the one that was listed, before and after. @throws BrokerError `source_changed` */
+  async #unchanged({ table, label, modified }: Unit, signal: AbortSignal): Promise<TableInfo | undefined> {
+    if (table === undefined) return undefined;
+    const info = await this.#options.client.table(table, signal);
+    if (info.lastModifiedTime === modified) return info;
+    throw new BrokerError('source_changed', `${label} was changed after it was looked at`, {
+      hint: 'Run again: rows that are read come from a table that rests. Or name a staging bucket: a job sees one state.',
+    });
+  }
+
+  async *#hashed(
+    stream: ByteStream,
+    current: Export,
+    index: number,
+    unit: Unit,
+    counted: Counted,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
     const hasher = await (await import('./hasher.ts')).newHasher();
     hasher.init();
     let bytes = 0;
+    let held: Uint8Array | undefined;
     for await (const chunk of stream) {
       hasher.update(chunk);
       bytes += chunk.byteLength;
-      yield chunk;
+      if (held !== undefined) yield held;
+      held = chunk;
     }
+    if (unit.sql === undefined) await this.#unchanged(unit, signal);
     const crc32c = encodeCrc32c(Number.parseInt(hasher.digest('hex'), 16));
-    this.#written.set(index, { rows: counted.rows, bytes, crc32c });
+    this.#written.set(this.#rowItem(current, index, unit).id, { rows: counted.rows, bytes, crc32c });
+    // The last piece comes when all of it is known to be right.
+    if (held !== undefined) yield held;
   }
 
   /** Where the rows of a unit are. */
@@ -162,15 +193,17 @@ export class Files {
       return { files, rows: unit.result?.rows ?? (await this.#tableRows(unit, signal)) };
     }
     // A run that was paused in between has to count anew.
-    if (!this.#written.has(index)) for await (const _ of await this.#rows(current, index, signal));
-    const { rows, bytes, crc32c } = this.#written.get(index) ?? { rows: 0, bytes: 0, crc32c: '' };
-    const files: ManifestFile[] = [{ key: this.#rowItem(current, index, unit).key, bytes, crc32c }];
+    const { id, key } = this.#rowItem(current, index, unit);
+    if (!this.#written.has(id)) for await (const _ of await this.#rows(current, index, signal));
+    const { rows, bytes, crc32c } = this.#written.get(id) ?? { rows: 0, bytes: 0, crc32c: '' };
+    const files: ManifestFile[] = [{ key, bytes, crc32c }];
     return { files, rows };
   }
 
   /** An extract job does not say how many rows it wrote: as many as the table has, if it has not changed since. */
   async #tableRows({ table, partition, modified }: Unit, signal: AbortSignal): Promise<number | null> {
-    if (table === undefined || partition !== undefined) return null;
+    // Where a policy may leave rows out, nobody knows how many it left.
+    if (table === undefined || partition !== undefined || this.#options.config.allowFiltered) return null;
     const { lastModifiedTime, numRows, streamingBuffer } = await this.#options.client.table(table, signal);
     return lastModifiedTime === modified && streamingBuffer === undefined ? (numRows ?? null) : null;
   }

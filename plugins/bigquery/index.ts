@@ -1,6 +1,7 @@
 import { defineSource, type Grant } from '../../core/api/index.ts';
 import { type BigQueryConfig, bigqueryConfig } from './config.ts';
 import { tableName } from './names.ts';
+import { TUNING } from './notes.ts';
 import { BigQuerySource } from './source.ts';
 
 function grantsOf({ identity, project, table, tables, staging }: BigQueryConfig): Grant[] {
@@ -44,6 +45,7 @@ export const bigquery = defineSource({
   config: bigqueryConfig,
   identities: ['gcp'],
   waits: true,
+  tuning: TUNING,
   grants: grantsOf,
   create: (config, context) => new BigQuerySource(config, context),
 });

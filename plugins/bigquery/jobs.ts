@@ -1,4 +1,4 @@
-import { BrokerError, type Logger } from '../../core/api/index.ts';
+import { BrokerError, type Logger, pause } from '../../core/api/index.ts';
 import type { Staging } from '../google/storage/staging.ts';
 import type { BigQueryClient, JobInfo } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
@@ -10,6 +10,9 @@ import { exportData, extensionOf, queryConfiguration, type Shape, shapeOf } from
 const AT_ONCE = 50;
 /** Jobs that fail for a passing reason are begun anew so often. */
 const MOST_ATTEMPTS = 4;
+/** A job that was cancelled is over within moments. */
+const MOST_TRIES = 30;
+const TRY_MS = 1000;
 
 export interface JobsOptions {
   readonly client: BigQueryClient;
@@ -90,11 +93,13 @@ export class Jobs {
   async #look(current: Export, index: number, unit: Unit, signal: AbortSignal): Promise<JobInfo> {
     const { location = 'US' } = current;
     const id = this.idOf(current, index, unit.attempt);
-    const known = this.#begun.has(id);
+    if (this.#begun.has(id)) {
+      const found = await this.#client.job(id, location, signal).catch(unlessMissing);
+      if (found !== undefined) return found;
+    }
+    const { job } = await this.#client.insert(id, location, this.#configuration(current, index, unit), signal);
     this.#begun.add(id);
-    return known
-      ? this.#client.job(id, location, signal)
-      : this.#client.insert(id, location, this.#configuration(current, index, unit), signal);
+    return job;
   }
 
   /** Those that this process has seen. */
@@ -103,17 +108,16 @@ export class Jobs {
   #ended(current: Export, index: number, unit: Unit, { status, statistics }: JobInfo): Unit | BrokerError {
     const id = this.idOf(current, index, unit.attempt);
     const { errorResult } = status;
-    if (errorResult !== undefined) {
-      const again = unit.told === true || (isPassing(errorResult) && unit.attempt + 1 < MOST_ATTEMPTS);
-      if (!again) return failureOf(`job ${id} (${unit.label})`, errorResult);
-      this.#log.info('a job is begun anew', { job: id, reason: errorResult.reason });
+    const filtered = isFiltered(statistics) && !this.#config.allowFiltered;
+    const passing = errorResult !== undefined && isPassing(errorResult) && unit.attempt + 1 < MOST_ATTEMPTS;
+    // What was told already was looked at by somebody: another job shows whether it is mended.
+    if ((errorResult !== undefined || filtered) && (unit.told === true || passing)) {
+      this.#log.info('a job is begun anew', { job: id, reason: errorResult?.reason ?? 'rows were filtered' });
       const { told: _, ...rest } = unit;
       return { ...rest, attempt: unit.attempt + 1 };
     }
-    const filtered =
-      statistics.rowLevelSecurityStatistics?.rowLevelSecurityApplied === true ||
-      statistics.dataMaskingStatistics?.dataMaskingApplied === true;
-    if (filtered && !this.#config.allowFiltered)
+    if (errorResult !== undefined) return failureOf(`job ${id} (${unit.label})`, errorResult);
+    if (filtered)
       return new BrokerError('rows_filtered', `${unit.label}: a row access policy or a mask was applied in job ${id}`);
     const { query, extract, totalBytesProcessed } = statistics;
     const files = extract?.destinationUriFileCounts[0] ?? query?.exportDataStatistics?.fileCount;
@@ -158,12 +162,33 @@ export class Jobs {
     };
   }
 
-  /** Ends the jobs that are under way, for a run that nobody can go on with. What cannot be ended ends by itself. */
-  async cancel(current: Export, signal: AbortSignal): Promise<void> {
+  /**
+   * Ends the jobs that are under way, and waits until they write no more.
+   *
+   * @throws BrokerError `pending` when one takes longer than the signal or the patience allow.
+   */
+  async end(current: Export, signal: AbortSignal): Promise<void> {
     const { location = 'US', units = [] } = current;
     const open = [...units.entries()].filter(([, unit]) => unit.result === undefined && Jobs.needed(unit));
-    const ids = open.map(([index, { attempt }]) => this.idOf(current, index, attempt));
-    const begun = ids.filter((id) => this.#begun.has(id));
-    await Promise.allSettled(begun.map((id) => this.#client.cancel(id, location, signal)));
+    await Promise.all(
+      open.map(async ([index, { attempt }]) => {
+        const id = this.idOf(current, index, attempt);
+        await this.#client.cancel(id, location, signal).catch(unlessMissing);
+        for (let tries = 0; tries < MOST_TRIES; tries++) {
+          const job = await this.#client.job(id, location, signal).catch(unlessMissing);
+          if (job === undefined || job.status.state === 'DONE') return;
+          await pause(TRY_MS, signal);
+        }
+        throw new BrokerError('pending', `job ${id} was cancelled, and is not over`, { retryAfterMs: TRY_MS });
+      }),
+    );
   }
 }
+
+/** A job that was never begun. */
+function unlessMissing(error: unknown): undefined {
+  if (!(error instanceof BrokerError) || error.code !== 'invalid_config') throw error;
+}
+
+const isFiltered = ({ rowLevelSecurityStatistics, dataMaskingStatistics }: JobInfo['statistics']): boolean =>
+  rowLevelSecurityStatistics?.rowLevelSecurityApplied === true || dataMaskingStatistics?.dataMaskingApplied === true;

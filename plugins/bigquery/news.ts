@@ -11,6 +11,8 @@ interface NewsOptions {
   readonly bookmark: Bookmark | undefined;
   readonly location: string;
   readonly lag: number | undefined;
+  /** The newest value is not looked up. */
+  readonly estimates: boolean;
 }
 
 interface News {
@@ -23,7 +25,7 @@ interface News {
 
 /** What is new by a column: from the bookmark up to its newest value, which is looked up first. */
 export async function newsOf(
-  { from, columns, parameters, bookmark, location, lag }: NewsOptions,
+  { from, columns, parameters, bookmark, location, lag, estimates }: NewsOptions,
   by: string,
   select: Select,
 ): Promise<News> {
@@ -42,6 +44,15 @@ export async function newsOf(
   const type = parameterType(field.type);
   const begun = bookmark !== undefined && 'column' in bookmark;
   const start: readonly Parameter[] = begun ? [{ name: 'isthmus_from', type, value: bookmark.until }] : [];
+  if (estimates) {
+    const everything = newRows(from, field.name, begun, false);
+    return {
+      sql: everything,
+      parameters: [...parameters, ...start],
+      until: undefined,
+      told: begun ? { from: bookmark.until } : {},
+    };
+  }
   const [row] = await select('bounds', boundsQuery(from, field, begun, lag), [...parameters, ...start], location);
   const [value = null, without = '0'] = row ?? [];
   const told = {
@@ -51,13 +62,14 @@ export async function newsOf(
   };
   const until = value === null ? undefined : { column: field.name, type, until: value };
   const end: readonly Parameter[] = value === null ? [] : [{ name: 'isthmus_until', type, value }];
-  return { sql: newRows(from, field.name, begun), parameters: [...parameters, ...start, ...end], until, told };
+  return { sql: newRows(from, field.name, begun, true), parameters: [...parameters, ...start, ...end], until, told };
 }
 
 export function unitOfNews(
   base: Pick<Unit, 'folder' | 'label' | 'engine' | 'attempt'>,
   { sql, parameters, until }: News,
+  estimates: boolean,
 ) {
-  if (until === undefined) return { units: [] };
-  return { units: [{ ...base, sql, parameters: [...parameters] }], until };
+  if (until === undefined && !estimates) return { units: [] };
+  return { units: [{ ...base, sql, parameters: [...parameters] }], ...(until === undefined ? {} : { until }) };
 }

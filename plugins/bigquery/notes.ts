@@ -53,6 +53,8 @@ const exportSchema = z.strictObject({
   /** Of everything that makes its files what they are. */
   how: z.string(),
   location: z.string().exactOptional(),
+  /** Where its files lie; absent where rows are read. */
+  staging: z.strictObject({ bucket: z.string(), prefix: z.string() }).exactOptional(),
   /** Absent until it is known what there is to export. */
   units: z.array(unitSchema).exactOptional(),
   /** What the bookmark will be once all is durable. */
@@ -89,11 +91,48 @@ export const writeNotes = (run: RunContext, notes: BigQueryNotes, signal: AbortS
 const hash = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 32);
 
 /** Of what is exported. */
-export const whatHash = ({ project, table, tables, query, parameters, incremental }: BigQueryConfig): string =>
-  hash([project, table, tables, query, parameters, incremental]);
+export const whatHash = ({
+  project,
+  table,
+  tables,
+  query,
+  parameters,
+  partitions,
+  incremental,
+}: BigQueryConfig): string => {
+  // A lag says how much is left for later, and not what.
+  const { lag: _, ...by } = { lag: undefined, ...incremental };
+  return hash([project, table, tables, query, parameters, partitions, by]);
+};
 
-/** Of everything that makes the files of an export what they are. */
-export const howHash = ({ identity: _, wait: __, labels: ___, ...rest }: BigQueryConfig): string => hash(rest);
+/** Of everything that makes the files of an export what they are; how patient and generous one is does not. */
+export function howHash(config: BigQueryConfig): string {
+  const {
+    identity: _,
+    wait,
+    labels,
+    maxBytesBilled,
+    priority,
+    cache,
+    jobTimeout,
+    allowFiltered,
+    staging,
+    ...rest
+  } = config;
+  return hash([rest, staging?.bucket, staging?.prefix]);
+}
+
+/** Options that a paused run may be gone on with when they change. */
+export const TUNING = [
+  'wait',
+  'labels',
+  'maxBytesBilled',
+  'priority',
+  'cache',
+  'jobTimeout',
+  'allowFiltered',
+  'staging.keep',
+];
 
 /** Of the text of a query, for the manifest. */
 export const queryHash = (sql: string): string => createHash('sha256').update(sql).digest('hex');

@@ -29,13 +29,31 @@ export async function partitionsOf(
   let newest = after;
   for (const [id, modified] of found) {
     if (typeof id !== 'string') continue;
-    const wanted = listed?.includes(id) ?? (range === undefined || isBetween(id, range));
+    const wanted =
+      listed?.includes(id) ?? (range === undefined || isBetween(id, range, info.timePartitioning !== undefined));
     if (!wanted || (changing && Number(modified) <= (after ?? -1))) continue;
     ids.push(id);
     newest = Math.max(newest ?? 0, Number(modified));
   }
+  if (found.length > 0 && ids.length === 0 && !changing) {
+    throw new BrokerError(
+      'invalid_config',
+      `${dataset}.${table} has no partition from ${range?.from} to ${range?.to}`,
+      {
+        hint: `Its partitions are named like ${found[0]?.[0]}.`,
+      },
+    );
+  }
   return { ids, ...(changing && newest !== undefined ? { newest } : {}) };
 }
 
-const isBetween = (id: string, { from, to }: { readonly from: string; readonly to: string }): boolean =>
-  /^-?\d+$/.test(id) && BigInt(id) >= BigInt(from) && BigInt(id) <= BigInt(to);
+/** Partitions of time are named with as many digits as their unit has; those of integers with as many as they need. */
+const isBetween = (
+  id: string,
+  { from, to }: { readonly from: string; readonly to: string },
+  ofTime: boolean,
+): boolean =>
+  /^-?\d+$/.test(id) &&
+  (!ofTime || id.length === from.length) &&
+  BigInt(id) >= BigInt(from) &&
+  BigInt(id) <= BigInt(to);

@@ -78,8 +78,12 @@ export function boundsQuery(
   return `SELECT CAST(MAX(${c}) AS STRING) AS until, CAST(COUNTIF(${c} IS NULL) AS STRING) AS without\nFROM ${from}${where}`;
 }
 
-export const newRows = (from: string, name: string, begun: boolean): string =>
-  `SELECT * FROM ${from} WHERE ${begun ? `${column(name)} > @isthmus_from AND ` : ''}${column(name)} <= @isthmus_until`;
+/** @param bounded up to `@isthmus_until`; otherwise all there is by now. */
+export function newRows(from: string, name: string, begun: boolean, bounded: boolean): string {
+  const c = column(name);
+  const conditions = [...(begun ? [`${c} > @isthmus_from`] : []), ...(bounded ? [`${c} <= @isthmus_until`] : [])];
+  return `SELECT * FROM ${from}${conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`}`;
+}
 
 /** Metadata of the partitions of one table. Source: https://cloud.google.com/bigquery/docs/information-schema-partitions */
 export const partitionsQuery = (project: string, dataset: string): string =>

@@ -1,7 +1,7 @@
 import { BrokerError, compareKeys, compileGlob, type Logger } from '../../core/api/index.ts';
 import type { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
-import { engineFor } from './engine.ts';
+import { engineFor, isStored } from './engine.ts';
 import { quoted, shown, type TableName, tableName } from './names.ts';
 import { newsOf, unitOfNews } from './news.ts';
 import type { Bookmark, Unit } from './notes.ts';
@@ -29,6 +29,8 @@ export interface PlanOptions {
   /** RFC 3339. */
   readonly startedAt: string;
   readonly log: Logger;
+  /** Nothing that is billed is asked: what is new counts as everything above the bookmark. */
+  readonly estimates: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -42,11 +44,13 @@ export async function planUnits(options: PlanOptions): Promise<Planned> {
       hint: 'Put {table} and {partition} into it.',
     });
   }
-  return { ...planned, units: [...planned.units].sort((a, b) => compareKeys(a.folder, b.folder)) };
+  // By what their keys begin with, files included.
+  const units = [...planned.units].sort((a, b) => compareKeys(`${a.folder}part-`, `${b.folder}part-`));
+  return { ...planned, units };
 }
 
 async function ofQuery(
-  { config, client, select, bookmark, startedAt, signal }: PlanOptions,
+  { config, client, select, bookmark, startedAt, estimates, signal }: PlanOptions,
   query: string,
 ): Promise<Planned> {
   const parameters = parametersOf(config.parameters);
@@ -66,15 +70,15 @@ async function ofQuery(
   if (config.incremental?.by !== 'column') return { location, units: [{ ...base, sql: query, parameters }], told: {} };
   const from = nested(query);
   const news = await newsOf(
-    { from, columns, parameters, bookmark, location, lag: config.incremental.lag },
+    { from, columns, parameters, bookmark, location, estimates, lag: config.incremental.lag },
     config.incremental.column,
     select,
   );
-  return { location, told: news.told, ...unitOfNews(base, news) };
+  return { location, told: news.told, ...unitOfNews(base, news, estimates) };
 }
 
 async function ofTables(options: PlanOptions): Promise<Planned> {
-  const { config, client, bookmark, startedAt, log, signal } = options;
+  const { config, client, bookmark, startedAt, log, estimates, signal } = options;
   const named = tableName(config.table ?? config.tables ?? '', config.project);
   const { names, leftOut } =
     config.table === undefined ? await matching(named, client, signal) : { names: [named], leftOut: 0 };
@@ -98,14 +102,14 @@ async function ofTables(options: PlanOptions): Promise<Planned> {
     const columns = info.schema?.fields ?? [];
     checkFormat(label, columns, format, compression);
     const modified = info.lastModifiedTime === undefined ? {} : { modified: info.lastModifiedTime };
-    const base = { label, table: name, attempt: 0, ...modified };
+    const base = { label, table: name, attempt: 0, ...(isStored(info.type) ? modified : {}) };
     const inFolder = (partition: string | undefined): string =>
       folderOf(config, startedAt, { table: name.table, partition });
 
     if (config.incremental?.by === 'column') {
       const { column: by, lag } = config.incremental;
       const news = await newsOf(
-        { from: quoted(name), columns, parameters: [], bookmark, location: info.location, lag },
+        { from: quoted(name), columns, parameters: [], bookmark, location: info.location, estimates, lag },
         by,
         options.select,
       );
@@ -113,12 +117,15 @@ async function ofTables(options: PlanOptions): Promise<Planned> {
       const { units: found, until: next } = unitOfNews(
         { folder: inFolder(undefined), label, engine: engine === 'extract' ? 'export' : engine, attempt: 0 },
         news,
+        estimates,
       );
       units.push(...found);
       until = next ?? until;
       continue;
     }
     if (config.incremental?.by === 'change') {
+      // That of a view is when its definition changed, and says nothing about its rows.
+      if (!isStored(info.type)) throw notStored(label, info.type);
       const last = info.lastModifiedTime ?? 0;
       if (last <= (changed[label] ?? -1)) continue;
       changed[label] = last;
@@ -140,6 +147,11 @@ async function ofTables(options: PlanOptions): Promise<Planned> {
   const next: Bookmark | undefined = by === 'change' || by === 'partition' ? { changed } : until;
   return { location: location ?? 'US', units, told, ...(next === undefined ? {} : { until: next }) };
 }
+
+const notStored = (label: string, type: string): BrokerError =>
+  new BrokerError('invalid_config', `${label} is a ${type}: when it changed does not say whether its rows did`, {
+    hint: 'Set incremental by column, or leave it out.',
+  });
 
 const cannotPart = (label: string, type: string): BrokerError =>
   new BrokerError('invalid_config', `${label} is a ${type}: it has no partitions that can be named`, {
@@ -165,8 +177,9 @@ async function matching(named: TableName, client: BigQueryClient, signal: AbortS
     if (type === 'TABLE' || type === 'SNAPSHOT') names.push({ project, dataset, table: id });
     else leftOut++;
   }
-  if (names.length + leftOut === 0) {
-    throw new BrokerError('invalid_config', `no table of ${project}.${dataset} matches ${named.table}`, {
+  if (names.length === 0) {
+    const views = leftOut === 0 ? '' : `, only ${leftOut} views and external tables`;
+    throw new BrokerError('invalid_config', `no table of ${project}.${dataset} matches ${named.table}${views}`, {
       hint: 'Correct tables in the source.',
     });
   }

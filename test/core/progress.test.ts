@@ -38,7 +38,7 @@ describe('progress', () => {
     const receipt = { ...RECEIPT, outcome: 'failed', failure, notes: ['n'] } as const;
     await using progress = await Progress.load(options(state));
     progress.watermark.begin('k', 1).done(receipt, 's3://lake/');
-    await progress.release(never);
+    await progress.release(true, never);
     await using again = await Progress.load(options(state));
     expect(again.watermark.tally.failures).toEqual([{ key: 'k', sink: 's3://lake/', ...failure }]);
   });
@@ -54,7 +54,7 @@ describe('progress', () => {
     const later = { now: () => Date.now() + 31_000 };
     await using after = await Progress.load(options(state, later));
     expect(after.runId).toBe(progress.runId);
-    await progress.release(never);
+    await progress.release(true, never);
     await using released = await Progress.load(options(state));
     expect(released.runId).toBe(progress.runId);
   });
@@ -62,7 +62,7 @@ describe('progress', () => {
   it('that is paused goes on once: of two that want to go on with it one gets it', async () => {
     const state = new MemoryState();
     await using paused = await Progress.load(options(state));
-    await paused.release(never);
+    await paused.release(true, never);
     await using one = await Progress.load(options(state));
     await using two = await Progress.load(options(state));
     await one.take(never);
