@@ -127,19 +127,21 @@ export class BigQueryClient {
     signal: AbortSignal,
   ): Promise<{ readonly job: JobInfo; readonly fresh: boolean }> {
     const what = `begin job ${jobId}`;
+    let fresh = true;
     const begun = await this.#try(what, signal, async (library) => {
       try {
         const [, answer] = await library.createJob({ configuration, jobId, location });
         return answer;
       } catch (thrown) {
-        // A job that has begun and told of something at once is looked at like any other.
         const told = toldBy(thrown);
-        if (told?.status === 409 || (told === undefined && hasWarnings(thrown))) return undefined;
+        fresh = told?.status !== 409;
+        // A job that has begun and told of something at once is looked at like any other.
+        if (!fresh || (told === undefined && hasWarnings(thrown))) return undefined;
         throw thrown;
       }
     });
-    if (begun !== undefined) return { job: read(jobSchema, begun, what), fresh: true };
-    return { job: await this.job(jobId, location, signal), fresh: false };
+    const job = begun === undefined ? await this.job(jobId, location, signal) : read(jobSchema, begun, what);
+    return { job, fresh };
   }
 
   async job(jobId: string, location: string, signal: AbortSignal): Promise<JobInfo> {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 import { FIELDS, ROWS } from '../plugins/bigquery-cloud.ts';
-import { pipelineData, testFunction } from './function.ts';
+import { functionOn, pipelineData, testFunction } from './function.ts';
 
 const source = {
   use: 'bigquery',
@@ -47,5 +47,37 @@ describe('a function whose source waits for a job', () => {
     });
     expect(made.cloud.bigquery.requests).toEqual([]);
     expect(made.cloud.s3.requests.every(({ target }) => target.startsWith('/state'))).toBe(true);
+  });
+
+  it('leaves a run that failed to whoever looks at it: no tick begins its job again', async () => {
+    await using made = await exporting();
+    made.cloud.bigquery.failures.push({ reason: 'resourcesExceeded', message: 'too much' });
+    await expect(made.invoke({})).rejects.toThrow('resourcesExceeded');
+    for (let tick = 0; tick < 3; tick++)
+      expect(await made.invoke({ resume: 'paused' })).toMatchObject({ outcome: 'ignored' });
+    expect(made.cloud.bigquery.jobs.size).toBe(1);
+    expect(await made.invoke({})).toMatchObject({ outcome: 'paused' });
+  });
+
+  it('goes on with the same run when only the limits of its source were changed', async () => {
+    await using made = await exporting();
+    made.cloud.bigquery.dataset('acme-data', 'sales').table('orders', { fields: FIELDS, rows: ROWS, bytes: 2 ** 40 });
+    const limited = (maxBytesBilled: string) => {
+      const query = 'SELECT * FROM `acme-data.sales.orders`';
+      const given = {
+        identity: 'reader',
+        project: 'acme-data',
+        query,
+        staging: { bucket: 'staging' },
+        wait: '0s',
+        maxBytesBilled,
+      };
+      const identities = { reader: { kind: 'gcp', audience: LOCAL_AUDIENCE, serviceAccount: LOCAL_SERVICE_ACCOUNT } };
+      return functionOn(made.cloud, pipelineData({ identities, source: { use: 'bigquery', with: given } }));
+    };
+    await expect(limited('1GiB').invoke({})).rejects.toThrow('Query exceeded limit for bytes billed');
+    const raised = limited('2TiB');
+    expect(await raised.invoke({})).toMatchObject({ outcome: 'paused' });
+    expect(await raised.invoke({})).toMatchObject({ outcome: 'complete' });
   });
 });

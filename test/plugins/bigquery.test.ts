@@ -1,9 +1,13 @@
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import type { Item } from '../../core/api/index.ts';
+import type { Item, StateStore } from '../../core/api/index.ts';
+import { run } from '../../core/engine/run.ts';
 import { resultTable } from '../cloud/bigquery/query.ts';
 import { crc32c } from '../cloud/body.ts';
-import { sinkThat } from '../core/job.ts';
+import { LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
+import { runContext } from '../conformance/run-context.ts';
+import { job, sinkThat } from '../core/job.ts';
+import { testRuntime } from '../support.ts';
 import { bigQueryCloud, FIELDS, PROJECT, ROWS, STAGING } from './bigquery-cloud.ts';
 
 const staging = { bucket: STAGING };
@@ -521,6 +525,9 @@ describe('never silently wrong', () => {
       'files_missing',
       'holds 2 files, the job of acme-data.sales.orders wrote 3',
     );
+    cloud.bigquery.asksUntilDone = 0;
+    expect((await cloud.carry({ ...TABLE, staging })).report.outcome).toBe('complete');
+    expect(cloud.staged()).toBe(0);
   });
 
   it('what could not be stored is stored by the next run, from the same job; until then the files stay', async () => {
@@ -547,4 +554,173 @@ describe('never silently wrong', () => {
     await cloud.carry({ ...TABLE, staging });
     expect([...cloud.staging.from('')].map(({ name }) => name)).toEqual(['isthmus/mine', 'other']);
   });
+});
+
+describe('after a failure', () => {
+  const retry = { attempts: 1, baseDelayMs: 1, maxDelayMs: 1 };
+  const failing = (key: string) =>
+    sinkThat(async (item: Item) => {
+      if (item.key.includes(key)) throw new Error('no');
+    });
+
+  it('an export that another run takes up belongs to that run, also when it dies at its very end', async () => {
+    await using cloud = await bigQueryCloud();
+    const partial = failing('part-');
+    await cloud.carry({ ...TABLE, staging }, { through: partial, job: { retry } });
+    const { state } = cloud;
+    const dying: StateStore = {
+      load: (key) => state.load(key),
+      save: (key, value, expected) => state.save(key, value, expected),
+      reset: (key) => state.reset(key),
+      delete: async () => {
+        throw new Error('the process is dead');
+      },
+    };
+    await cloud.carry({ ...TABLE, staging }, { sink: partial.inner, state: dying });
+    const last = await cloud.carry({ ...TABLE, staging }, { sink: partial.inner, now: () => Date.now() + 60_000 });
+    expect(last.report.outcome).toBe('complete');
+    expect(cloud.jobs('EXTRACT')).toHaveLength(1);
+    expect(cloud.staged()).toBe(0);
+  });
+
+  it('a search for what is new is made again, and tells what was wrong', async () => {
+    await using cloud = await bigQueryCloud();
+    const config = { ...TABLE, staging, incremental: { by: 'column', column: 'updated' } };
+    const columns = [
+      { name: 'until', type: 'STRING' },
+      { name: 'without', type: 'STRING' },
+    ];
+    cloud.bigquery.answers.push({
+      matches: /CAST\(MAX\(/,
+      answer: () => resultTable(columns, [{ until: null, without: '0' }]),
+    });
+    cloud.bigquery.failures.push({ reason: 'resourcesExceeded', message: 'too much' });
+    await expectError(cloud.carry(config), 'job_failed', 'resourcesExceeded: too much');
+    expect((await cloud.carry(config)).report.outcome).toBe('complete');
+  });
+
+  it('a job whose begin was refused is begun by the next run of the same process', async () => {
+    await using cloud = await bigQueryCloud();
+    cloud.bigquery.faults.add(/^POST .*\/jobs\?/, {
+      kind: 'answer',
+      status: 403,
+      body: '{"error":{"code":403,"message":"Quota exceeded","errors":[{"reason":"quotaExceeded","message":"Quota exceeded"}]}}',
+    });
+    const source = cloud.source({ ...TABLE, staging });
+    const warm = job({ sources: [source], state: cloud.state, lasts: 'anywhere' });
+    expect((await run(warm, { runtime: testRuntime() })).error?.code).toBe('quota_exceeded');
+    expect((await run(warm, { runtime: testRuntime() })).outcome).toBe('complete');
+    await source[Symbol.asyncDispose]?.();
+  });
+
+  it('rows that were filtered are asked for again, since somebody may have mended it', async () => {
+    await using cloud = await bigQueryCloud();
+    cloud.bigquery.filtered = true;
+    await cloud.carry({ ...TABLE, staging });
+    cloud.bigquery.filtered = false;
+    await cloud.carry({ ...TABLE, staging, wait: '5s' });
+    expect(cloud.jobs('EXTRACT')).toHaveLength(2);
+    expect(cloud.staged()).toBe(0);
+  });
+
+  it('of a source that was changed meanwhile the old job is ended, and its files go from where they were', async () => {
+    await using cloud = await bigQueryCloud();
+    const other = cloud.gcs.bucket('acme-other', [LOCAL_SERVICE_ACCOUNT], [LOCAL_SERVICE_ACCOUNT]);
+    cloud.bigquery.asksUntilDone = 100;
+    await cloud.carry({ ...TABLE, staging });
+    cloud.bigquery.asksUntilDone = 0;
+    const { report } = await cloud.carry({ ...TABLE, staging: { bucket: 'acme-other' }, format: 'csv' });
+    expect(report.outcome).toBe('complete');
+    expect(cloud.jobs('EXTRACT').map(({ outcome }) => outcome?.error?.reason)).toEqual(['stopped', undefined]);
+    expect([cloud.staged(), [...other.from('')].length]).toEqual([0, 0]);
+  });
+
+  it('a larger lag keeps the bookmark', async () => {
+    await using cloud = await bigQueryCloud();
+    const config = (lag?: string) => ({
+      ...TABLE,
+      staging,
+      incremental: { by: 'column', column: 'updated', ...(lag && { lag }) },
+    });
+    const asked: (string | undefined)[] = [];
+    const columns = [
+      { name: 'until', type: 'STRING' },
+      { name: 'without', type: 'STRING' },
+    ];
+    cloud.bigquery.answers.push({
+      matches: /CAST\(MAX\(/,
+      answer: (_, { isthmus_from: from }) => {
+        asked.push(from);
+        return resultTable(columns, [{ until: '2026-11-25 00:00:00+00', without: '0' }]);
+      },
+    });
+    await cloud.carry(config());
+    await cloud.carry(config('10m'));
+    expect(asked).toEqual([undefined, '2026-11-25 00:00:00+00']);
+  });
+});
+
+describe('what costs nothing', () => {
+  it('doctor and a plan begin no job but for the names of partitions', async () => {
+    await using cloud = await bigQueryCloud();
+    cloud.bigquery.answers.push({ matches: /FROM \(|CAST\(MAX/, answer: () => resultTable(FIELDS, ROWS) });
+    for (const config of [
+      { ...TABLE, staging },
+      { ...QUERY, staging, incremental: { by: 'column', column: 'updated' } },
+    ]) {
+      const source = cloud.source(config);
+      const checks = (await source.check?.({ signal: new AbortController().signal })) ?? [];
+      expect(checks.map(({ verdict }) => verdict)).toEqual(['pass', 'pass']);
+      const signal = new AbortController().signal;
+      const items = await Array.fromAsync(source.list({ signal, run: runContext({ purpose: 'plan' }) }));
+      expect(items).toHaveLength(1);
+      await source[Symbol.asyncDispose]?.();
+    }
+    expect(cloud.bigquery.jobs.size).toBe(0);
+  });
+
+  it('a notification of another source of the pipeline is none of its business', async () => {
+    await using cloud = await bigQueryCloud();
+    const { report } = await cloud.carry({ ...TABLE, staging }, { only: { key: 'a' } });
+    expect(report).toMatchObject({ outcome: 'complete', items: { written: 0 } });
+    expect(cloud.bigquery.requests).toEqual([]);
+  });
+});
+
+describe('views', () => {
+  it('are read row by row without a staging bucket, by a query', async () => {
+    await using cloud = await bigQueryCloud();
+    cloud.sales.table('seen', { type: 'VIEW', fields: FIELDS, rows: ROWS });
+    const { report, facts } = await cloud.carry({ table: 'sales.seen' });
+    expect(report.outcome).toBe('complete');
+    expect(facts).toMatchObject({ engine: 'rows', bytesBilled: expect.any(Number) });
+  });
+
+  it('have no time of change that says anything', async () => {
+    await using cloud = await bigQueryCloud();
+    cloud.sales.table('seen', { type: 'VIEW', fields: FIELDS, rows: ROWS });
+    await expectError(
+      cloud.carry({ table: 'sales.seen', staging, incremental: { by: 'change' } }),
+      'invalid_config',
+      'does not say whether its rows did',
+    );
+    await expectError(
+      cloud.carry({ tables: 'sales.see*', staging }),
+      'invalid_config',
+      'only 1 views and external tables',
+    );
+  });
+});
+
+it('a table that changes while its rows are read is not stored', async () => {
+  await using cloud = await bigQueryCloud();
+  const changing = sinkThat(async () => {
+    cloud.sales.table('orders', { fields: FIELDS, rows: ROWS.slice(0, 1), modified: Date.now() + 1000 });
+  });
+  const { report } = await cloud.carry(TABLE, {
+    through: changing,
+    job: { retry: { attempts: 1, baseDelayMs: 1, maxDelayMs: 1 } },
+  });
+  expect(report.failures[0]).toMatchObject({ code: 'source_changed' });
+  expect(changing.inner.objects.size).toBe(0);
 });
