@@ -35,12 +35,19 @@ export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoin
     ...auth,
     gcs: (universeDomain) => gcs ?? `https://storage.${universeDomain}`,
     bigquery: (universeDomain) => bigquery ?? `https://bigquery.${universeDomain}`,
-    vertexai: (universeDomain, location) =>
-      vertexai ?? `https://${location === 'global' ? '' : `${location}-`}aiplatform.${universeDomain}`,
+    vertexai: (universeDomain, location) => vertexai ?? vertexaiHost(universeDomain, location),
     s3,
     googleCerts: googleCerts === undefined ? GOOGLE_CERTS : `${googleCerts}/oauth2/v3/certs`,
     lambda,
   };
+}
+
+/** Source: https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations */
+function vertexaiHost(universeDomain: string, location: string): string {
+  if (location === 'global') return `https://aiplatform.${universeDomain}`;
+  // Two of several regions have hosts of another form.
+  if (location === 'us' || location === 'eu') return `https://aiplatform.${location}.rep.${universeDomain}`;
+  return `https://${location}-aiplatform.${universeDomain}`;
 }
 
 function localEndpoints(text: string | undefined): Partial<Record<(typeof NAMES)[number], string>> {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Plugin } from 'esbuild';
 import type { Pipeline } from '../core/pipeline/validate.ts';
 
+const OURS = /[\\/]plugins[\\/]vertexai[\\/]/;
 const CLIENT = /[\\/]@google-cloud[\\/]aiplatform[\\/]build[\\/]/;
 /** What batch prediction jobs need of the API. */
 const ROOTS = [
@@ -49,10 +50,10 @@ interface VertexOptions {
 const withoutClient: Plugin = {
   name: 'without-vertex-client',
   setup: ({ onResolve, onLoad }) => {
-    onResolve({ filter: /^(@google-cloud\/aiplatform\/|google-gax|google-auth-library$)/ }, ({ path }) => ({
-      path,
-      namespace: 'left-out',
-    }));
+    // Other plugins may need the same packages.
+    onResolve({ filter: /^(@google-cloud\/aiplatform\/|google-gax|google-auth-library$)/ }, ({ path, importer }) =>
+      OURS.test(importer) ? { path, namespace: 'left-out' } : undefined,
+    );
     onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'module.exports = {};', loader: 'js' }));
   },
 };
@@ -61,10 +62,10 @@ const withoutGrpc: Plugin = {
   name: 'without-grpc',
   setup: ({ onResolve, onLoad }) => {
     // Of the main module the client uses two functions, and ours nothing unless gRPC is asked for.
-    onResolve({ filter: /^google-gax$/ }, ({ importer }) => ({
-      path: CLIENT.test(importer) ? 'of-the-client' : 'of-ours',
-      namespace: 'gax',
-    }));
+    onResolve({ filter: /^google-gax$/ }, ({ importer }) => {
+      if (CLIENT.test(importer)) return { path: 'of-the-client', namespace: 'gax' };
+      return OURS.test(importer) ? { path: 'of-ours', namespace: 'gax' } : undefined;
+    });
     onLoad({ filter: /^of-ours$/, namespace: 'gax' }, () => ({ contents: 'module.exports = {};', loader: 'js' }));
     onLoad({ filter: /^of-the-client$/, namespace: 'gax' }, () => {
       const found = createRequire(import.meta.url).resolve('google-gax/fallback');

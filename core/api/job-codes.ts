@@ -38,11 +38,16 @@ export const JOB_CODES = {
     cause: 'A lifecycle rule, a person or another program deleted files of an export that is under way.',
     fix: 'Run again: a new export is made. Keep others away from the staging prefix.',
   },
+  too_many_failures: {
+    next: 'run',
+    title: 'Too many rows failed',
+    cause: 'Something is wrong with all of them, or with the request: going on would only cost money.',
+    fix: 'Mend what the last one failed for, and run again.',
+  },
   answer_refused: {
     next: 'item',
-    title: 'Too many answers of the model are not what was asked for',
-    cause:
-      'Instances were malformed, answers were blocked, cut off, or did not fit the schema; each is named in the dead letters.',
-    fix: 'Look at the dead letters; mend the instances or the prompt, or raise `maxFailedRatio`.',
+    title: 'An answer of the model is not what was asked for',
+    cause: 'The row or file is malformed, or its answer was blocked, cut off, empty, or did not fit the schema.',
+    fix: 'Look at the reason, for rows in the dead letters; mend the row or the prompt, or raise `maxFailedRatio`.',
   },
 } as const satisfies Record<string, Entry>;

@@ -1,17 +1,14 @@
 import { z } from '../../core/api/index.ts';
 
 const count = z.number().optional();
+const part = z.looseObject({ text: z.string().optional(), thought: z.boolean().optional() });
 
 /** Source: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference#response */
 const answerSchema = z.object({
   candidates: z
     .array(
-      z.object({
-        content: z
-          .object({
-            parts: z.array(z.looseObject({ text: z.string().optional(), thought: z.boolean().optional() })).default([]),
-          })
-          .optional(),
+      z.looseObject({
+        content: z.looseObject({ parts: z.array(part).default([]) }).optional(),
         finishReason: z.string().optional(),
         finishMessage: z.string().optional(),
         safetyRatings: z
@@ -29,6 +26,7 @@ const answerSchema = z.object({
       candidatesTokenCount: count,
       thoughtsTokenCount: count,
       cachedContentTokenCount: count,
+      toolUsePromptTokenCount: count,
       totalTokenCount: count,
       trafficType: z.string().optional(),
     })
@@ -37,6 +35,7 @@ const answerSchema = z.object({
   responseId: z.string().optional(),
 });
 export type GeminiAnswer = z.output<typeof answerSchema>;
+type Part = z.output<typeof part>;
 
 export const readAnswer = (value: unknown): GeminiAnswer | undefined => {
   const parsed = answerSchema.safeParse(value);
@@ -50,6 +49,7 @@ export function usageOf({ usageMetadata = {} }: GeminiAnswer): Readonly<Record<s
     candidatesTokenCount = 0,
     thoughtsTokenCount = 0,
     cachedContentTokenCount = 0,
+    toolUsePromptTokenCount = 0,
     totalTokenCount,
   } = usageMetadata;
   return {
@@ -57,29 +57,45 @@ export function usageOf({ usageMetadata = {} }: GeminiAnswer): Readonly<Record<s
     answerTokens: candidatesTokenCount,
     ...(thoughtsTokenCount > 0 ? { thoughtTokens: thoughtsTokenCount } : {}),
     ...(cachedContentTokenCount > 0 ? { cachedTokens: cachedContentTokenCount } : {}),
-    totalTokens: totalTokenCount ?? promptTokenCount + candidatesTokenCount + thoughtsTokenCount,
+    ...(toolUsePromptTokenCount > 0 ? { toolTokens: toolUsePromptTokenCount } : {}),
+    totalTokens:
+      totalTokenCount ?? promptTokenCount + candidatesTokenCount + thoughtsTokenCount + toolUsePromptTokenCount,
   };
 }
+
+/** What the model only thought is no part of an answer. */
+const partsOf = (candidate: GeminiAnswer['candidates'][number] | undefined): readonly Part[] =>
+  (candidate?.content?.parts ?? []).filter(({ thought }) => thought !== true);
 
 /** Why an answer is none; undefined for a good one. */
 export function refusalOf({ candidates, promptFeedback }: GeminiAnswer, accept: readonly string[]): string | undefined {
   const { blockReason, blockReasonMessage } = promptFeedback ?? {};
   if (blockReason !== undefined)
     return `the prompt was blocked: ${blockReason}${blockReasonMessage === undefined ? '' : `: ${blockReasonMessage}`}`;
-  const [first] = candidates;
-  if (first === undefined) return 'the model gave no answer';
-  const reason = first.finishReason ?? 'FINISH_REASON_UNSPECIFIED';
-  if (accept.includes(reason)) return undefined;
-  const categories = (first.safetyRatings ?? [])
-    .filter(({ blocked }) => blocked === true)
-    .map(({ category }) => category);
-  const detail = first.finishMessage ?? categories.join(', ');
-  return `finish reason ${reason}${detail === '' ? '' : `: ${detail}`}`;
+  if (candidates.length === 0) return 'the model gave no answer';
+  for (const candidate of candidates) {
+    const reason = candidate.finishReason ?? 'FINISH_REASON_UNSPECIFIED';
+    if (!accept.includes(reason)) {
+      const blocked = (candidate.safetyRatings ?? []).filter((rating) => rating.blocked === true);
+      const detail = candidate.finishMessage ?? blocked.map(({ category }) => category).join(', ');
+      return `finish reason ${reason}${detail === '' ? '' : `: ${detail}`}`;
+    }
+    const isEmpty = partsOf(candidate).every(
+      ({ text, thought: _, ...rest }) => !text && Object.keys(rest).length === 0,
+    );
+    if (isEmpty) return 'the answer is empty';
+  }
+  return undefined;
 }
 
-/** The text of the answer; what the model only thought is none of it. */
+/** The text of the answer. */
 export const textOf = ({ candidates }: GeminiAnswer): string =>
-  (candidates[0]?.content?.parts ?? [])
-    .filter(({ thought }) => thought !== true)
+  partsOf(candidates[0])
     .map(({ text = '' }) => text)
     .join('');
+
+/** Whether there is more to an answer than its text: other candidates, calls of functions, images, sources. */
+export const isMore = ({ candidates }: GeminiAnswer): boolean =>
+  candidates.length > 1 ||
+  partsOf(candidates[0]).some(({ text, thought: _, ...rest }) => text === undefined || Object.keys(rest).length > 0) ||
+  ['groundingMetadata', 'logprobsResult', 'citationMetadata'].some((name) => candidates[0]?.[name] !== undefined);

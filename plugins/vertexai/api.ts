@@ -4,6 +4,16 @@ import { commonFailure, type FailedAnswer, type GoogleClient } from '../google/h
 /** Google asks for few and patient retries. Source: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/api-errors */
 const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 1000, maxDelayMs: 30_000 };
 
+export interface TextRequest {
+  readonly path: string;
+  readonly body?: string;
+  readonly signal: AbortSignal;
+  /** Each try waits for its turn, and is counted. */
+  readonly turn?: (ask: () => Promise<string>) => Promise<string>;
+}
+
+const atOnce = (ask: () => Promise<string>): Promise<string> => ask();
+
 /**
  * The REST API where no client of Google is the better way: rows go through it as they are. (The REST fallback of the
  * client mangles lists in lists, and loses the answers of rawPredict.)
@@ -26,21 +36,17 @@ export class VertexApi {
     return exactParse(await this.text({ path, body, signal }));
   }
 
+  /** Sent once: a second one would begin something twice. */
+  async begin(path: string, body: string, signal: AbortSignal): Promise<unknown> {
+    const request = { method: 'POST' as const, path: `/v1/${path}`, body, signal };
+    return exactParse(await this.#client.getText(request, (answer) => failureOf(path, answer)));
+  }
+
   /** The answer as it is. */
-  text({
-    path,
-    body,
-    signal,
-  }: {
-    readonly path: string;
-    readonly body?: string;
-    readonly signal: AbortSignal;
-  }): Promise<string> {
+  text({ path, body, signal, turn = atOnce }: TextRequest): Promise<string> {
     const request = { path: `/v1/${path}`, signal, ...(body === undefined ? {} : { method: 'POST' as const, body }) };
-    return retry(() => this.#client.getText(request, (answer) => failureOf(path, answer)), {
-      policy: this.#policy,
-      signal,
-    });
+    const ask = (): Promise<string> => this.#client.getText(request, (answer) => failureOf(path, answer));
+    return retry(() => turn(ask), { policy: this.#policy, signal });
   }
 
   [Symbol.dispose](): void {

@@ -4,7 +4,12 @@ import { createRequest } from './batch-request.ts';
 import type { BatchConfig } from './config.ts';
 import type { BatchJobs } from './jobs.ts';
 
-export const ID_LABEL = 'isthmus-id';
+const ID_LABEL = 'isthmus_id';
+
+/** Finds a job of ours: the API takes no id, so a label tells which it is. */
+export const labelFilter = (id: string, attempt: number): string => `labels.${ID_LABEL}="${labelOf(id, attempt)}"`;
+
+const labelOf = (id: string, attempt: number): string => `${id}-${attempt}`;
 
 export interface NamingOptions {
   readonly batch: BatchConfig;
@@ -33,11 +38,10 @@ export async function nameOf(
       hint: 'Correct batch.filter in the source.',
     });
   }
-  const label = `${notes.id}-${notes.attempt}`;
-  // The API takes no id of ours: a label tells whether the job was created before the process died.
-  const [before] = await jobs.all(parent, `labels.${ID_LABEL}="${label}"`, signal);
+  // It may have been created before the process died.
+  const [before] = await jobs.all(parent, labelFilter(notes.id, notes.attempt), signal);
   if (before !== undefined) return before.name;
-  const labels = { ...batch.labels, [ID_LABEL]: label, 'isthmus-pipeline': pipeline };
+  const labels = { ...batch.labels, [ID_LABEL]: labelOf(notes.id, notes.attempt), 'isthmus-pipeline': pipeline };
   const folder = `${notes.id}/${notes.attempt}`;
   const request = createRequest(batch, parent, labels, folder, `${pipeline} ${model ?? ''}`);
   return (await jobs.create(parent, request, signal)).name;

@@ -10,6 +10,8 @@ const jobNotes = z.strictObject({
   attempt: z.number(),
   /** The failure of the job with this number is in a report already. */
   told: z.boolean().exactOptional(),
+  /** Of a job of ours: below which place it writes, in the folder of the id. */
+  output: z.strictObject({ bucket: z.string(), prefix: z.string() }).exactOptional(),
   /** Of the job, once it is known. */
   name: z.string().exactOptional(),
   /** `gs://…`: what it wrote. */

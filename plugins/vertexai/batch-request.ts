@@ -49,6 +49,8 @@ export function createRequest(
           ...(machine.batchSize === undefined ? {} : { manualBatchTuningParameters: { batchSize: machine.batchSize } }),
         }),
     ...(parameters === undefined ? {} : { modelParameters: protoValue(parameters) }),
+    ...(batch.generateExplanation ? { generateExplanation: true } : {}),
+    ...(batch.disableContainerLogging ? { disableContainerLogging: true } : {}),
     ...(serviceAccount === undefined ? {} : { serviceAccount }),
     ...(kmsKeyName === undefined ? {} : { encryptionSpec: { kmsKeyName } }),
     labels,

@@ -3,6 +3,16 @@ import { type Counts, countFailures } from './failures.ts';
 import type { BatchJob } from './jobs.ts';
 import { folderUrl, type Storage } from './storage.ts';
 
+export const isOver = ({ state }: BatchJob): boolean =>
+  /_(SUCCEEDED|FAILED|CANCELLED|EXPIRED|PARTIALLY_SUCCEEDED)$/.test(state);
+
+/** Takes longer than it may, and was not cancelled for it before. */
+export const isLate = ({ state, createTime }: BatchJob, timeout: number | undefined, now: number): boolean =>
+  timeout !== undefined &&
+  !/_CANCELLING$/.test(state) &&
+  createTime != null &&
+  now - createTime.seconds * 1000 > timeout;
+
 /** Whether what a job did is good enough. */
 export interface Verdict {
   readonly failure?: BrokerError;

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   BrokerError,
   type ByteStream,
@@ -14,12 +13,12 @@ import {
   streamOf,
   z,
 } from '../../core/api/index.ts';
-import type { Staging } from '../google/storage/staging.ts';
 import { filesOf, jobItem } from './batch-files.ts';
-import { fullName, ID_LABEL, type NamingOptions, nameOf } from './batch-job.ts';
-import { type BatchNotes, hashOf, type JobNotes, readBatchNotes, writeNotes } from './batch-notes.ts';
+import { fullName, labelFilter, type NamingOptions, nameOf } from './batch-job.ts';
+import type { JobNotes } from './batch-notes.ts';
+import { BatchRecord } from './batch-record.ts';
 import { nameOfJob } from './batch-request.ts';
-import { factsOf, verdictOn } from './batch-verdict.ts';
+import { factsOf, isLate, isOver, verdictOn } from './batch-verdict.ts';
 import type { BatchConfig, VertexConfig } from './config.ts';
 import type { BatchJob, BatchJobs } from './jobs.ts';
 import { Joined } from './joined.ts';
@@ -49,7 +48,7 @@ export class BatchMode implements Mode {
   readonly #storage: Storage;
   readonly #context: PluginContext;
   readonly #joined: Joined | undefined;
-  #notes: BatchNotes;
+  readonly #record: BatchRecord;
   #job: BatchJob | undefined;
   #facts: Facts | undefined;
 
@@ -60,7 +59,7 @@ export class BatchMode implements Mode {
     this.#storage = storage;
     this.#context = context;
     this.location = `vertexai://${config.project}/${config.location}/batch`;
-    this.#notes = { version: 1, what: hashOf([config.project, config.location, { ...batch, wait: 0 }]) };
+    this.#record = new BatchRecord({ batch, jobs, storage, parent: this.#parent });
     const { join, input } = batch;
     this.#joined = join && input && 'gcs' in input ? new Joined(join, input.gcs, storage) : undefined;
   }
@@ -73,12 +72,8 @@ export class BatchMode implements Mode {
     return { batch: this.#batch, jobs: this.#jobs, parent: this.#parent, pipeline: this.#context.pipeline };
   }
 
-  get #isOurs(): boolean {
-    return this.#batch.model !== undefined;
-  }
-
-  async *list({ after, run, signal }: ListOptions): AsyncGenerator<Item> {
-    if (run.purpose === 'survey') return;
+  async *list({ after, only, run, signal }: ListOptions): AsyncGenerator<Item> {
+    if (run.purpose === 'survey' || only !== undefined) return;
     if (run.purpose === 'plan') return yield* this.#plan(signal);
     const directory = await this.#ready(run, after, signal);
     if (directory === undefined) return;
@@ -87,9 +82,9 @@ export class BatchMode implements Mode {
   }
 
   /** What there is to know of the job, beside its files. */
-  async *last({ signal }: ListOptions): AsyncGenerator<Item> {
-    const { directory, name = '' } = this.#notes.job ?? {};
-    if (directory === undefined) return;
+  async *last({ only, signal }: ListOptions): AsyncGenerator<Item> {
+    const { directory, name = '' } = this.#record.job ?? {};
+    if (directory === undefined || only !== undefined) return;
     const job = this.#job ?? (await this.#jobs.get(name, signal));
     yield jobItem(`${nameOfJob(name)}/_job.json`, factsOf(job), directory, await this.#files(directory, signal));
   }
@@ -97,7 +92,7 @@ export class BatchMode implements Mode {
   async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): Promise<ByteStream> {
     const ref = refSchema.parse(item.ref);
     if ('text' in ref) return streamOf(Buffer.from(ref.text).subarray(range?.start ?? 0, range?.end));
-    const { directory } = this.#notes.job ?? {};
+    const { directory } = this.#record.job ?? {};
     if (directory === undefined) throw new BrokerError('source_gone', `${item.id} belongs to no job that is on record`);
     const staged = this.#storage.at(folderUrl(directory));
     const { joined } = ref;
@@ -112,10 +107,10 @@ export class BatchMode implements Mode {
   }
 
   async finish({ outcome, run, signal }: Parameters<NonNullable<Source['finish']>>[0]): Promise<void> {
-    const { job } = this.#notes;
+    const { job } = this.#record;
     if (job === undefined || outcome !== 'complete') return;
-    await this.#write(run, { ...this.#notes, job: { ...job, durable: true } }, signal);
-    await this.#clear(run, signal);
+    await this.#record.put(run, { ...job, durable: true }, signal);
+    await this.#record.clear(run, signal);
   }
 
   async check(signal: AbortSignal): Promise<readonly Check[]> {
@@ -123,18 +118,15 @@ export class BatchMode implements Mode {
     return [
       await checked('jobs', async () => {
         if (job !== undefined) return (await this.#jobs.get(fullName(job, this.#parent), signal)).name;
-        const found = await this.#jobs.all(this.#parent, filter ?? `labels.${ID_LABEL}="none"`, signal);
+        const found = await this.#jobs.all(this.#parent, filter ?? labelFilter('none', 0), signal);
         return filter === undefined ? `may list jobs of ${this.#parent}` : `${found.length} jobs match`;
       }),
     ];
   }
 
+  /** Where the record goes with the process, nobody could find the job again. */
   async close(lasts: RunContext['lasts'], signal: AbortSignal): Promise<void> {
-    const { job } = this.#notes;
-    if (lasts !== 'process' || job === undefined || !this.#isOurs) return;
-    if (job.name !== undefined && job.directory === undefined)
-      await this.#jobs.cancel(job.name, signal).catch(() => undefined);
-    await this.#output?.clear(`${job.id}/`, signal).catch(() => undefined);
+    if (lasts === 'process') await this.#record.end(signal);
   }
 
   async *#plan(signal: AbortSignal): AsyncGenerator<Item> {
@@ -151,98 +143,55 @@ export class BatchMode implements Mode {
 
   /** The directory of the job, once it is over and good enough. @throws BrokerError `pending` before. */
   async #ready(run: RunContext, after: string | undefined, signal: AbortSignal): Promise<string | undefined> {
-    const taken = await this.#takeUp(run, after, signal);
+    const taken = await this.#record.takeUp(run, after !== undefined, signal);
     if (taken === 'done') return undefined;
-    let notes = taken;
-    if (notes === undefined) {
-      await run.begins();
-      notes = { id: randomUUID(), run: run.runId, attempt: 0 };
-      await this.#write(run, { ...this.#notes, job: notes }, signal);
-    }
-    // What failed and was told is not looked at again: a new one is made, of what was adopted the newest looked for.
-    if (notes.told === true) notes = { id: notes.id, run: notes.run, attempt: notes.attempt + 1 };
-    if (notes.name === undefined) {
-      notes = { ...notes, name: await nameOf(notes, this.#naming, signal) };
-      await this.#write(run, { ...this.#notes, job: notes }, signal);
-    }
-    return this.#settle(run, notes, signal);
+    if (taken.directory === undefined) return this.#settle(run, taken, signal);
+    // Its numbers belong into the report of the run that goes on, too.
+    this.#job = await this.#jobs.get(taken.name ?? '', signal);
+    this.#facts = factsOf(this.#job);
+    return taken.directory;
   }
 
-  async #takeUp(
-    run: RunContext,
-    after: string | undefined,
-    signal: AbortSignal,
-  ): Promise<JobNotes | 'done' | undefined> {
-    const { what } = this.#notes;
-    const found = await readBatchNotes(run, signal);
-    if (found !== undefined) this.#notes = found;
-    const same = found?.what === what && !run.reset;
-    const job = found?.job;
-    if (job?.durable === true && job.run === run.runId) await this.#clear(run, signal);
-    if (this.#notes.done === run.runId && same) return 'done';
-    if (same && job !== undefined && job.durable !== true) return job;
-    if (job !== undefined) {
-      await run.begins();
-      await this.#clear(run, signal);
-    }
-    if (!same) this.#notes = { version: 1, what };
-    if (after === undefined) return undefined;
-    throw new BrokerError('state_unreadable', 'the job that the run was carrying is not on record any more');
-  }
-
-  async #settle(run: RunContext, notes: JobNotes, signal: AbortSignal): Promise<string> {
-    const { name = '' } = notes;
-    if (notes.directory !== undefined) {
-      // Its numbers belong into the report of the run that goes on, too.
-      this.#job = await this.#jobs.get(name, signal);
-      this.#facts = factsOf(this.#job);
-      return notes.directory;
-    }
-    const { wait: waitMs } = this.#batch;
+  async #settle(run: RunContext, given: JobNotes, signal: AbortSignal): Promise<string> {
+    const name = given.name ?? (await nameOf(given, this.#naming, signal));
+    const notes = given.name === name ? given : await this.#record.put(run, { ...given, name }, signal);
+    const { wait: waitMs, maxFailedRatio } = this.#batch;
     const { now } = this.#context;
-    const job = await waitFor(name, () => this.#over(name, signal), { waitMs, now, signal });
-    const { failure, counts } = await verdictOn(job, this.#batch.maxFailedRatio, this.#storage, signal);
+    const job = await waitFor(name, () => this.#over(notes, signal), { waitMs, now, signal });
+    const { failure, counts } = await verdictOn(job, maxFailedRatio, this.#storage, signal);
     // What the job did not count itself.
     this.#facts = { ...counts, ...this.#facts };
-    if (failure !== undefined) {
-      await this.#write(run, { ...this.#notes, job: { ...notes, told: true } }, signal);
-      throw failure;
+    if (failure === undefined) {
+      const directory = job.outputInfo?.gcsOutputDirectory ?? '';
+      await this.#record.put(run, { ...notes, directory }, signal);
+      return directory;
     }
-    const directory = job.outputInfo?.gcsOutputDirectory ?? '';
-    await this.#write(run, { ...this.#notes, job: { ...notes, directory } }, signal);
-    return directory;
+    // A failure that was told already was looked at by somebody: another job shows whether it is mended.
+    if (notes.told === true) {
+      const { told: _, name: __, ...rest } = notes;
+      return this.#settle(run, await this.#record.put(run, { ...rest, attempt: notes.attempt + 1 }, signal), signal);
+    }
+    await this.#record.put(run, { ...notes, told: true }, signal);
+    throw failure;
   }
 
-  async #over(name: string, signal: AbortSignal): Promise<BatchJob | undefined> {
+  async #over({ name = '', output }: JobNotes, signal: AbortSignal): Promise<BatchJob | undefined> {
     const job = await this.#jobs.get(name, signal);
     this.#job = job;
     this.#facts = factsOf(job);
-    return /_(SUCCEEDED|FAILED|CANCELLED|EXPIRED|PARTIALLY_SUCCEEDED)$/.test(job.state) ? job : undefined;
+    if (isOver(job)) return job;
+    if (output !== undefined && isLate(job, this.#batch.timeout, this.#context.now())) {
+      this.#context.log.warn('the job takes longer than batch.timeout and is cancelled', { job: name });
+      await this.#jobs.cancel(name, signal);
+    }
+    return undefined;
   }
 
-  async #files(directory: string, signal: AbortSignal, name = this.#notes.job?.name ?? ''): Promise<readonly Item[]> {
+  async #files(directory: string, signal: AbortSignal, name = this.#record.job?.name ?? ''): Promise<readonly Item[]> {
     const { copyErrors } = this.#batch;
     const options = { folder: nameOfJob(name), copyErrors, joined: this.#joined !== undefined };
     const { items, left } = await filesOf(this.#storage, directory, options, signal);
     if (left > 0) this.#facts = { ...this.#facts, filesOfErrorsLeft: left };
     return items;
-  }
-
-  /** Where jobs of ours write. */
-  get #output(): Staging | undefined {
-    const { output } = this.#batch;
-    return output && this.#storage.at(`gs://${output.bucket}/${output.prefix}`);
-  }
-
-  async #clear(run: RunContext, signal: AbortSignal): Promise<void> {
-    const { job, ...rest } = this.#notes;
-    if (job === undefined) return;
-    if (this.#isOurs && !this.#batch.keepOutput) await this.#output?.clear(`${job.id}/`, signal);
-    await this.#write(run, job.durable === true ? { ...rest, done: job.run } : rest, signal);
-  }
-
-  async #write(run: RunContext, notes: BatchNotes, signal: AbortSignal): Promise<void> {
-    await writeNotes(run, notes, signal);
-    this.#notes = notes;
   }
 }

@@ -71,6 +71,9 @@ export const batch = z.strictObject({
   serviceAccount: z.email().optional().describe('Who the job runs as.'),
   kmsKeyName: z.string().optional(),
   labels: labels(),
+  generateExplanation: z.boolean().default(false).describe('Whether predictions are explained, where the model can.'),
+  disableContainerLogging: z.boolean().default(false),
+  timeout: duration().optional().describe('A job of ours that takes longer is cancelled.'),
   join: z
     .strictObject({ by: z.string().min(1), memory: byteSize({ min: '1MiB', max: '4GiB' }).prefault('64MiB') })
     .optional()

@@ -23,8 +23,8 @@ const input = () =>
 
 const common = {
   rowsPerFile: integer(1, 100_000)
-    .default(1000)
-    .describe('Rows of one file in the sink; what a process that dies has to ask again for.'),
+    .optional()
+    .describe('Rows of one file in the sink, 1000 if nothing is said; what a process that dies has to ask again for.'),
   concurrency: integer(1, 200).default(8).describe('Requests in flight.'),
   requestsPerMinute: integer(1, 1_000_000).optional().describe('Never more than these, whatever the quota is.'),
   key: z
@@ -37,16 +37,17 @@ const common = {
     .number()
     .min(0)
     .max(1)
-    .default(0)
+    .optional()
     .describe(
-      'How many rows of a file may fail. They are in the dead letters, `_dead-letters.jsonl`, each with its reason.',
+      'How many rows may fail before the run is partial; none if nothing is said. All that failed are in `_dead-letters.jsonl`, each with its reason.',
     ),
   folder: z
     .string()
     .max(512)
     .regex(/^(?:[^{}\p{Cc}]|\{(?:time|date)\})*$/u, 'knows {time} and {date} only')
-    .default('{time}/')
-    .describe('What keys begin with.'),
+    .optional()
+    .describe('What keys begin with. Default: `{time}/` for rows, nothing for files.'),
+  labels: labels(),
 };
 
 const predict = z.strictObject({
@@ -103,7 +104,11 @@ const generate = z.strictObject({
   tools: z.array(z.record(z.string(), z.unknown())).optional(),
   toolConfig: z.record(z.string(), z.unknown()).optional(),
   cachedContent: z.string().optional(),
-  labels: labels(),
+  onlyNew: z
+    .boolean()
+    .default(false)
+    .describe('Of files: only those that changed since the last complete run. Needs `state`.'),
+  tokensPerMinute: integer(1, 1_000_000_000).optional().describe('Never many more than these, whatever the quota is.'),
   accept: z
     .array(z.string().regex(/^[A-Z_]+$/, 'must be a finish reason, such as STOP'))
     .min(1)
@@ -124,8 +129,8 @@ export const vertexaiConfig = z.strictObject({
     .describe('Where the resources are.'),
   location: z
     .string()
-    .regex(/^(?:global|[a-z]+-[a-z]+\d+)$/, 'must be a region, or global')
-    .describe('A region such as `europe-west4`, or `global`.'),
+    .regex(/^(?:global|us|eu|[a-z]+-[a-z]+\d+)$/, 'must be a region, us, eu or global')
+    .describe('A region such as `europe-west4`; `us`, `eu` or `global`.'),
   transport: z
     .enum(['rest', 'grpc'])
     .default('rest')

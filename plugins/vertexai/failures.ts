@@ -1,3 +1,4 @@
+import { z } from '../../core/api/index.ts';
 import type { Staging } from '../google/storage/staging.ts';
 import type { BatchJob } from './jobs.ts';
 import { linesOf } from './lines.ts';
@@ -30,10 +31,34 @@ export async function countFailures(
   let [successful, failed] = [0, 0];
   for await (const item of files.list('', signal)) {
     if ((item.size ?? 0) === 0) continue;
+    let header = item.key.endsWith('.csv') && !isErrors(item.key);
     for await (const { text } of linesOf(await files.open(item, undefined, signal))) {
-      if (isErrors(item.key) || /"status":\s*"[^"]/.test(text)) failed++;
+      if (header) header = false;
+      else if (isErrors(item.key) || isFailed(text)) failed++;
       else successful++;
     }
   }
   return { successfulCount: successful, failedCount: failed };
+}
+
+const lineSchema = z.object({
+  status: z.string().optional(),
+  error: z.unknown().optional(),
+  response: z.object({ candidates: z.array(z.unknown()).default([]) }).optional(),
+});
+
+/** Of Gemini: `status` says why there is no answer; one that was blocked has no candidates. */
+function isFailed(text: string): boolean {
+  const { success, data } = lineSchema.safeParse(parsed(text));
+  if (!success) return false;
+  const { status = '', error, response } = data;
+  return status !== '' || error !== undefined || response?.candidates.length === 0;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

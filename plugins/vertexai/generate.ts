@@ -1,11 +1,11 @@
 import { asBrokerError, BrokerError, type Facts, z } from '../../core/api/index.ts';
-import { type GeminiAnswer, readAnswer, refusalOf, textOf, usageOf } from './answer.ts';
+import { type GeminiAnswer, isMore, readAnswer, refusalOf, textOf, usageOf } from './answer.ts';
 import { exactParse, type VertexApi } from './api.ts';
 import type { GenerateConfig, VertexConfig } from './config.ts';
 import type { Tools } from './ledger.ts';
-import { inOrder } from './limits.ts';
+import type { Answer } from './part-answers.ts';
 import type { Row } from './row-input.ts';
-import type { Answer, Asking } from './row-mode.ts';
+import type { Asking } from './row-mode.ts';
 import { filled } from './template.ts';
 
 /** `gemini-2.5-flash`, or a full name. */
@@ -35,15 +35,19 @@ export class Generating implements Asking {
     this.location = `vertexai://${this.#path}`;
     this.options = generate;
     this.input = generate.rows ?? [];
-    const { budget: _, concurrency: __, requestsPerMinute: ___, ...what } = generate;
+    const { budget: _, concurrency, requestsPerMinute, tokensPerMinute, maxFailedRatio, labels, ...what } = generate;
     this.what = [this.#path, what];
     this.#api = api;
     this.#schema = schemaOf(generate.schema);
     this.#fixed = fixedParts(generate, pipeline);
   }
 
-  async *answers(rows: AsyncIterable<Row>, tools: Tools, signal: AbortSignal): AsyncGenerator<Answer> {
-    yield* inOrder(rows, this.options.concurrency, (row) => this.#row(row, tools, signal));
+  async *batches(rows: AsyncIterable<Row>): AsyncGenerator<readonly Row[]> {
+    for await (const row of rows) yield [row];
+  }
+
+  async ask(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
+    return Promise.all(batch.map((row) => this.#row(row, tools, signal)));
   }
 
   async check(signal: AbortSignal): Promise<string> {
@@ -58,29 +62,37 @@ export class Generating implements Asking {
   }
 
   /** Asks with these parts of the user's turn. @returns a good answer, or why there is none. */
-  async ask(parts: readonly object[], tools: Tools, signal: AbortSignal): Promise<GeminiAnswer | string> {
-    const { budget, accept } = this.options;
-    return tools.limits.run(async () => {
-      const spent = tools.spent('totalTokens');
-      if (budget !== undefined && spent >= budget.tokens) {
-        throw new BrokerError('budget_exceeded', `${spent} tokens are used, budget.tokens is ${budget.tokens}`, {
-          hint: 'What is finished is stored. Raise budget.tokens and run again: the run goes on.',
-        });
-      }
-      const body = JSON.stringify({ contents: [{ role: 'user', parts }], ...this.#fixed });
-      tools.spend({ requests: 1 });
-      const answer = readAnswer(
-        exactParse(await this.#api.text({ path: `${this.#path}:generateContent`, body, signal })),
-      );
-      if (answer === undefined)
-        throw new BrokerError('bad_response', `${this.#path}: the answer has not the form of one`);
-      tools.spend(usageOf(answer));
-      const refusal = refusalOf(answer, accept) ?? this.#mismatch(answer);
-      if (refusal === undefined) return answer;
-      const blocked = /blocked|SAFETY|PROHIBITED|BLOCKLIST|SPII|ARMOR/.test(refusal);
-      tools.spend(blocked ? { blockedAnswers: 1 } : {});
-      return refusal;
-    }, signal);
+  async answer(parts: readonly object[], tools: Tools, signal: AbortSignal): Promise<GeminiAnswer | string> {
+    const body = JSON.stringify({ contents: [{ role: 'user', parts }], ...this.#fixed });
+    const turn = (ask: () => Promise<string>): Promise<string> =>
+      tools.limits.run(() => {
+        this.#checkBudget(tools);
+        tools.spend({ requests: 1 });
+        return ask();
+      }, signal);
+    const text = await this.#api.text({ path: `${this.#path}:generateContent`, body, signal, turn });
+    const answer = readAnswer(exactParse(text));
+    if (answer === undefined)
+      throw new BrokerError('bad_response', `${this.#path}: the answer has not the form of one`);
+    const usage = usageOf(answer);
+    tools.spend({ ...usage, answers: 1 });
+    tools.limits.charge(usage.totalTokens ?? 0);
+    const refusal = refusalOf(answer, this.options.accept) ?? this.#mismatch(answer);
+    if (refusal === undefined) return answer;
+    if (/blocked|SAFETY|PROHIBITED|BLOCKLIST|SPII|ARMOR/.test(refusal)) tools.spend({ blockedAnswers: 1 });
+    return refusal;
+  }
+
+  /** What is under way counts with what an answer has cost so far. @throws BrokerError `budget_exceeded` */
+  #checkBudget(tools: Tools): void {
+    const { budget } = this.options;
+    if (budget === undefined) return;
+    const spent = tools.spent('totalTokens');
+    const each = spent / Math.max(1, tools.spent('answers'));
+    if (spent + (tools.limits.running - 1) * each < budget.tokens) return;
+    throw new BrokerError('budget_exceeded', `${spent} tokens are used, budget.tokens is ${budget.tokens}`, {
+      hint: 'What is finished is stored. Raise budget.tokens and run again: the run goes on.',
+    });
   }
 
   /** The members of an output line that tell of the answer. */
@@ -89,14 +101,15 @@ export class Generating implements Asking {
     const { candidates, usageMetadata, modelVersion, responseId } = answer;
     const shown =
       this.#schema === undefined ? `"text":${JSON.stringify(text)}` : `"json":${JSON.stringify(exactParse(text))}`;
-    const rest = { finishReason: candidates[0]?.finishReason, usage: usageMetadata, modelVersion, responseId };
+    const all = isMore(answer) ? { candidates } : {};
+    const rest = { finishReason: candidates[0]?.finishReason, usage: usageMetadata, modelVersion, responseId, ...all };
     return `${shown},${JSON.stringify(rest).slice(1, -1)}`;
   }
 
   async #row(row: Row, tools: Tools, signal: AbortSignal): Promise<Answer> {
     try {
       const value = exactParse(row.text);
-      const answer = await this.ask([{ text: filled(this.options.prompt, value, row.text) }], tools, signal);
+      const answer = await this.answer([{ text: filled(this.options.prompt, value, row.text) }], tools, signal);
       if (typeof answer === 'string') return { row, reason: answer };
       const { key } = this.options;
       const told =
@@ -106,7 +119,7 @@ export class Generating implements Asking {
       return { row, line: `{${told},${this.described(answer)}}` };
     } catch (thrown) {
       const error = asBrokerError(thrown);
-      // A row that is no JSON, or that the model refuses, is that row's.
+      // What the model refuses about a row is that row's.
       if (error.code === 'invalid_request') return { row, reason: error.message };
       throw error;
     }

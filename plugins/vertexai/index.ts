@@ -28,12 +28,25 @@ function grantsOf({ identity, project, batch, predict, generate, resource }: Ver
   ];
 }
 
+/** What may be changed while a run is under way: it asks for the same. */
+const TUNING = [
+  'transport',
+  ...['wait', 'timeout', 'labels', 'maxFailedRatio', 'keepOutput'].map((name) => `batch.${name}`),
+  ...['predict', 'generate'].flatMap((mode) =>
+    ['concurrency', 'requestsPerMinute', 'maxFailedRatio', 'labels'].map((name) => `${mode}.${name}`),
+  ),
+  'generate.tokensPerMinute',
+  'generate.budget',
+  'resource.wait',
+];
+
 export const vertexai = defineSource({
   name: 'vertexai',
   summary: 'Vertex AI: batch and online predictions, answers of Gemini, files of models, pipelines and jobs.',
   config: vertexaiConfig,
   identities: ['gcp'],
   waits: true,
+  tuning: TUNING,
   grants: grantsOf,
   create: (config, context) => new VertexSource(config, context),
 });

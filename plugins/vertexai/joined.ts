@@ -28,7 +28,11 @@ export class Joined {
 
   /** Each line with its row, as it is in the input, as a new first member `row`. */
   async *stream(predictions: ByteStream, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    this.#rows ??= this.#index(signal);
+    this.#rows ??= this.#index(signal).catch((error: unknown) => {
+      // What failed in passing is tried anew.
+      this.#rows = undefined;
+      throw error;
+    });
     const rows = await this.#rows;
     let text = '';
     for await (const line of linesOf(predictions)) {

@@ -1,7 +1,14 @@
-import type { PluginContext, RunContext } from '../../core/api/index.ts';
+import { BrokerError, type PluginContext, type RunContext } from '../../core/api/index.ts';
 import { writeNotes } from './batch-notes.ts';
 import { Limits } from './limits.ts';
-import { type RowNotes, readRowNotes } from './row-notes.ts';
+import { type FailedRow, type RowNotes, readRowNotes } from './row-notes.ts';
+
+/** Notes are written even when the run was stopped meanwhile: what was paid for must be known. */
+const WRITE_MS = 10_000;
+/** What was spent is written down this often while one file takes long. */
+const EVERY_MS = 5000;
+/** Rows that failed are on record, each; more than these are no exceptions any more. */
+const MOST_FAILED = 5000;
 
 /** What requests share: how many there may be, and what was spent on them. */
 export interface Tools {
@@ -15,6 +22,7 @@ export interface Tools {
 export interface Pace {
   readonly concurrency: number;
   readonly requestsPerMinute?: number | undefined;
+  readonly tokensPerMinute?: number | undefined;
 }
 
 /** The notes of a run that pays for answers: whoever goes on with it knows what was spent, and what failed. */
@@ -22,19 +30,23 @@ export class Ledger implements Tools {
   readonly limits: Limits;
   notes: RowNotes;
   readonly #what: string;
+  readonly #now: () => number;
   #run: RunContext | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #writtenAt = 0;
 
-  constructor(what: string, { concurrency, requestsPerMinute }: Pace, { now }: PluginContext) {
+  constructor(what: string, pace: Pace, { now }: PluginContext) {
     this.#what = what;
-    this.limits = new Limits(concurrency, requestsPerMinute, now);
-    const startedAt = new Date(now()).toISOString();
-    this.notes = { version: 1, what, run: '', startedAt, failed: {}, rows: {}, spent: {} };
+    this.#now = now;
+    this.limits = new Limits(pace, now);
+    this.notes = this.#fresh('');
   }
 
   spend(counts: Readonly<Record<string, number>>): void {
     const { spent } = this.notes;
     for (const [name, count] of Object.entries(counts)) spent[name] = (spent[name] ?? 0) + count;
+    // What cannot be written now is written with the file.
+    if (this.#run !== undefined && this.#now() - this.#writtenAt > EVERY_MS) this.record().catch(() => undefined);
   }
 
   spent(name: string): number {
@@ -45,27 +57,50 @@ export class Ledger implements Tools {
     return this.#run !== undefined;
   }
 
-  /** Takes up the notes of this very run, or puts it on record. @returns whether there were notes of it. */
-  async begin(run: RunContext, signal: AbortSignal): Promise<boolean> {
+  get failed(): readonly FailedRow[] {
+    return Object.values(this.notes.failed).flat();
+  }
+
+  /**
+   * Takes up the notes of this very run, or puts it on record.
+   *
+   * @param input the version of what is read: a run does not go on with another.
+   * @param goesOn the run has carried something already.
+   */
+  async begin(run: RunContext, input: string | undefined, goesOn: boolean, signal: AbortSignal): Promise<void> {
     this.#run = run;
     const found = await readRowNotes(run, signal);
-    if (found !== undefined && found.run === run.runId && found.what === this.#what && !run.reset) {
+    const mine = found !== undefined && found.run === run.runId && found.what === this.#what && !run.reset;
+    if (mine && found.input === input) {
       this.notes = found;
-      return true;
+      return;
+    }
+    if (goesOn) {
+      const why = mine ? `${found.input} is ${input} now` : 'what the run was asking is not on record any more';
+      throw new BrokerError('state_unreadable', why);
     }
     // What is asked is paid for: whoever comes again must know of it.
     await run.begins();
-    this.notes = { ...this.notes, run: run.runId };
+    const seen = found?.what === this.#what && !run.reset ? found.seen : undefined;
+    const known = { ...(input === undefined ? {} : { input }), ...(seen === undefined ? {} : { seen }) };
+    this.notes = { ...this.#fresh(run.runId), ...known };
     await writeNotes(run, this.notes, signal);
-    return false;
   }
 
-  /** Writes down what is so now; one write at a time, since the notes are those of all that is under way. */
-  async record(signal: AbortSignal): Promise<void> {
+  /** @throws BrokerError `too_many_failures` before more is paid for. */
+  checkFailures(): void {
+    const { length } = this.failed;
+    if (length >= MOST_FAILED)
+      throw new BrokerError('too_many_failures', `${length} rows failed; the last one: ${this.failed.at(-1)?.reason}`);
+  }
+
+  /** Durable when it resolves; one write at a time, since the notes are those of all that is under way. */
+  async record(): Promise<void> {
     const run = this.#run;
     if (run === undefined) return;
+    this.#writtenAt = this.#now();
     const writing = this.#writing.then(() =>
-      signal.aborted ? undefined : writeNotes(run, structuredClone(this.notes), signal),
+      writeNotes(run, structuredClone(this.notes), AbortSignal.timeout(WRITE_MS)),
     );
     this.#writing = writing.catch(() => undefined);
     await writing;
@@ -73,5 +108,10 @@ export class Ledger implements Tools {
 
   async settled(): Promise<void> {
     await this.#writing;
+  }
+
+  #fresh(run: string): RowNotes {
+    const startedAt = new Date(this.#now()).toISOString();
+    return { version: 1, what: this.#what, run, startedAt, failed: {}, spent: {} };
   }
 }

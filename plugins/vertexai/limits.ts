@@ -1,20 +1,36 @@
 import { pause } from '../../core/api/index.ts';
 
-/** So many at once, and so many a minute; who waits longest goes first. */
+export interface LimitsOptions {
+  readonly concurrency: number;
+  readonly requestsPerMinute?: number | undefined;
+  readonly tokensPerMinute?: number | undefined;
+}
+
+const MINUTE_MS = 60_000;
+
+/** So many at once, so many a minute, and so many tokens a minute; who waits longest goes first. */
 export class Limits {
   readonly #most: number;
   readonly #everyMs: number;
+  readonly #msPerToken: number;
   readonly #now: () => number;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #next = 0;
+  #paidUntil = 0;
 
-  constructor(concurrency: number, perMinute: number | undefined, now: () => number) {
+  constructor({ concurrency, requestsPerMinute, tokensPerMinute }: LimitsOptions, now: () => number) {
     this.#most = concurrency;
-    this.#everyMs = perMinute === undefined ? 0 : 60_000 / perMinute;
+    this.#everyMs = requestsPerMinute === undefined ? 0 : MINUTE_MS / requestsPerMinute;
+    this.#msPerToken = tokensPerMinute === undefined ? 0 : MINUTE_MS / tokensPerMinute;
     this.#now = now;
   }
 
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Call it for each try, since a server counts tries. */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#running >= this.#most) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#running++;
@@ -29,12 +45,18 @@ export class Limits {
     }
   }
 
+  /** Tokens are known when they are spent: who comes next waits for them. */
+  charge(tokens: number): void {
+    this.#paidUntil = Math.max(this.#now(), this.#paidUntil) + tokens * this.#msPerToken;
+  }
+
   async #turn(signal: AbortSignal): Promise<void> {
-    if (this.#everyMs === 0) return;
-    const at = Math.max(this.#now(), this.#next);
-    this.#next = at + this.#everyMs;
-    const waitMs = at - this.#now();
-    if (waitMs > 0) await pause(waitMs, signal);
+    const now = this.#now();
+    // A minute's tokens may be spent at once.
+    const tokensAt = this.#msPerToken === 0 ? now : this.#paidUntil - MINUTE_MS;
+    const at = Math.max(now, this.#next, tokensAt);
+    if (this.#everyMs > 0) this.#next = at + this.#everyMs;
+    if (at > now) await pause(at - now, signal);
   }
 }
 

@@ -1,4 +1,13 @@
-import type { ByteStream, Check, Facts, Item, ListOptions, RunContext, Source } from '../../core/api/index.ts';
+import type {
+  ByteStream,
+  Check,
+  Facts,
+  Item,
+  ListOptions,
+  RunContext,
+  Source,
+  SourceFailure,
+} from '../../core/api/index.ts';
 
 /** One of the things that the source can be asked for. */
 export interface Mode {
@@ -7,6 +16,7 @@ export interface Mode {
   last?(options: ListOptions): AsyncIterable<Item>;
   open(item: Item, options: Parameters<Source['open']>[1]): Promise<ByteStream>;
   finish?(options: Parameters<NonNullable<Source['finish']>>[0]): Promise<void>;
+  failures?(): readonly SourceFailure[];
   facts(): Facts | undefined;
   check(signal: AbortSignal): Promise<readonly Check[]>;
   /** A process ends; what no one can go on with is ended too. */

@@ -14,13 +14,17 @@ import {
 } from '../../core/api/index.ts';
 import { refSchema } from '../google/storage/listing.ts';
 import { hashOf } from './batch-notes.ts';
+import { folderAt } from './folder.ts';
 import type { Generating } from './generate.ts';
 import { Ledger } from './ledger.ts';
+import { mimeType } from './mime-type.ts';
 import type { Mode } from './mode.ts';
 import type { Storage } from './storage.ts';
 import { filled } from './template.ts';
 
 const fileSchema = z.strictObject({ url: z.string(), type: z.string(), object: refSchema });
+/** They are sorted in memory: `a.json` comes after `a-b.json`, though `a` comes before `a-b`. */
+const MOST_FILES = 200_000;
 
 /** Every object below a prefix goes to the model with the prompt; each answer is a file beside its name. */
 export class FilesMode implements Mode {
@@ -30,6 +34,8 @@ export class FilesMode implements Mode {
   readonly #storage: Storage;
   readonly #ledger: Ledger;
   readonly #what: string;
+  /** When the newest of the files that this run carries was changed; RFC 3339. */
+  #newest: string | undefined;
   #facts: Facts | undefined;
 
   constructor(asking: Generating, files: string, storage: Storage, context: PluginContext) {
@@ -41,43 +47,39 @@ export class FilesMode implements Mode {
     this.#ledger = new Ledger(this.#what, asking.options, context);
   }
 
-  async *list({ after, run, signal }: ListOptions): AsyncGenerator<Item> {
-    if (run.purpose === 'survey') return;
-    if (run.purpose === 'run') await this.#ledger.begin(run, signal);
-    let files = 0;
-    for await (const { id, key, headers, ref } of this.#storage.at(this.#files).list('', signal)) {
-      if (key === '' || key.endsWith('/')) continue;
-      files++;
-      const file = {
-        url: id.slice(0, id.lastIndexOf('#')),
-        type: headers?.contentType ?? '',
-        object: refSchema.parse(ref),
-      };
-      const item = {
-        id: `vertexai:${this.#what}:${id}`,
-        key: `${key}.json`,
-        headers: { contentType: 'application/json' },
-        ref: file,
-      };
-      if (after === undefined || compareKeys(item.key, after) > 0) yield item;
-    }
-    if (run.purpose === 'plan') this.#facts = { model: this.#asking.location, files };
+  async *list({ after, only, run, signal }: ListOptions): AsyncGenerator<Item> {
+    if (run.purpose === 'survey' || only !== undefined) return;
+    if (run.purpose === 'run') await this.#ledger.begin(run, undefined, after !== undefined, signal);
+    const items = await this.#items(signal);
+    if (run.purpose === 'plan') this.#facts = { model: this.#asking.location, files: items.length };
+    for (const item of items) if (after === undefined || compareKeys(item.key, after) > 0) yield item;
   }
 
   async open(item: Item, { signal }: Parameters<Source['open']>[1]): Promise<ByteStream> {
-    const { url, type } = fileSchema.parse(item.ref);
+    const { url, type, object } = fileSchema.parse(item.ref);
     const prompt = filled(this.#asking.options.prompt, { file: url }, JSON.stringify(url));
-    const parts = [{ fileData: { fileUri: url, mimeType: type || mimeType(url) } }, { text: prompt }];
+    const parts = [{ fileData: { fileUri: url, mimeType: mimeType(url, type) } }, { text: prompt }];
     try {
-      const answer = await this.#asking.ask(parts, this.#ledger, signal);
-      if (typeof answer === 'string')
-        throw new BrokerError('answer_refused', `${url}: ${answer}`, {
-          hint: 'Mend the file or the prompt, or leave the file out.',
-        });
+      const answer = await this.#asking.answer(parts, this.#ledger, signal);
+      if (typeof answer === 'string') {
+        const hint = 'Mend the file or the prompt, or leave the file out.';
+        throw new BrokerError('answer_refused', `${url}: ${answer}`, { hint });
+      }
+      // The model reads a URL, which names no generation.
+      const now = await this.#storage.at(url).one(signal);
+      if (now === undefined || refSchema.parse(now.ref).generation !== object.generation)
+        throw new BrokerError('source_changed', `${url} was replaced while the model read it`);
       return streamOf(Buffer.from(`{"file":${JSON.stringify(url)},${this.#asking.described(answer)}}\n`));
     } finally {
-      await this.#ledger.record(signal);
+      await this.#ledger.record().catch(() => undefined);
     }
+  }
+
+  /** With `onlyNew` the next run asks for what was changed after the newest of this one. */
+  async finish({ outcome }: Parameters<NonNullable<Source['finish']>>[0]): Promise<void> {
+    if (outcome !== 'complete' || this.#newest === undefined || !this.#ledger.hasBegun) return;
+    this.#ledger.notes.seen = this.#newest;
+    await this.#ledger.record();
   }
 
   facts(): Facts | undefined {
@@ -97,24 +99,27 @@ export class FilesMode implements Mode {
   async close(): Promise<void> {
     await this.#ledger.settled();
   }
+
+  async #items(signal: AbortSignal): Promise<Item[]> {
+    const { folder = '', onlyNew } = this.#asking.options;
+    const { seen, startedAt } = this.#ledger.notes;
+    const items: Item[] = [];
+    for await (const { id, key, headers, ref, modifiedAt = '' } of this.#storage.at(this.#files).list('', signal)) {
+      if (key === '' || key.endsWith('/')) continue;
+      if (onlyNew && seen !== undefined && modifiedAt <= seen) continue;
+      if (this.#newest === undefined || modifiedAt > this.#newest) this.#newest = modifiedAt;
+      const url = id.slice(0, id.lastIndexOf('#'));
+      items.push({
+        id: `vertexai:${this.#what}:${id}`,
+        key: `${folderAt(folder, startedAt)}${key}.json`,
+        headers: { contentType: 'application/json' },
+        ref: { url, type: headers?.contentType ?? '', object: refSchema.parse(ref) },
+      });
+      if (items.length > MOST_FILES)
+        throw new BrokerError('invalid_config', `${this.#files} holds more than ${MOST_FILES} files`, {
+          hint: 'Name a longer prefix, and make several pipelines.',
+        });
+    }
+    return items.sort((a, b) => compareKeys(a.key, b.key));
+  }
 }
-
-const TYPES: Readonly<Record<string, string>> = {
-  pdf: 'application/pdf',
-  txt: 'text/plain',
-  md: 'text/plain',
-  html: 'text/html',
-  csv: 'text/csv',
-  json: 'application/json',
-  png: 'image/png',
-  jpg: 'image/jpeg',
-  jpeg: 'image/jpeg',
-  webp: 'image/webp',
-  mp3: 'audio/mpeg',
-  wav: 'audio/wav',
-  mp4: 'video/mp4',
-};
-
-/** Where Cloud Storage does not know. */
-const mimeType = (url: string): string =>
-  TYPES[/\.(\w+)$/.exec(url)?.[1]?.toLowerCase() ?? ''] ?? 'application/octet-stream';

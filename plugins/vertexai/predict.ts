@@ -2,9 +2,9 @@ import { asBrokerError, BrokerError } from '../../core/api/index.ts';
 import { exactParse, type VertexApi } from './api.ts';
 import type { PredictConfig, VertexConfig } from './config.ts';
 import type { Tools } from './ledger.ts';
-import { inOrder } from './limits.ts';
-import type { Row } from './row-input.ts';
-import type { Answer, Asking } from './row-mode.ts';
+import type { Answer } from './part-answers.ts';
+import { isJson, type Row } from './row-input.ts';
+import type { Asking } from './row-mode.ts';
 
 /** `endpoints/123` and models by their full names. */
 export function endpointPath(
@@ -27,35 +27,38 @@ export class Predicting implements Asking {
   readonly input: PredictConfig['instances'];
   readonly what: unknown;
   readonly #api: VertexApi;
+  readonly #shared: VertexApi;
   readonly #path: string;
   readonly #tail: string;
 
-  constructor(config: VertexConfig, predict: PredictConfig, api: VertexApi) {
+  /** @param api of the endpoint, which may have a host of its own. @param shared knows what endpoints there are. */
+  constructor(config: VertexConfig, predict: PredictConfig, api: VertexApi, shared: VertexApi) {
     this.#path = endpointPath(predict.endpoint, config);
     this.location = `vertexai://${this.#path}`;
     this.options = predict;
     this.input = predict.instances;
-    this.what = [this.#path, predict];
+    const { concurrency, requestsPerMinute, maxFailedRatio, labels, ...what } = predict;
+    this.what = [this.#path, what];
     this.#api = api;
-    this.#tail = predict.parameters === undefined ? '' : `,"parameters":${JSON.stringify(predict.parameters)}`;
-  }
-
-  async *answers(rows: AsyncIterable<Row>, tools: Tools, signal: AbortSignal): AsyncGenerator<Answer> {
-    const { concurrency, raw } = this.options;
-    const ask = (batch: readonly Row[]): Promise<readonly Answer[]> =>
-      raw ? this.#raw(batch[0] as Row, tools, signal) : this.#predict(batch, tools, signal);
-    for await (const answers of inOrder(this.#batches(rows), concurrency, ask)) yield* answers;
+    this.#shared = shared;
+    const { parameters } = predict;
+    const rest = {
+      ...(parameters === undefined ? {} : { parameters }),
+      ...(Object.keys(labels).length > 0 && { labels }),
+    };
+    const text = JSON.stringify(rest);
+    this.#tail = text === '{}' ? '' : `,${text.slice(1, -1)}`;
   }
 
   async check(signal: AbortSignal): Promise<string> {
     if (!this.#path.includes('/endpoints/'))
       return `${this.#path}: publishers' models are not looked at before they are asked`;
-    await this.#api.get(this.#path, signal);
+    await this.#shared.get(this.#path, signal);
     return this.#path;
   }
 
   /** By count and by bytes, whatever is reached first. */
-  async *#batches(rows: AsyncIterable<Row>): AsyncGenerator<readonly Row[]> {
+  async *batches(rows: AsyncIterable<Row>): AsyncGenerator<readonly Row[]> {
     const { batch, raw } = this.options;
     const most = raw ? 1 : batch.count;
     let open: Row[] = [];
@@ -73,11 +76,15 @@ export class Predicting implements Asking {
     if (open.length > 0) yield open;
   }
 
+  ask(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
+    return this.options.raw ? this.#raw(batch[0] as Row, tools, signal) : this.#predict(batch, tools, signal);
+  }
+
   /** A request that is refused is halved, until the instances that are to blame stand alone. */
   async #predict(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
     const body = `{"instances":[${batch.map(({ text }) => text).join(',')}]${this.#tail}}`;
     try {
-      const answer = await this.#ask(':predict', body, tools, signal);
+      const answer = await this.#send(':predict', body, tools, signal);
       const { predictions } = exactParse(answer) as { readonly predictions?: readonly unknown[] };
       if (!Array.isArray(predictions) || predictions.length !== batch.length)
         throw new BrokerError(
@@ -98,11 +105,9 @@ export class Predicting implements Asking {
 
   async #raw(row: Row, tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
     try {
-      const answer = await this.#ask(':rawPredict', row.text, tools, signal);
+      const answer = await this.#send(':rawPredict', row.text, tools, signal);
       // Whatever the container answers, one line each.
-      const text = /^\s*[[{"\d-]|^\s*(?:true|false|null)\s*$/.test(answer)
-        ? JSON.stringify(exactParse(answer))
-        : JSON.stringify(answer);
+      const text = JSON.stringify(isJson(answer) ? exactParse(answer) : answer);
       return [{ row, line: this.#line(row, text) }];
     } catch (thrown) {
       const error = asBrokerError(thrown);
@@ -111,9 +116,13 @@ export class Predicting implements Asking {
     }
   }
 
-  #ask(verb: string, body: string, tools: Tools, signal: AbortSignal): Promise<string> {
-    tools.spend({ requests: 1 });
-    return tools.limits.run(() => this.#api.text({ path: `${this.#path}${verb}`, body, signal }), signal);
+  #send(verb: string, body: string, tools: Tools, signal: AbortSignal): Promise<string> {
+    const turn = (ask: () => Promise<string>): Promise<string> =>
+      tools.limits.run(() => {
+        tools.spend({ requests: 1 });
+        return ask();
+      }, signal);
+    return this.#api.text({ path: `${this.#path}${verb}`, body, signal, turn });
   }
 
   /** In the form of a batch prediction job: the instance, or its key, beside the prediction. */

@@ -50,26 +50,37 @@ export async function placesOf(
   artifact: string | undefined,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  let at = name;
-  for (let step = 0; step < MOST_STEPS; step++) {
-    const resource = resourceSchema.parse(await api.get(at, signal));
-    checkState(at, resource);
-    const kind = /\/(\w+)\/[^/]+$/.exec(at)?.[1];
-    const places =
-      kind === 'pipelineJobs' && artifact !== undefined ? artifactsOf(resource, artifact) : [ownPlace(resource)];
-    const known = places.filter((place) => place !== undefined && place !== '');
-    if (known.length > 0) return known as string[];
-    const next = resource.modelToUpload?.name || resource.tunedModel?.model || resource.deployedModels[0]?.model;
-    if (!next)
-      throw new BrokerError(
-        'invalid_config',
-        `${at} names no files in Cloud Storage${artifact === undefined ? '' : `, or no artifact ${artifact}`}`,
-        { hint: hintFor(kind) },
-      );
-    // With a version it is a resource of its own.
-    at = next;
-  }
-  throw new BrokerError('invalid_config', `${name} leads from one model to the next, and to no files`);
+  return resolve(api, name, artifact, signal, MOST_STEPS);
+}
+
+async function resolve(
+  api: VertexApi,
+  name: string,
+  artifact: string | undefined,
+  signal: AbortSignal,
+  steps: number,
+): Promise<readonly string[]> {
+  if (steps === 0) throw new BrokerError('invalid_config', `${name} leads from one model to the next, and to no files`);
+  const resource = resourceSchema.parse(await api.get(name, signal));
+  checkState(name, resource);
+  const kind = /\/(\w+)\/[^/]+$/.exec(name)?.[1];
+  const places =
+    kind === 'pipelineJobs' && artifact !== undefined ? artifactsOf(resource, artifact) : [ownPlace(resource)];
+  const known = places.filter((place): place is string => place !== undefined && place !== '');
+  if (known.length > 0) return known;
+  const { modelToUpload, tunedModel, deployedModels } = resource;
+  // With a version it is a resource of its own; an endpoint may serve several.
+  const next = [modelToUpload?.name, tunedModel?.model, ...deployedModels.map(({ model }) => model)].filter(Boolean);
+  if (next.length === 0)
+    throw new BrokerError(
+      'invalid_config',
+      `${name} names no files in Cloud Storage${artifact === undefined ? '' : `, or no artifact ${artifact}`}`,
+      { hint: hintFor(kind) },
+    );
+  const found: string[] = [];
+  for (const model of new Set(next as string[]))
+    found.push(...(await resolve(api, model, undefined, signal, steps - 1)));
+  return [...new Set(found)];
 }
 
 const ownPlace = (resource: Resource): string | undefined =>

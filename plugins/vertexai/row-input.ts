@@ -24,6 +24,9 @@ export const partSchema = z.strictObject({
 });
 export type Part = z.output<typeof partSchema>;
 
+/** A piece has at most so many bytes of rows, whatever their number. */
+const PART_BYTES = 8 * 1024 * 1024;
+
 /** Rows that are listed in the pipeline, or lines of a file. */
 export class RowInput {
   readonly #input: InputConfig;
@@ -35,6 +38,13 @@ export class RowInput {
     this.#input = input;
     this.#storage = storage;
     this.#context = context;
+    // An identity that is not there is told at once, and not when the file is read.
+    if (!Array.isArray(input)) context.credentials.aws((input as { readonly identity?: string }).identity);
+  }
+
+  /** Of the file; rows that are listed in the pipeline have none. */
+  async version(signal: AbortSignal): Promise<string | undefined> {
+    return (await this.#open(signal))?.version;
   }
 
   /** The input in pieces, read once while it is listed; what is to be asked is read again, piece by piece. */
@@ -46,6 +56,7 @@ export class RowInput {
     let first: Row | undefined;
     let last: Row | undefined;
     let count = 0;
+    let bytes = 0;
     const piece = (): { part: Part; row: Row } => {
       const row = first as Row;
       const place =
@@ -57,9 +68,11 @@ export class RowInput {
     for await (const row of rows) {
       if (count === 0) first = row;
       last = row;
-      if (++count < rowsPerFile) continue;
+      bytes += row.text.length;
+      if (++count < rowsPerFile && bytes < PART_BYTES) continue;
       yield piece();
       count = 0;
+      bytes = 0;
     }
     if (count > 0) yield piece();
   }
@@ -82,7 +95,8 @@ export class RowInput {
     const { start, end } = place;
     if (file === undefined) for await (const { text } of this.#inline(number, 1)) return text;
     else if (start !== undefined && end !== undefined)
-      for await (const { text } of linesOf(await file.read({ start, end }, signal))) return text;
+      for await (const { text } of linesOf(await file.read({ start, end }, signal)))
+        return isJson(text) ? text : JSON.stringify(text);
     return 'null';
   }
 
@@ -93,7 +107,11 @@ export class RowInput {
       this.#storage,
       this.#context,
       signal,
-    );
+    ).catch((error: unknown) => {
+      // What failed in passing is tried anew.
+      this.#file = undefined;
+      throw error;
+    });
     return this.#file;
   }
 
@@ -107,4 +125,13 @@ export class RowInput {
 async function* numbered(lines: AsyncIterable<Line>, first: number): AsyncGenerator<Row> {
   let number = first;
   for await (const line of lines) yield { number: number++, ...line };
+}
+
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

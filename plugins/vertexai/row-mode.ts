@@ -1,5 +1,4 @@
 import {
-  BrokerError,
   type ByteStream,
   type Check,
   checked,
@@ -9,37 +8,32 @@ import {
   type ListOptions,
   type PluginContext,
   type Source,
+  type SourceFailure,
+  streamOf,
   z,
 } from '../../core/api/index.ts';
 import { hashOf } from './batch-notes.ts';
 import type { InputConfig } from './config.ts';
-import { Ledger, type Tools } from './ledger.ts';
+import { folderAt } from './folder.ts';
+import { Ledger, type Pace, type Tools } from './ledger.ts';
 import type { Mode } from './mode.ts';
+import { type Answer, PartAnswers } from './part-answers.ts';
 import { type Part, partSchema, type Row, RowInput } from './row-input.ts';
-import type { FailedRow } from './row-notes.ts';
 import type { Storage } from './storage.ts';
-
-const CHUNK = 64 * 1024;
-/** Rows that failed are on record, each; more than these are no exceptions any more. */
-const MOST_FAILED = 5000;
-const LONGEST_REASON = 300;
-
-/** What became of a row: a line of the output, or why there is none. */
-export type Answer = { readonly row: Row; readonly line: string } | { readonly row: Row; readonly reason: string };
 
 /** What a kind of request needs of its rows. */
 export interface Asking {
   readonly location: string;
-  readonly options: {
-    readonly rowsPerFile: number;
-    readonly concurrency: number;
-    readonly requestsPerMinute?: number | undefined;
-    readonly maxFailedRatio: number;
-    readonly folder: string;
+  readonly options: Pace & {
+    readonly rowsPerFile?: number | undefined;
+    readonly maxFailedRatio?: number | undefined;
+    readonly folder?: string | undefined;
   };
   readonly input: InputConfig;
+  /** The rows of one request. */
+  batches(rows: AsyncIterable<Row>): AsyncIterable<readonly Row[]>;
   /** In the order of the rows. */
-  answers(rows: AsyncIterable<Row>, tools: Tools, signal: AbortSignal): AsyncIterable<Answer>;
+  ask(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]>;
   /** Of what it asks; a change begins anew. */
   readonly what: unknown;
   check(signal: AbortSignal): Promise<string>;
@@ -47,6 +41,7 @@ export interface Asking {
   estimate?(first: Row, rows: number, signal: AbortSignal): Promise<Facts>;
 }
 
+const ROWS_PER_FILE = 1000;
 const refSchema = z.union([partSchema, z.strictObject({ deadLetters: z.literal(true) })]);
 
 /** Rows go to a model, and their answers, in the same order, into files of so many rows. */
@@ -55,7 +50,9 @@ export class RowMode implements Mode {
   readonly #asking: Asking;
   readonly #input: RowInput;
   readonly #ledger: Ledger;
+  readonly #answers: PartAnswers;
   readonly #what: string;
+  #rows = 0;
   #facts: Facts | undefined;
 
   constructor(asking: Asking, storage: Storage, context: PluginContext) {
@@ -64,35 +61,32 @@ export class RowMode implements Mode {
     this.#input = new RowInput(asking.input, storage, context);
     this.#what = hashOf(asking.what);
     this.#ledger = new Ledger(this.#what, asking.options, context);
+    this.#answers = new PartAnswers(asking, this.#input, this.#ledger);
   }
 
-  async *list({ after, run, signal }: ListOptions): AsyncGenerator<Item> {
-    if (run.purpose === 'survey') return;
-    if (run.purpose === 'run') {
-      const known = await this.#ledger.begin(run, signal);
-      if (after !== undefined && !known)
-        throw new BrokerError('state_unreadable', 'what the run was asking is not on record any more');
-    }
-    let rows = 0;
+  async *list({ after, only, run, signal }: ListOptions): AsyncGenerator<Item> {
+    if (run.purpose === 'survey' || only !== undefined) return;
+    if (run.purpose === 'run')
+      await this.#ledger.begin(run, await this.#input.version(signal), after !== undefined, signal);
+    this.#rows = 0;
     let first: Row | undefined;
-    for await (const { part, row } of this.#input.parts(this.#asking.options.rowsPerFile, signal)) {
-      rows += part.count;
+    for await (const { part, row } of this.#input.parts(this.#asking.options.rowsPerFile ?? ROWS_PER_FILE, signal)) {
+      this.#rows += part.count;
       first ??= row;
       const item = this.#item(part);
       if (after === undefined || compareKeys(item.key, after) > 0) yield item;
     }
     if (run.purpose !== 'plan') return;
-    const estimate = first === undefined ? {} : await this.#asking.estimate?.(first, rows, signal);
-    this.#facts = { rows, ...estimate };
+    const estimate = first === undefined ? {} : await this.#asking.estimate?.(first, this.#rows, signal);
+    this.#facts = { rows: this.#rows, ...estimate };
   }
 
   /** The rows that failed, each with its reason: a list that can be mended and asked again. */
-  async *last(_: ListOptions): AsyncGenerator<Item> {
-    const failed = Object.values(this.#ledger.notes.failed).flat();
-    if (failed.length === 0) return;
-    const id = `dead-letters:${hashOf(failed)}`;
+  async *last({ only }: ListOptions): AsyncGenerator<Item> {
+    const { failed } = this.#ledger;
+    if (failed.length === 0 || only !== undefined) return;
     yield {
-      id,
+      id: `dead-letters:${hashOf(failed)}`,
       key: `${this.#folder}_dead-letters.jsonl`,
       headers: { contentType: 'application/x-ndjson' },
       ref: { deadLetters: true },
@@ -101,14 +95,28 @@ export class RowMode implements Mode {
 
   async open(item: Item, { signal }: Parameters<Source['open']>[1]): Promise<ByteStream> {
     const ref = refSchema.parse(item.ref);
-    return 'deadLetters' in ref ? this.#deadLetters(signal) : this.#answers(ref, signal);
+    return 'deadLetters' in ref ? this.#deadLetters(signal) : streamOf(await this.#answers.of(ref, signal));
+  }
+
+  /** Rows that failed, where there are more of them than may. */
+  failures(): readonly SourceFailure[] {
+    const { failed } = this.#ledger.notes;
+    const all = Object.values(failed).flat().length;
+    if (all === 0 || all / Math.max(1, this.#rows) <= (this.#asking.options.maxFailedRatio ?? 0)) return [];
+    const hint = `Each is in ${this.#folder}_dead-letters.jsonl, with its reason. Mend it, or raise maxFailedRatio.`;
+    return Object.entries(failed).flatMap(([part, rows]) =>
+      rows.map(({ row, reason }) => ({
+        key: `${this.#key(Number(part))} row ${row}`,
+        code: 'answer_refused' as const,
+        message: reason,
+        hint,
+      })),
+    );
   }
 
   facts(): Facts | undefined {
-    const { rows, failed, spent } = this.#ledger.notes;
     if (this.#facts !== undefined || !this.#ledger.hasBegun) return this.#facts;
-    const sum = Object.values(rows).reduce((total, one) => total + one, 0);
-    return { rows: sum, failedRows: Object.values(failed).flat().length, ...spent };
+    return { rows: this.#rows, failedRows: this.#ledger.failed.length, ...this.#ledger.notes.spent };
   }
 
   async check(signal: AbortSignal): Promise<readonly Check[]> {
@@ -120,64 +128,23 @@ export class RowMode implements Mode {
   }
 
   get #folder(): string {
-    const { startedAt } = this.#ledger.notes;
-    const time = startedAt.replace(/[-:.]/g, '');
-    return this.#asking.options.folder.replace(/\{(\w+)\}/g, (_, name: string) =>
-      name === 'time' ? time : startedAt.slice(0, 10),
-    );
+    return folderAt(this.#asking.options.folder ?? '{time}/', this.#ledger.notes.startedAt);
   }
 
-  async *#answers(ref: Part, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const failed: FailedRow[] = [];
-    let text = '';
-    try {
-      for await (const answer of this.#asking.answers(await this.#input.read(ref, signal), this.#ledger, signal)) {
-        if ('reason' in answer) failed.push(failure(answer.row, answer.reason));
-        else text += `${answer.line}\n`;
-        if (text.length < CHUNK) continue;
-        yield Buffer.from(text);
-        text = '';
-      }
-      const { maxFailedRatio } = this.#asking.options;
-      const [one] = failed;
-      if (one !== undefined && failed.length / ref.count > maxFailedRatio) {
-        throw new BrokerError(
-          'answer_refused',
-          `${failed.length} of ${ref.count} rows failed; row ${one.row}: ${one.reason}`,
-        );
-      }
-      this.#ledger.notes.failed[ref.part] = failed;
-      this.#ledger.notes.rows[ref.part] = ref.count;
-      if (Object.values(this.#ledger.notes.failed).flat().length > MOST_FAILED)
-        throw new BrokerError(
-          'answer_refused',
-          `more than ${MOST_FAILED} rows failed; row ${one?.row}: ${one?.reason}`,
-        );
-    } finally {
-      await this.#ledger.record(signal);
-    }
-    if (text !== '') yield Buffer.from(text);
+  #key(part: number): string {
+    return `${this.#folder}part-${String(part).padStart(12, '0')}.jsonl`;
   }
 
   #item(part: Part): Item {
-    const key = `${this.#folder}part-${String(part.part).padStart(12, '0')}.jsonl`;
     const id = `vertexai:${this.#ledger.notes.run}/${this.#what}/${part.part}`;
-    return { id, key, headers: { contentType: 'application/x-ndjson' }, ref: part };
+    return { id, key: this.#key(part.part), headers: { contentType: 'application/x-ndjson' }, ref: part };
   }
 
   async *#deadLetters(signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const failed = Object.values(this.#ledger.notes.failed)
-      .flat()
-      .sort((a, b) => a.row - b.row);
+    const failed = [...this.#ledger.failed].sort((a, b) => a.row - b.row);
     for (const { row, reason, ...place } of failed) {
       const text = await this.#input.one(row, place, signal);
       yield Buffer.from(`{"number":${row},"reason":${JSON.stringify(reason)},"row":${text}}\n`);
     }
   }
 }
-
-const failure = ({ number, start, end }: Row, reason: string): FailedRow => ({
-  row: number,
-  ...(start === undefined || end === undefined ? {} : { start, end }),
-  reason: reason.slice(0, LONGEST_REASON),
-});

@@ -13,22 +13,20 @@ const failedRow = z.strictObject({
 });
 export type FailedRow = z.output<typeof failedRow>;
 
-const spent = z.record(z.string(), count);
-
 const schema = z.strictObject({
   version: z.literal(1),
   what: z.string(),
   run: z.string(),
   /** RFC 3339. */
   startedAt: z.string(),
-  /** Of the file of rows. */
-  input: z.unknown().optional(),
+  /** The version of the file of rows. */
+  input: z.string().exactOptional(),
   /** Rows that failed, by the number of their file. */
   failed: z.record(z.string(), z.array(failedRow)),
-  /** By the number of the file: how many rows it has. */
-  rows: z.record(z.string(), count),
   /** All that was paid for, also for what had to be asked again. */
-  spent,
+  spent: z.record(z.string(), count),
+  /** Files up to this time were carried by complete runs; RFC 3339. */
+  seen: z.string().exactOptional(),
 });
 export type RowNotes = z.output<typeof schema>;
 

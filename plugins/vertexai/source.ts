@@ -7,6 +7,7 @@ import {
   type PluginContext,
   type RunContext,
   type Source,
+  type SourceFailure,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
 import { VertexApi } from './api.ts';
@@ -30,6 +31,8 @@ export class VertexSource implements Source {
   readonly ranges = true;
   readonly #mode: Mode;
   readonly #api: VertexApi;
+  /** Of an endpoint that has a host of its own. */
+  readonly #dedicated: VertexApi | undefined;
   readonly #storage: Storage;
   readonly #jobs: BatchJobs;
   #lasts: RunContext['lasts'] = 'process';
@@ -40,12 +43,20 @@ export class VertexSource implements Source {
     const { credentials, endpoints, now } = context;
     const token = credentials.gcp(identity, { scopes: [CLOUD_PLATFORM] });
     const shared = endpoints.vertexai(credentials.universeDomain(identity), location);
-    const endpoint = predict?.host === undefined ? shared : `https://${predict.host}`;
     // A large batch may take its time.
-    this.#api = new VertexApi(new GoogleClient({ endpoint, token, now, idleMs: 600_000 }));
+    const apiAt = (endpoint: string): VertexApi =>
+      new VertexApi(new GoogleClient({ endpoint, token, now, idleMs: 600_000 }));
+    this.#api = apiAt(shared);
+    this.#dedicated = predict?.host === undefined ? undefined : apiAt(`https://${predict.host}`);
     this.#storage = new Storage(identity, token, context);
     this.#jobs = new BatchJobs({ endpoint: shared, transport, project, token });
-    this.#mode = modeOf(config, { api: this.#api, storage: this.#storage, jobs: this.#jobs, context });
+    this.#mode = modeOf(config, {
+      api: this.#api,
+      dedicated: this.#dedicated,
+      storage: this.#storage,
+      jobs: this.#jobs,
+      context,
+    });
     this.location = this.#mode.location;
   }
 
@@ -66,6 +77,10 @@ export class VertexSource implements Source {
     await this.#mode.finish?.(options);
   }
 
+  failures(): readonly SourceFailure[] {
+    return this.#mode.failures?.() ?? [];
+  }
+
   facts(): Facts | undefined {
     return this.#mode.facts();
   }
@@ -77,6 +92,7 @@ export class VertexSource implements Source {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#mode.close(this.#lasts, AbortSignal.timeout(CLOSING_MS)).catch(() => undefined);
     this.#api[Symbol.dispose]();
+    this.#dedicated?.[Symbol.dispose]();
     this.#storage[Symbol.dispose]();
     await this.#jobs[Symbol.asyncDispose]();
   }
@@ -84,15 +100,17 @@ export class VertexSource implements Source {
 
 interface Parts {
   readonly api: VertexApi;
+  readonly dedicated: VertexApi | undefined;
   readonly storage: Storage;
   readonly jobs: BatchJobs;
   readonly context: PluginContext;
 }
 
-function modeOf(config: VertexConfig, { api, storage, jobs, context }: Parts): Mode {
+function modeOf(config: VertexConfig, { api, dedicated, storage, jobs, context }: Parts): Mode {
   const { batch, predict, generate, resource } = config;
   if (batch !== undefined) return new BatchMode({ config, batch, jobs, storage, context });
-  if (predict !== undefined) return new RowMode(new Predicting(config, predict, api), storage, context);
+  if (predict !== undefined)
+    return new RowMode(new Predicting(config, predict, dedicated ?? api, api), storage, context);
   if (resource !== undefined) return new ResourceMode(resource, api, storage, context);
   if (generate === undefined) throw new BrokerError('internal', 'no mode');
   const asking = new Generating(config, generate, api, context.pipeline);
@@ -116,6 +134,10 @@ function checkOptions({ batch, predict, generate, resource }: VertexConfig): voi
   if (generate !== undefined) {
     if ((generate.rows === undefined) === (generate.files === undefined))
       wrong('generate asks for rows or for files', 'Give exactly one of rows and files.');
+    const { files, rowsPerFile, key, maxFailedRatio, onlyNew } = generate;
+    if (files !== undefined && [rowsPerFile, key, maxFailedRatio].some((one) => one !== undefined))
+      wrong('rowsPerFile, key and maxFailedRatio are about rows', 'Leave them out, or ask for rows.');
+    if (files === undefined && onlyNew) wrong('onlyNew is about files', 'Leave it out, or ask for files.');
     if (generate.modelArmor !== undefined && generate.safety !== undefined)
       wrong('modelArmor and safety exclude each other', 'Leave one of both out.');
   }
@@ -123,7 +145,7 @@ function checkOptions({ batch, predict, generate, resource }: VertexConfig): voi
     wrong('only models are exported', 'Leave resource.export out.');
 }
 
-function checkBatch({ job, filter, model, input, output, join }: BatchConfig): void {
+function checkBatch({ job, filter, model, input, output, join, format, timeout }: BatchConfig): void {
   const named = [job, filter, model].filter((one) => one !== undefined).length;
   if (named !== 1)
     wrong(
@@ -133,6 +155,8 @@ function checkBatch({ job, filter, model, input, output, join }: BatchConfig): v
   if (model !== undefined && (input === undefined || output === undefined))
     wrong('a new job needs input and output', 'Set batch.input and batch.output.');
   if (model === undefined && output !== undefined) wrong('output belongs to a new job', 'Leave batch.output out.');
-  if (join !== undefined && !(input !== undefined && 'gcs' in input))
-    wrong('join reads the input in Cloud Storage', 'Set batch.input: { gcs: [gs://…] }.');
+  if (model === undefined && timeout !== undefined) wrong('only a new job is cancelled', 'Leave batch.timeout out.');
+  if (join === undefined) return;
+  if (input === undefined || !('gcs' in input) || input.format !== 'jsonl' || format !== 'jsonl')
+    wrong('join reads JSON lines in Cloud Storage', 'Set batch.input: { gcs: [gs://…] }, both formats jsonl.');
 }

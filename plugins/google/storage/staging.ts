@@ -47,6 +47,12 @@ export class Staging {
     return new GcsListing(this.#client, { bucket, identity, prefix: prefix + folder }).items(undefined, signal);
   }
 
+  /** The object that the place names in full, as it is now. */
+  one(signal: AbortSignal): Promise<Item | undefined> {
+    const { bucket, prefix, identity } = this.#place;
+    return new GcsListing(this.#client, { bucket, identity, prefix: '', object: prefix }).one(prefix, signal);
+  }
+
   open(item: Item, range: ByteRange | undefined, signal: AbortSignal): Promise<ByteStream> {
     return this.#reader.open(item, range, signal);
   }
