@@ -62,17 +62,14 @@ export class PartAnswers {
       });
       for await (const _ of batches);
     } catch (error) {
-      // What was paid for is on record, whatever comes.
       await this.#ledger.record().catch(() => undefined);
       throw error;
     }
     const answers = [...known.values()].sort((a, b) => a.row.number - b.row.number);
     const failed = answers.flatMap((answer) => ('reason' in answer ? [failure(answer.row, answer.reason)] : []));
-    if (failed.length > 0) {
-      // Before the file can be taken for done.
-      this.#ledger.notes.failed[part.part] = failed;
-      await this.#ledger.record();
-    }
+    if (failed.length > 0) this.#ledger.notes.failed[part.part] = failed;
+    // What was paid for, and what failed, is on record before the file can be taken for done.
+    await this.#ledger.record();
     return Buffer.from(answers.map((answer) => ('line' in answer ? `${answer.line}\n` : '')).join(''));
   }
 

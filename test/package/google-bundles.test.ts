@@ -109,4 +109,14 @@ describe('a bundle of a Vertex AI pipeline', () => {
     expect(libraries.filter(has)).toEqual([]);
     expect(answer).toMatchObject({ outcome: 'complete', items: { written: 1 } });
   });
+
+  it('beside a source that needs the same packages leaves that its own', async () => {
+    const both = BIGQUERY.replace(
+      /^source: (.*)$/m,
+      'source: [$1, { use: vertexai, with: { identity: reader, project: acme-ml, location: europe-west4, predict: { endpoint: "7", instances: [{ n: 1 }] } } }]',
+    );
+    const { has } = await packagedAnd(both);
+    expect(has('node_modules/google-auth-library/')).toBe(true);
+    expect(has('node_modules/@google-cloud/aiplatform/')).toBe(false);
+  });
 });

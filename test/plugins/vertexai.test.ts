@@ -2,9 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { describe, expect, it } from 'vitest';
+import { BrokerError } from '../../core/api/index.ts';
+import { MemorySink } from '../../plugins/memory/index.ts';
+import { googleError } from '../cloud/iam-credentials.ts';
+import { ReplyError } from '../cloud/server.ts';
 import { sinkThat } from '../core/job.ts';
 import { temporaryFolder } from '../support.ts';
-import { lines, PARENT, shouting, vertexCloud } from './vertexai-cloud.ts';
+import { doubling, lines, PARENT, shouting, vertexCloud } from './vertexai-cloud.ts';
 
 const rows = (count: number): string => Array.from({ length: count }, (_, n) => `{"id":"k${n}","n":${n}}\n`).join('');
 const BATCH = { model: '7', input: { gcs: ['gs://acme-ml/in.jsonl'] }, output: { bucket: 'acme-ml' }, wait: '0s' };
@@ -107,6 +111,47 @@ describe.each(['rest', 'grpc'] as const)('a batch prediction job over %s', (tran
     expect(cloud.staged()).toEqual([]);
   });
 
+  it('is judged anew, and not made anew, when more of it may fail than before', async () => {
+    await using cloud = await setup();
+    cloud.data.put('in.jsonl', rows(3) + withoutNumber);
+    expect((await cloud.carryBatch({})).report.error?.code).toBe('job_failed');
+    expect((await cloud.carryBatch({ maxFailedRatio: 0.5 })).report.outcome).toBe('complete');
+    expect(cloud.vertexai.jobs.size).toBe(1);
+    expect(cloud.staged()).toEqual([]);
+  });
+
+  it('that is not asked for any more is cancelled before its files are deleted', async () => {
+    await using cloud = await setup();
+    cloud.data.put('in.jsonl', rows(3));
+    cloud.vertexai.asksUntilDone = 99;
+    expect((await cloud.carryBatch({})).report.outcome).toBe('paused');
+    cloud.vertexai.asksUntilDone = 0;
+    expect((await cloud.carryBatch({ parameters: { other: 1 } })).report.outcome).toBe('complete');
+    expect([...cloud.vertexai.jobs.values()].map(({ state }) => state)).toEqual([
+      'JOB_STATE_CANCELLED',
+      'JOB_STATE_SUCCEEDED',
+    ]);
+    expect(cloud.staged()).toEqual([]);
+  });
+
+  it('that takes longer than it may is cancelled', async () => {
+    await using cloud = await setup();
+    cloud.data.put('in.jsonl', rows(3));
+    cloud.vertexai.asksUntilDone = 99;
+    expect((await cloud.carryBatch({ timeout: '1h' })).report.outcome).toBe('paused');
+    const later = () => Date.now() + 3_700_000;
+    await cloud.carryBatch({ timeout: '1h' }, { now: later });
+    expect((await cloud.carryBatch({ timeout: '1h' }, { now: later })).report.error?.code).toBe('job_cancelled');
+  });
+
+  it('whose process was the only one to know of it is ended with it', async () => {
+    await using cloud = await setup();
+    cloud.data.put('in.jsonl', rows(3));
+    cloud.vertexai.asksUntilDone = 99;
+    await cloud.carryBatch({}, { lasts: 'process' });
+    expect([...cloud.vertexai.jobs.values()].map(({ state }) => state)).toEqual(['JOB_STATE_CANCELLED']);
+  });
+
   it('whose counts are not known is judged by its files', async () => {
     await using cloud = await setup();
     cloud.data.put('in.jsonl', rows(3) + withoutNumber);
@@ -206,10 +251,16 @@ describe('online predictions', () => {
     const instances = { from: 'gs://acme-ml/in.jsonl' };
     const strict = await cloud.carry(predict({ instances }));
     expect(strict.report).toMatchObject({
-      outcome: 'failed',
-      failures: [{ code: 'answer_refused', message: expect.stringContaining('1 of 10 rows failed; row 9: ') }],
+      outcome: 'partial',
+      failures: [
+        {
+          key: 'part-000000000000.jsonl row 9',
+          code: 'answer_refused',
+          message: expect.stringContaining('n is missing'),
+        },
+      ],
     });
-    expect(strict.keys).toEqual([]);
+    expect(strict.keys).toEqual(['_dead-letters.jsonl', 'part-000000000000.jsonl']);
     const lax = await cloud.carry(predict({ instances, maxFailedRatio: 0.1 }));
     expect(lax.report.outcome).toBe('complete');
     expect(lines(lax.text('part-000000000000.jsonl'))).toHaveLength(9);
@@ -278,6 +329,96 @@ describe('online predictions', () => {
     expect(second.report.outcome).toBe('complete');
     expect(second.keys).toHaveLength(3);
     expect(second.facts).toMatchObject({ requests: 3, rows: 30 });
+  });
+});
+
+describe('rows', () => {
+  const predict = (options: object) => ({ predict: { endpoint: '7', folder: '', concurrency: 1, ...options } });
+  const from = { from: 'gs://acme-ml/in.jsonl' };
+  const asked = async () => {
+    const cloud = await vertexCloud();
+    const seen: unknown[] = [];
+    cloud.vertexai.models.set('endpoints/7', (instance) => {
+      seen.push((instance as { n?: number }).n);
+      return doubling(instance);
+    });
+    return { ...cloud, seen };
+  };
+
+  it('are asked once, though there are two sinks and a write is tried again', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', rows(6));
+    let writes = 0;
+    const flaky = sinkThat(async () => {
+      if (++writes === 1) throw new BrokerError('unavailable', 'for a moment');
+    });
+    const retry = { attempts: 3, baseDelayMs: 1, maxDelayMs: 1 };
+    const other = new MemorySink();
+    const { report } = await cloud.carry(predict({ instances: from, rowsPerFile: 3 }), {
+      job: { sinks: [flaky, other], retry },
+    });
+    expect(report.outcome).toBe('complete');
+    expect(cloud.seen).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(other.objects.size).toBe(2);
+  });
+
+  it('that were answered before a request failed are not asked again', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', rows(6));
+    let requests = 0;
+    cloud.vertexai.models.set('endpoints/7', (instance) => {
+      cloud.seen.push((instance as { n?: number }).n);
+      if (++requests === 4) throw new ReplyError(googleError(404, 'NOT_FOUND', 'gone for a moment'));
+      return doubling(instance);
+    });
+    const source = cloud.source(predict({ instances: from, batch: { count: 1 } }));
+    const { runContext } = await import('../conformance/run-context.ts');
+    const { signal } = new AbortController();
+    const [item] = await Array.fromAsync(source.list({ signal, run: runContext() }));
+    if (item === undefined) throw new Error('there is a file of answers');
+    await expect(source.open(item, { signal })).rejects.toThrow('gone for a moment');
+    await source.open(item, { signal });
+    expect(cloud.seen).toEqual([0, 1, 2, 3, 3, 4, 5]);
+    await source[Symbol.asyncDispose]?.();
+  });
+
+  it('that were replaced during a pause are not mixed with the new ones', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', rows(4));
+    const stop = new AbortController();
+    const stopping = sinkThat(async ({ key }) => {
+      if (key.includes('1.jsonl')) stop.abort();
+    });
+    const config = predict({ instances: from, rowsPerFile: 2 });
+    const first = await cloud.carry(config, {
+      through: stopping,
+      runtime: { stop: stop.signal },
+      job: { concurrency: 1 },
+    });
+    expect(first.report.outcome).toBe('paused');
+    cloud.data.put('in.jsonl', rows(9));
+    const second = await cloud.carry(config, { sink: stopping.inner });
+    expect(second.report.error).toMatchObject({ code: 'state_unreadable' });
+    expect(cloud.seen.length).toBeLessThanOrEqual(4);
+  });
+
+  it('that are no JSON fail alone', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', `${rows(2)}not json\n${rows(1)}`);
+    const { report, text } = await cloud.carry(predict({ instances: from }));
+    expect(report).toMatchObject({ outcome: 'partial', failures: [{ message: 'the row is not JSON' }] });
+    expect(lines(text('part-000000000000.jsonl'))).toHaveLength(3);
+    expect(lines(text('_dead-letters.jsonl'))).toEqual([{ number: 2, reason: 'the row is not JSON', row: 'not json' }]);
+  });
+
+  it('of which all fail end the run before all are paid for', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', withoutNumber.repeat(7000));
+    const { report } = await cloud.carry(predict({ instances: from, batch: { count: 1 }, concurrency: 50 }), {
+      job: { concurrency: 1 },
+    });
+    expect(report.error).toMatchObject({ code: 'too_many_failures' });
+    expect(cloud.seen.length).toBeLessThan(6500);
   });
 });
 
@@ -355,6 +496,36 @@ describe('answers of Gemini', () => {
     expect(JSON.parse(text('a.pdf.json'))).toMatchObject({ file: 'gs://acme-ml/docs/a.pdf', finishReason: 'STOP' });
   });
 
+  it('for files come in the order of their keys, and a name that holds another is no trouble', async () => {
+    await using cloud = await watched();
+    for (const name of ['a-b', 'a', 'a/c']) cloud.data.put(`docs/${name}`, 'x', { contentType: 'text/plain' });
+    const { report, keys } = await cloud.carry(generate({ prompt: 'x', files: 'gs://acme-ml/docs/' }));
+    expect(report.error).toBeUndefined();
+    expect(keys).toEqual(['a-b.json', 'a.json', 'a/c.json']);
+  });
+
+  it('for files may be asked only for what is new', async () => {
+    await using cloud = await watched();
+    cloud.data.put('docs/a.txt', 'x');
+    const config = generate({ prompt: 'x', files: 'gs://acme-ml/docs/', onlyNew: true });
+    expect((await cloud.carry(config)).keys).toEqual(['a.txt.json']);
+    expect((await cloud.carry(config)).keys).toEqual([]);
+    await new Promise((resolve) => setImmediate(resolve));
+    cloud.data.put('docs/b.txt', 'y');
+    expect((await cloud.carry(config)).keys).toEqual(['b.txt.json']);
+    expect(cloud.seen).toHaveLength(2);
+  });
+
+  it('for a file that is replaced meanwhile are not taken for those of the old one', async () => {
+    await using cloud = await watched((body) => {
+      cloud.data.put('docs/a.txt', 'changed');
+      return shouting(body as never);
+    });
+    cloud.data.put('docs/a.txt', 'x');
+    const { report } = await cloud.carry(generate({ prompt: 'x', files: 'gs://acme-ml/docs/' }));
+    expect(report.failures[0]).toMatchObject({ code: 'source_changed' });
+  });
+
   const answering =
     (candidate: object, rest: object = {}) =>
     () =>
@@ -381,6 +552,13 @@ describe('answers of Gemini', () => {
   });
 
   it.each([
+    ['empty', said(''), {}, 'the answer is empty'],
+    [
+      'only a thought',
+      { content: { parts: [{ text: 'hm', thought: true }] }, finishReason: 'STOP' },
+      {},
+      'the answer is empty',
+    ],
     ['cut off', said('half', 'MAX_TOKENS'), {}, 'finish reason MAX_TOKENS'],
     [
       'blocked',
@@ -393,7 +571,7 @@ describe('answers of Gemini', () => {
     await using cloud = await watched(answering(candidate, rest));
     const { report } = await cloud.carry(generate({ prompt: 'x', rows: [{}] }));
     expect(report).toMatchObject({
-      outcome: 'failed',
+      outcome: 'partial',
       failures: [{ code: 'answer_refused', message: expect.stringContaining(reason) }],
     });
   });
@@ -568,7 +746,10 @@ describe('what is no source', () => {
     [{}, '0 of batch, predict, generate and resource are given'],
     [{ batch: { job: '1', filter: 'x' } }, '2 of job, filter and model are given'],
     [{ batch: { model: '1' } }, 'a new job needs input and output'],
-    [{ batch: { job: '1', join: { by: 'id' } } }, 'join reads the input'],
+    [{ batch: { job: '1', join: { by: 'id' } } }, 'join reads JSON lines'],
+    [{ batch: { ...BATCH, join: { by: 'id' }, format: 'csv' } }, 'join reads JSON lines'],
+    [{ generate: { model: 'm', prompt: 'x', files: 'gs://acme-ml/x', rowsPerFile: 3 } }, 'are about rows'],
+    [{ generate: { model: 'm', prompt: 'x', rows: [1], onlyNew: true } }, 'onlyNew is about files'],
     [{ generate: { model: 'm', prompt: 'x' } }, 'generate asks for rows or for files'],
     [
       { generate: { model: 'm', prompt: 'x', rows: [1], schema: { type: 'nonsense' } } },

@@ -137,6 +137,7 @@ export class LocalVertexAi extends LocalServer {
     try {
       return model(instance, parameters);
     } catch (error) {
+      if (error instanceof ReplyError) throw error;
       throw new ReplyError(googleError(400, 'INVALID_ARGUMENT', (error as Error).message));
     }
   }
