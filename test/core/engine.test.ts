@@ -210,12 +210,28 @@ describe('a stopped run', () => {
     const newer = new MemoryState();
     await newer.save('p', { version: 2 }, undefined);
     await expect(run(job({ state: newer }), { runtime: testRuntime() })).rejects.toThrow(/version 2/);
-    const stop = AbortSignal.abort();
+    const stop = new AbortController();
     const other = new MemoryState();
-    await run(job({ state: other }), { runtime: testRuntime({ stop }) });
-    await expect(run(job({ state: other, fingerprint: 'changed' }), { runtime: testRuntime() })).rejects.toThrow(
-      /source or the sink/,
-    );
+    const stopping = sinkThat(async ({ key }) => {
+      if (key === 'k0009') stop.abort();
+    });
+    const sources = (): Source[] => [sourceOf(numbered(30))];
+    await run(job({ sources: sources(), sinks: [stopping], state: other, concurrency: 1 }), {
+      runtime: testRuntime({ stop: stop.signal }),
+    });
+    await expect(
+      run(job({ sources: sources(), state: other, fingerprint: 'changed' }), { runtime: testRuntime() }),
+    ).rejects.toThrow(/source or the sink/);
+  });
+
+  it('that carried nothing yet goes on also when the pipeline was changed meanwhile', async () => {
+    const state = new MemoryState();
+    const stop = AbortSignal.abort();
+    const { runId } = await run(job({ state }), { runtime: testRuntime({ stop }) });
+    expect(await run(job({ state, fingerprint: 'changed' }), { runtime: testRuntime() })).toMatchObject({
+      outcome: 'complete',
+      runId,
+    });
   });
 
   it('pauses when the platform is about to end the process, and when the source says that it is not ready', async () => {

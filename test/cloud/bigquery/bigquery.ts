@@ -196,16 +196,14 @@ export class LocalBigQuery extends LocalServer {
     throw new ReplyError(googleError(404, 'NOT_FOUND', `Not found: Dataset ${project}:${id}`, 'notFound'));
   }
 
-  #datasetRequest(project: string, [id = '', , name, data]: readonly string[], query: URLSearchParams): Reply {
+  #datasetRequest(project: string, [id = '', tables, name, data]: readonly string[], query: URLSearchParams): Reply {
     const dataset = this.#dataset(project, id);
-    if (name === undefined && !query.has('maxResults') && !query.has('pageToken') && data === undefined) {
-      if (!/tables/.test(String(query)))
-        return json(200, {
-          kind: 'bigquery#dataset',
-          location: dataset.location,
-          datasetReference: { projectId: project, datasetId: id },
-        });
-    }
+    if (tables === undefined)
+      return json(200, {
+        kind: 'bigquery#dataset',
+        location: dataset.location,
+        datasetReference: { projectId: project, datasetId: id },
+      });
     if (name === undefined) return this.#list(dataset, query);
     const table = this.find(project, id, name);
     if (data !== 'data') return json(200, tableResource(dataset, table));
