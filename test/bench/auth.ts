@@ -9,12 +9,12 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { keyless } from '../../config/auth.ts';
 import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from '../cloud/local-cloud.ts';
+import { median } from './measuring.ts';
 
 const root = join(import.meta.dirname, '../..');
 const LATENCY_MS = 50;
 const request = { scopes: ['https://www.googleapis.com/auth/devstorage.read_only'] };
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
 say(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}, loopback, plain HTTP\n`);
 

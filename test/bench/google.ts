@@ -1,31 +1,15 @@
-/**
- * `npm run bench:google`: what BigQuery and Vertex AI as sources cost. Whole processes against the local cloud in a
- * process of its own, plain HTTP on loopback; medians of three after one that does not count; peak memory is what the
- * kernel reports (ru_maxrss).
- *
- * 1. 2 GiB in 200 files: by an extract job, and as plain objects of Cloud Storage.
- * 2. A million rows of ten columns, read row by row, as json and as csv.
- * 3. Bundles: size, time to import, time to the first job looked at (for both transports), peak memory.
- */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { arch, cpus, tmpdir, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 import { packageInto } from '../package/packaged.ts';
+import { all, cli, type Measured, measure, median, startCloud } from './measuring.ts';
 
-const root = join(import.meta.dirname, '../..');
 const RUNS = Number(process.env.BENCH_RUNS ?? 3);
 const PROCESSES = Number(process.env.BENCH_COLD ?? 5);
-const built = join(root, 'dist/config/main-cli.js');
-const cli = existsSync(built) ? built : join(root, 'config/main-cli.ts');
-const probe = join(import.meta.dirname, 'peak-memory.mjs');
 
 const identities = {
   reader: {
@@ -52,44 +36,6 @@ const pipeline = (source: object, prefix: string): string =>
     source,
     sink: { use: 's3', with: { bucket: 'sink', prefix, region: 'eu-west-1' } },
   });
-
-interface Measured {
-  readonly wallMs: number;
-  readonly cpuMs: number;
-  readonly peakMiB: number;
-  readonly out: string;
-}
-
-async function measure(args: readonly string[], env: Record<string, string>): Promise<Measured> {
-  const started = performance.now();
-  const child = spawn(process.execPath, ['--import', probe, ...args], {
-    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
-    stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
-  });
-  let [out, usage] = ['', ''];
-  child.stdout?.on('data', (chunk) => {
-    out += String(chunk);
-  });
-  child.stdio[3]?.on('data', (chunk) => {
-    usage += String(chunk);
-  });
-  await once(child, 'close');
-  const wallMs = performance.now() - started;
-  const { cpuMs, peakMiB } = JSON.parse(usage) as { cpuMs: number; peakMiB: number };
-  return { wallMs, cpuMs, peakMiB, out };
-}
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
-const all = (values: readonly number[]): string => values.map((value) => Math.round(value)).join(' ');
-
-async function startCloud(): Promise<{ child: ChildProcess; env: Record<string, string> }> {
-  const child = spawn(process.execPath, [join(root, 'test/cloud/serve.ts'), '--bench'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (child.stdout === null) throw new Error('no output');
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return { child, env: JSON.parse(line) as Record<string, string> };
-}
 
 async function runs(
   name: string,

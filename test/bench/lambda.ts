@@ -6,19 +6,19 @@
  *
  * Needs Python 3 and, for the emulator, what `npm run test:compat` needs.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { arch, cpus, tmpdir, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 import { startEmulator } from '../compat/emulator.ts';
 import { install, installRuntimeClient } from '../compat/servers.ts';
 import { packageInto } from '../package/packaged.ts';
+import { median, startCloud } from './measuring.ts';
 
 const root = join(import.meta.dirname, '../..');
 const handlers = join(import.meta.dirname, 'handlers');
@@ -67,22 +67,9 @@ async function measure(
   return { ...(JSON.parse(last) as Omit<Measured, 'wallMs' | 'firstMs'>), firstMs: wallMs, wallMs };
 }
 
-const sorted = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b);
-const median = (values: readonly number[]): number => {
-  const all = sorted(values);
-  return ((all[(all.length - 1) >> 1] ?? 0) + (all[all.length >> 1] ?? 0)) / 2;
-};
 const row = (...cells: readonly (string | number)[]): void => void process.stdout.write(`| ${cells.join(' | ')} |\n`);
 const shown = (value: number, digits = 0): string => value.toFixed(digits);
 const raw = (values: readonly number[]): string => values.map((value) => Math.round(value)).join(' ');
-
-async function startCloud(): Promise<{ child: ChildProcess; env: Record<string, string> }> {
-  const child = spawn(process.execPath, [join(root, 'test/cloud/serve.ts'), '--bench'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return { child, env: JSON.parse(line) as Record<string, string> };
-}
 
 function python(): string {
   const folder = join(root, '.compat/python-bench');

@@ -16,7 +16,7 @@ const END_BEFORE_MS = 8000;
 
 /** An invocation as a runtime. Short ones keep a part of their time instead: a third, and a sixth. */
 export function lambdaRuntime(context: LambdaContext, log: Logger): Runtime & Disposable {
-  const left = context.getRemainingTimeInMillis();
+  const left = Math.max(0, context.getRemainingTimeInMillis());
   const stop = new AbortController();
   const end = new AbortController();
   // Where there is no time for anything, nothing is begun.
