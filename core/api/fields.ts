@@ -149,3 +149,17 @@ export const endpointUrl = () =>
     if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
       return report('must be a URL without a path or query');
   });
+
+/** What is wrong with options together; `path` below `with`, empty for all of them. */
+export interface OptionProblem {
+  readonly path: readonly string[];
+  /** What is wrong and, as an instruction, what to do. */
+  readonly message: string;
+}
+
+/** For `superRefine`: tells what single options do not show, each at its place. */
+export const problemsBy =
+  <Config>(find: (config: Config) => Iterable<OptionProblem>) =>
+  (config: Config, context: z.RefinementCtx): void => {
+    for (const { path, message } of find(config)) context.addIssue({ code: 'custom', path: [...path], message });
+  };

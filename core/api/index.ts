@@ -50,6 +50,8 @@ export {
   isLoopback,
   keyGlob,
   keyPrefix,
+  type OptionProblem,
+  problemsBy,
   s3Bucket,
 } from './fields.ts';
 export { compileGlob } from './glob.ts';

@@ -83,6 +83,8 @@ export interface SourceDefinition extends Definition {
    * by their path, `batch.maxFailedRatio`.
    */
   readonly tuning?: readonly string[];
+  /** The option, by its path, that is of no use without a `state`: what was carried would be forgotten. */
+  remembers?(config: object): string | undefined;
   create(config: object, context: PluginContext): Source;
 }
 
@@ -109,7 +111,8 @@ type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stab
 
 /** Defines a source plugin; `config` in `create` has the type of the schema's output. */
 export function defineSource<Schema extends z.ZodObject>(
-  definition: Typed<Schema, Source> & Pick<SourceDefinition, 'waits' | 'tuning'>,
+  definition: Typed<Schema, Source> &
+    Pick<SourceDefinition, 'waits' | 'tuning'> & { remembers?(config: z.output<Schema>): string | undefined },
 ): SourceDefinition {
   return { stability: 'beta', ...definition, kind: 'source' };
 }

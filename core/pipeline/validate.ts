@@ -82,6 +82,7 @@ class Validation {
     const sources = this.#endpoints(value, 'source');
     const sinks = this.#endpoints(value, 'sink');
     const state = value.state === undefined ? undefined : this.#endpoint(value.state, 'state', ['state']);
+    if (value.state === undefined) this.#checkMemory(value, sources as (Configured<SourceDefinition> | undefined)[]);
     for (const [name, identity] of Object.entries(this.#identities)) {
       if ('aws' in identity) this.#identity(identity.aws, ['aws'], ['identities', name, 'aws']);
       if ('google' in identity) this.#identity(identity.google, ['gcp'], ['identities', name, 'google']);
@@ -100,6 +101,21 @@ class Validation {
       state: state as Configured<StateDefinition> | undefined,
       warnings: this.#warnings,
     };
+  }
+
+  /** What is to remember must have a place to do so. */
+  #checkMemory(
+    value: Readonly<Record<string, unknown>>,
+    sources: readonly (Configured<SourceDefinition> | undefined)[],
+  ) {
+    for (const [index, source] of sources.entries()) {
+      const option = source?.plugin.remembers?.(source.config);
+      if (option === undefined) continue;
+      const path = Array.isArray(value.source) ? ['source', index] : ['source'];
+      const message =
+        'needs a `state`, or everything is carried again each time. Set state: { use: s3, with: { bucket: … } }';
+      this.#problem([...path, 'with', ...option.split('.')], false, message);
+    }
   }
 
   /** So that one mistake in an identity does not make every mention of it another. */

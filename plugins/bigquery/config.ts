@@ -1,4 +1,5 @@
-import { byteSize, duration, gcsBucket, identityName, keyPrefix, z } from '../../core/api/index.ts';
+import { byteSize, duration, gcsBucket, identityName, keyPrefix, problemsBy, z } from '../../core/api/index.ts';
+import { optionProblems } from './check-options.ts';
 
 const PROJECT = '(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]';
 /** Names hold no backtick, so they can stand between backticks. Source: https://cloud.google.com/bigquery/docs/tables#table_naming */
@@ -17,15 +18,7 @@ const parameter = z.union([z.string(), z.number(), z.boolean()]);
 export const FORMATS = ['parquet', 'avro', 'json', 'csv'] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** Source: https://cloud.google.com/bigquery/docs/exporting-data#export_formats_and_compression_types */
-export const COMPRESSIONS: Readonly<Record<Format, readonly string[]>> = {
-  csv: ['none', 'gzip'],
-  json: ['none', 'gzip'],
-  avro: ['none', 'deflate', 'snappy'],
-  parquet: ['none', 'snappy', 'gzip', 'zstd'],
-};
-
-export const bigqueryConfig = z.strictObject({
+const options = z.strictObject({
   identity: identityName().describe('An identity of kind `gcp`.'),
   project: projectId().describe('The project that jobs run in, and that pays for queries.'),
   table: z
@@ -62,8 +55,11 @@ export const bigqueryConfig = z.strictObject({
     .discriminatedUnion('by', [
       z.strictObject({
         by: z.literal('column'),
-        column: z.string().regex(/^[\p{L}_][\p{L}\p{N}_]{0,299}$/u, 'must be the name of a column'),
-        lag: duration().optional(),
+        column: z
+          .string()
+          .regex(/^[\p{L}_][\p{L}\p{N}_]{0,299}$/u, 'must be the name of a column')
+          .describe('Of the table, or of the result of the query.'),
+        lag: duration().optional().describe('Rows of the last so many are left for later.'),
       }),
       z.strictObject({ by: z.literal('partition') }),
       z.strictObject({ by: z.literal('change') }),
@@ -111,7 +107,7 @@ export const bigqueryConfig = z.strictObject({
     )
     .optional()
     .describe(
-      'What keys begin with. Default: `{table}/{partition}/{time}/`, without what there is only one of. `{time}` is when the export began, so that no run mixes its files with those of another.',
+      'What keys begin with. Default: `{table}/{partition}/{time}/`, without what there is only one of. `{time}` is when the export began, `{date}` its day, so that no run mixes its files with those of another.',
     ),
   manifest: z
     .string()
@@ -148,4 +144,5 @@ export const bigqueryConfig = z.strictObject({
     .describe('Of the data. Default: that of the dataset; of a query without tables, US.'),
 });
 
-export type BigQueryConfig = z.output<typeof bigqueryConfig>;
+export type BigQueryConfig = z.output<typeof options>;
+export const bigqueryConfig = options.superRefine(problemsBy(optionProblems));

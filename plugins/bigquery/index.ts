@@ -46,6 +46,7 @@ export const bigquery = defineSource({
   identities: ['gcp'],
   waits: true,
   tuning: TUNING,
+  remembers: ({ incremental }) => incremental && 'incremental',
   grants: grantsOf,
   create: (config, context) => new BigQuerySource(config, context),
 });

@@ -1,5 +1,6 @@
 import { BrokerError, z } from '../../core/api/index.ts';
-import { COMPRESSIONS, type Format } from './config.ts';
+import { COMPRESSIONS } from './check-options.ts';
+import type { Format } from './config.ts';
 
 /** A column, as the API tells it. Source: https://cloud.google.com/bigquery/docs/reference/rest/v2/tables#TableFieldSchema */
 export interface SchemaField {

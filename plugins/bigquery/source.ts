@@ -13,7 +13,6 @@ import {
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
 import { Staging } from '../google/storage/staging.ts';
-import { checkOptions } from './check-options.ts';
 import { BigQueryClient } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
 import { Exports, type ExportsOptions } from './exports.ts';
@@ -45,7 +44,6 @@ export class BigQuerySource implements Source {
   #lasts: RunContext['lasts'] = 'process';
 
   constructor(config: BigQueryConfig, context: PluginContext) {
-    checkOptions(config);
     this.location = locationOf(config);
     this.#config = config;
     this.#context = context;

@@ -1,7 +1,12 @@
 import { byteSize, duration, gcsBucket, integer, z } from '../../core/api/index.ts';
 
 export const gsUrl = () =>
-  z.string().regex(/^gs:\/\/[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]\/[^\p{Cc}]*$/u, 'must be gs://bucket/name');
+  z
+    .string()
+    .regex(
+      /^gs:\/\/[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]\/[^\p{Cc}]*$/u,
+      'must be gs://bucket/name, the bucket with at least three characters',
+    );
 
 export const labels = () =>
   z
@@ -31,15 +36,18 @@ export const batch = z.strictObject({
       'For a new job: `publishers/google/models/gemini-2.5-flash`, or a model of the project by number or full name.',
     ),
   input: z
-    .union([
-      z.strictObject({
-        gcs: z.array(gsUrl()).min(1),
-        format: z.enum(['jsonl', 'csv', 'tf-record', 'tf-record-gzip', 'file-list']).default('jsonl'),
-      }),
-      z.strictObject({
-        bigquery: z.string().regex(/^bq:\/\/[^.]+\.\w+\.[^.]+$/, 'must be bq://project.dataset.table'),
-      }),
-    ])
+    .union(
+      [
+        z.strictObject({
+          gcs: z.array(gsUrl()).min(1),
+          format: z.enum(['jsonl', 'csv', 'tf-record', 'tf-record-gzip', 'file-list']).default('jsonl'),
+        }),
+        z.strictObject({
+          bigquery: z.string().regex(/^bq:\/\/[^.]+\.\w+\.[^.]+$/, 'must be bq://project.dataset.table'),
+        }),
+      ],
+      'must be { gcs: [gs://…], format: jsonl } or { bigquery: bq://project.dataset.table }, and not both',
+    )
     .optional()
     .describe('`{ gcs: [gs://…] }` or `{ bigquery: bq://project.dataset.table }`.'),
   output: z

@@ -1,4 +1,5 @@
-import { byteSize, identityName, integer, z } from '../../core/api/index.ts';
+import { byteSize, identityName, integer, problemsBy, z } from '../../core/api/index.ts';
+import { optionProblems } from './check-options.ts';
 import { batch, gsUrl, labels, resource } from './config-jobs.ts';
 
 const input = () =>
@@ -46,7 +47,9 @@ const common = {
     .max(512)
     .regex(/^(?:[^{}\p{Cc}]|\{(?:time|date)\})*$/u, 'knows {time} and {date} only')
     .optional()
-    .describe('What keys begin with. Default: `{time}/` for rows, nothing for files.'),
+    .describe(
+      'What keys begin with; `{time}` and `{date}` are those of the begin of the run. Default: `{time}/` for rows, nothing for files.',
+    ),
   labels: labels(),
 };
 
@@ -79,9 +82,12 @@ const generate = z.strictObject({
     .string()
     .min(1)
     .max(1_000_000)
-    .describe('`{{name}}` stands for a member of the row, `{{row}}` for the whole.'),
+    .describe(
+      '`{{name}}` and `{{a.b}}` stand for members of the row, `{{row}}` for the whole; of files `{{file}}` for the URL.',
+    ),
   rows: input().optional(),
   files: gsUrl()
+    .refine((url) => !/[*?]/.test(url), 'must be a prefix, without wildcards: gs://bucket/invoices/')
     .optional()
     .describe('Instead of rows: every object below `gs://bucket/prefix` goes to the model with the prompt.'),
   system: z.string().min(1).optional().describe('The system instruction.'),
@@ -117,11 +123,13 @@ const generate = z.strictObject({
   budget: z
     .strictObject({ tokens: integer(1, Number.MAX_SAFE_INTEGER) })
     .optional()
-    .describe('The run ends when its answers have used so many tokens, prompts included.'),
+    .describe(
+      'The run ends when its answers have used so many tokens, prompts included. What is in flight before the first answers may exceed it.',
+    ),
   ...common,
 });
 
-export const vertexaiConfig = z.strictObject({
+const options = z.strictObject({
   identity: identityName().describe('An identity of kind `gcp`.'),
   project: z
     .string()
@@ -141,7 +149,8 @@ export const vertexaiConfig = z.strictObject({
   resource: resource.optional().describe('The files of a model, a pipeline or a job.'),
 });
 
-export type VertexConfig = z.output<typeof vertexaiConfig>;
+export type VertexConfig = z.output<typeof options>;
+export const vertexaiConfig = options.superRefine(problemsBy(optionProblems));
 export type BatchConfig = NonNullable<VertexConfig['batch']>;
 export type PredictConfig = NonNullable<VertexConfig['predict']>;
 export type GenerateConfig = NonNullable<VertexConfig['generate']>;

@@ -150,14 +150,16 @@ export class Generating implements Asking {
   }
 }
 
-function schemaOf(schema: GenerateConfig['schema']): z.ZodType | undefined {
-  if (schema === undefined) return undefined;
+const schemaOf = (schema: GenerateConfig['schema']): z.ZodType | undefined =>
+  schema && (z.fromJSONSchema(schema as never) as z.ZodType);
+
+/** Why a schema is none. */
+export function schemaProblem(schema: GenerateConfig['schema']): string | undefined {
   try {
-    return z.fromJSONSchema(schema as never) as z.ZodType;
+    schemaOf(schema);
+    return undefined;
   } catch (error) {
-    throw new BrokerError('invalid_config', `generate.schema is not a JSON Schema: ${(error as Error).message}`, {
-      hint: 'Correct the schema.',
-    });
+    return `generate.schema is not a JSON Schema: ${(error as Error).message}. Correct it.`;
   }
 }
 

@@ -1,21 +1,34 @@
 import { defineSource, type Grant } from '../../core/api/index.ts';
-import { type VertexConfig, vertexaiConfig } from './config.ts';
+import { type InputConfig, type VertexConfig, vertexaiConfig } from './config.ts';
 import { VertexSource } from './source.ts';
 import { parseGs } from './storage.ts';
 
 function grantsOf({ identity, project, batch, predict, generate, resource }: VertexConfig): Grant[] {
   const base = { cloud: 'gcp', identity } as const;
-  const rows = predict?.instances ?? generate?.rows;
-  const from = rows !== undefined && !Array.isArray(rows) ? (rows as { readonly from: string }).from : undefined;
-  const read = [from, generate?.files, ...(batch?.join && batch.input && 'gcs' in batch.input ? batch.input.gcs : [])];
+  const inputs = [predict?.instances, generate?.rows].flatMap((one) =>
+    one === undefined || Array.isArray(one) ? [] : [one as Exclude<InputConfig, readonly unknown[]>],
+  );
+  const read = [
+    ...inputs.map(({ from }) => from),
+    generate?.files,
+    ...(batch?.join && batch.input && 'gcs' in batch.input ? batch.input.gcs : []),
+  ];
   const written = [batch?.output, resource?.export].filter((one) => one !== undefined);
   return [
     { ...base, role: 'roles/aiplatform.user', on: { project }, reason: `ask Vertex AI in ${project}` },
     ...read
       .filter((url) => url?.startsWith('gs://') === true)
       .map((url): Grant => {
-        const { bucket, name } = parseGs(url ?? '');
+        // What a wildcard stands for begins with what is before it.
+        const { bucket, name } = parseGs((url ?? '').replace(/[*?[].*$/s, ''));
         return { ...base, role: 'roles/storage.objectViewer', on: { bucket, prefix: name }, reason: `read ${url}` };
+      }),
+    ...inputs
+      .filter(({ from }) => from.startsWith('s3://'))
+      .map(({ from, identity: reader }): Grant => {
+        const [bucket = '', ...name] = from.slice('s3://'.length).split('/');
+        const resources = [`arn:aws:s3:::${bucket}/${name.join('/')}`];
+        return { cloud: 'aws', identity: reader, actions: ['s3:GetObject'], resources, reason: `read ${from}` };
       }),
     ...written.map(
       ({ bucket, prefix }): Grant => ({
@@ -47,6 +60,7 @@ export const vertexai = defineSource({
   identities: ['gcp'],
   waits: true,
   tuning: TUNING,
+  remembers: ({ generate }) => (generate?.onlyNew === true ? 'generate.onlyNew' : undefined),
   grants: grantsOf,
   create: (config, context) => new VertexSource(config, context),
 });

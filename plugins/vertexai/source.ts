@@ -12,7 +12,7 @@ import {
 import { GoogleClient } from '../google/http.ts';
 import { VertexApi } from './api.ts';
 import { BatchMode } from './batch.ts';
-import type { BatchConfig, VertexConfig } from './config.ts';
+import type { VertexConfig } from './config.ts';
 import { Generating } from './generate.ts';
 import { BatchJobs } from './jobs.ts';
 import type { Mode } from './mode.ts';
@@ -38,7 +38,6 @@ export class VertexSource implements Source {
   #lasts: RunContext['lasts'] = 'process';
 
   constructor(config: VertexConfig, context: PluginContext) {
-    checkOptions(config);
     const { identity, project, location, transport, predict } = config;
     const { credentials, endpoints, now } = context;
     const token = credentials.gcp(identity, { scopes: [CLOUD_PLATFORM] });
@@ -119,44 +118,3 @@ function modeOf(config: VertexConfig, { api, dedicated, storage, jobs, context }
 }
 
 async function* nothing(): AsyncGenerator<never> {}
-
-const wrong = (message: string, hint: string): never => {
-  throw new BrokerError('invalid_config', message, { hint });
-};
-
-/** What single options do not show. @throws BrokerError `invalid_config` */
-function checkOptions({ batch, predict, generate, resource }: VertexConfig): void {
-  const named = [batch, predict, generate, resource].filter((one) => one !== undefined).length;
-  if (named !== 1) wrong(`${named} of batch, predict, generate and resource are given`, 'Give exactly one of them.');
-  if (batch !== undefined) checkBatch(batch);
-  if (predict?.raw === true && predict.parameters !== undefined)
-    wrong('parameters are no part of a raw request', 'Put them into the rows.');
-  if (generate !== undefined) {
-    if ((generate.rows === undefined) === (generate.files === undefined))
-      wrong('generate asks for rows or for files', 'Give exactly one of rows and files.');
-    const { files, rowsPerFile, key, maxFailedRatio, onlyNew } = generate;
-    if (files !== undefined && [rowsPerFile, key, maxFailedRatio].some((one) => one !== undefined))
-      wrong('rowsPerFile, key and maxFailedRatio are about rows', 'Leave them out, or ask for rows.');
-    if (files === undefined && onlyNew) wrong('onlyNew is about files', 'Leave it out, or ask for files.');
-    if (generate.modelArmor !== undefined && generate.safety !== undefined)
-      wrong('modelArmor and safety exclude each other', 'Leave one of both out.');
-  }
-  if (resource?.export !== undefined && !/\/models\//.test(resource.name))
-    wrong('only models are exported', 'Leave resource.export out.');
-}
-
-function checkBatch({ job, filter, model, input, output, join, format, timeout }: BatchConfig): void {
-  const named = [job, filter, model].filter((one) => one !== undefined).length;
-  if (named !== 1)
-    wrong(
-      `${named} of job, filter and model are given in batch`,
-      'Adopt a job by job or filter, or create one with model.',
-    );
-  if (model !== undefined && (input === undefined || output === undefined))
-    wrong('a new job needs input and output', 'Set batch.input and batch.output.');
-  if (model === undefined && output !== undefined) wrong('output belongs to a new job', 'Leave batch.output out.');
-  if (model === undefined && timeout !== undefined) wrong('only a new job is cancelled', 'Leave batch.timeout out.');
-  if (join === undefined) return;
-  if (input === undefined || !('gcs' in input) || input.format !== 'jsonl' || format !== 'jsonl')
-    wrong('join reads JSON lines in Cloud Storage', 'Set batch.input: { gcs: [gs://…] }, both formats jsonl.');
-}

@@ -1,5 +1,10 @@
 import { BrokerError } from '../../core/api/index.ts';
 
+const PLACE = /\{\{\s*([^{}\s]+)\s*\}\}/g;
+
+/** What a prompt names. */
+export const membersOf = (prompt: string): string[] => [...prompt.matchAll(PLACE)].map(([, path = '']) => path);
+
 type Members = Readonly<Record<string, unknown>> | null;
 
 /**
@@ -8,7 +13,7 @@ type Members = Readonly<Record<string, unknown>> | null;
  * @throws BrokerError `invalid_request` for a row that lacks a member: an empty place would be a wrong question.
  */
 export function filled(prompt: string, row: unknown, text: string): string {
-  return prompt.replace(/\{\{\s*([^{}\s]+)\s*\}\}/g, (_, path: string) => {
+  return prompt.replace(PLACE, (_, path: string) => {
     if (path === 'row') return text;
     const value = path
       .split('.')
