@@ -49,7 +49,6 @@ export class BatchMode implements Mode {
   readonly #context: PluginContext;
   readonly #joined: Joined | undefined;
   readonly #record: BatchRecord;
-  #job: BatchJob | undefined;
   #facts: Facts | undefined;
 
   constructor({ config, batch, jobs, storage, context }: BatchOptions) {
@@ -85,8 +84,8 @@ export class BatchMode implements Mode {
   async *last({ only, signal }: ListOptions): AsyncGenerator<Item> {
     const { directory, name = '' } = this.#record.job ?? {};
     if (directory === undefined || only !== undefined) return;
-    const job = this.#job ?? (await this.#jobs.get(name, signal));
-    yield jobItem(`${nameOfJob(name)}/_job.json`, factsOf(job), directory, await this.#files(directory, signal));
+    const facts = this.#facts ?? factsOf(await this.#jobs.get(name, signal));
+    yield jobItem(`${nameOfJob(name)}/_job.json`, facts, directory, await this.#files(directory, signal));
   }
 
   async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): Promise<ByteStream> {
@@ -143,12 +142,12 @@ export class BatchMode implements Mode {
 
   /** The directory of the job, once it is over and good enough. @throws BrokerError `pending` before. */
   async #ready(run: RunContext, after: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+    this.#joined?.clear();
     const taken = await this.#record.takeUp(run, after !== undefined, signal);
     if (taken === 'done') return undefined;
     if (taken.directory === undefined) return this.#settle(run, taken, signal);
     // Its numbers belong into the report of the run that goes on, too.
-    this.#job = await this.#jobs.get(taken.name ?? '', signal);
-    this.#facts = factsOf(this.#job);
+    this.#facts = factsOf(await this.#jobs.get(taken.name ?? '', signal));
     return taken.directory;
   }
 
@@ -177,7 +176,6 @@ export class BatchMode implements Mode {
 
   async #over({ name = '', output }: JobNotes, signal: AbortSignal): Promise<BatchJob | undefined> {
     const job = await this.#jobs.get(name, signal);
-    this.#job = job;
     this.#facts = factsOf(job);
     if (isOver(job)) return job;
     if (output !== undefined && isLate(job, this.#batch.timeout, this.#context.now())) {

@@ -46,8 +46,8 @@ export class Generating implements Asking {
     for await (const row of rows) yield [row];
   }
 
-  async ask(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
-    return Promise.all(batch.map((row) => this.#row(row, tools, signal)));
+  async ask(batch: readonly Row[], take: (answer: Answer) => void, tools: Tools, signal: AbortSignal): Promise<void> {
+    for (const row of batch) take(await this.#row(row, tools, signal));
   }
 
   async check(signal: AbortSignal): Promise<string> {

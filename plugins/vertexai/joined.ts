@@ -1,4 +1,4 @@
-import { BrokerError, type ByteStream } from '../../core/api/index.ts';
+import { BrokerError, type ByteStream, compileGlob } from '../../core/api/index.ts';
 import { exactParse } from './api.ts';
 import { linesOf } from './lines.ts';
 import { parseGs, type Storage } from './storage.ts';
@@ -24,6 +24,12 @@ export class Joined {
     this.#memory = memory;
     this.#urls = urls;
     this.#storage = storage;
+  }
+
+  /** The rows are read anew: another job had another input. */
+  clear(): void {
+    this.#rows = undefined;
+    this.unmatched = 0;
   }
 
   /** Each line with its row, as it is in the input, as a new first member `row`. */
@@ -52,9 +58,12 @@ export class Joined {
     for (const url of this.#urls) {
       const { bucket, name } = parseGs(url);
       const staging = this.#storage.at(`gs://${bucket}/`);
+      // Wildcards, as the job reads them. Source: https://cloud.google.com/storage/docs/wildcards
+      const [fixed = ''] = name.split(/[*?[{]/, 1);
+      const isMeant = fixed === name ? (rest: string) => rest === '' : compileGlob(name.slice(fixed.length));
       let found = false;
-      for await (const item of staging.list(name, signal)) {
-        if (item.key !== '') continue;
+      for await (const item of staging.list(fixed, signal)) {
+        if (!isMeant(item.key)) continue;
         found = true;
         for await (const { text } of linesOf(await staging.open(item, undefined, signal))) {
           const key = keyOf(exactParse(text), this.#by);
@@ -74,7 +83,7 @@ export class Joined {
             });
         }
       }
-      if (!found) throw new BrokerError('source_gone', `${url} does not exist any more`);
+      if (!found) throw new BrokerError('source_gone', `${url}: nothing is there any more`);
     }
     return rows;
   }

@@ -7,7 +7,7 @@ import { type FailedRow, type RowNotes, readRowNotes } from './row-notes.ts';
 const WRITE_MS = 10_000;
 /** What was spent is written down this often while one file takes long. */
 const EVERY_MS = 5000;
-/** Rows that failed are on record, each; more than these are no exceptions any more. */
+/** More rows than these that fail in one invocation are no exceptions any more. */
 const MOST_FAILED = 5000;
 
 /** What requests share: how many there may be, and what was spent on them. */
@@ -34,6 +34,7 @@ export class Ledger implements Tools {
   #run: RunContext | undefined;
   #writing: Promise<void> = Promise.resolve();
   #writtenAt = 0;
+  #failures = 0;
 
   constructor(what: string, pace: Pace, { now }: PluginContext) {
     this.#what = what;
@@ -65,20 +66,21 @@ export class Ledger implements Tools {
    * Takes up the notes of this very run, or puts it on record.
    *
    * @param input the version of what is read: a run does not go on with another.
-   * @param goesOn the run has carried something already.
+   * @param goesOn the run has a cursor.
    */
   async begin(run: RunContext, input: string | undefined, goesOn: boolean, signal: AbortSignal): Promise<void> {
     this.#run = run;
+    this.#failures = 0;
     const found = await readRowNotes(run, signal);
     const mine = found !== undefined && found.run === run.runId && found.what === this.#what && !run.reset;
     if (mine && found.input === input) {
       this.notes = found;
       return;
     }
-    if (goesOn) {
-      const why = mine ? `${found.input} is ${input} now` : 'what the run was asking is not on record any more';
-      throw new BrokerError('state_unreadable', why);
-    }
+    // Files of it may be stored, also without a cursor.
+    if (mine && Object.keys(found.spent).length > 0)
+      throw new BrokerError('state_unreadable', `${found.input} is ${input} now`);
+    if (goesOn) throw new BrokerError('state_unreadable', 'what the run was asking is not on record any more');
     // What is asked is paid for: whoever comes again must know of it.
     await run.begins();
     const seen = found?.what === this.#what && !run.reset ? found.seen : undefined;
@@ -87,11 +89,22 @@ export class Ledger implements Tools {
     await writeNotes(run, this.notes, signal);
   }
 
-  /** @throws BrokerError `too_many_failures` before more is paid for. */
-  checkFailures(): void {
-    const { length } = this.failed;
-    if (length >= MOST_FAILED)
-      throw new BrokerError('too_many_failures', `${length} rows failed; the last one: ${this.failed.at(-1)?.reason}`);
+  /** For a plan: what was carried by runs before. */
+  async look(run: RunContext, signal: AbortSignal): Promise<void> {
+    const found = await readRowNotes(run, signal);
+    if (found?.what === this.#what && found.seen !== undefined && !run.reset) this.notes.seen = found.seen;
+  }
+
+  /** Of one row of this invocation. @throws BrokerError `too_many_failures` before more is paid for. */
+  countFailure(reason: string): void {
+    if (++this.#failures >= MOST_FAILED)
+      throw new BrokerError('too_many_failures', `${this.#failures} rows failed; the last one: ${reason}`);
+  }
+
+  /** What failed of a piece; nothing of what failed in it before is true any more. */
+  setFailed(part: number, failed: readonly FailedRow[]): void {
+    delete this.notes.failed[part];
+    if (failed.length > 0) this.notes.failed[part] = [...failed];
   }
 
   /** Durable when it resolves; one write at a time, since the notes are those of all that is under way. */

@@ -125,7 +125,13 @@ export class ModelExport {
   }
 
   async #look(operation: string, signal: AbortSignal): Promise<Operation> {
-    return operationSchema.parse(await this.#api.get(operation, signal));
+    try {
+      return operationSchema.parse(await this.#api.get(operation, signal));
+    } catch (error) {
+      // Operations are not known for ever; the next run exports anew.
+      if (!(error instanceof BrokerError) || error.code !== 'invalid_config') throw error;
+      return { name: operation, done: true, error: { message: 'its operation is not known any more' } };
+    }
   }
 
   async #clear(run: RunContext, signal: AbortSignal): Promise<void> {

@@ -8,6 +8,7 @@ import {
   type Item,
   type ListOptions,
   type PluginContext,
+  type Purpose,
   type Source,
   streamOf,
   z,
@@ -16,6 +17,7 @@ import { refSchema } from '../google/storage/listing.ts';
 import { hashOf } from './batch-notes.ts';
 import { folderAt } from './folder.ts';
 import type { Generating } from './generate.ts';
+import { Kept } from './kept.ts';
 import { Ledger } from './ledger.ts';
 import { mimeType } from './mime-type.ts';
 import type { Mode } from './mode.ts';
@@ -34,8 +36,9 @@ export class FilesMode implements Mode {
   readonly #storage: Storage;
   readonly #ledger: Ledger;
   readonly #what: string;
-  /** When the newest of the files that this run carries was changed; RFC 3339. */
-  #newest: string | undefined;
+  /** A second sink, and a write that is tried again, get the answer that is there. */
+  readonly #answers = new Kept<string>();
+  #runId = '';
   #facts: Facts | undefined;
 
   constructor(asking: Generating, files: string, storage: Storage, context: PluginContext) {
@@ -49,13 +52,20 @@ export class FilesMode implements Mode {
 
   async *list({ after, only, run, signal }: ListOptions): AsyncGenerator<Item> {
     if (run.purpose === 'survey' || only !== undefined) return;
+    if (this.#runId !== run.runId) this.#answers.clear();
+    this.#runId = run.runId;
     if (run.purpose === 'run') await this.#ledger.begin(run, undefined, after !== undefined, signal);
-    const items = await this.#items(signal);
+    else await this.#ledger.look(run, signal);
+    const items = await this.#items(run.purpose, signal);
     if (run.purpose === 'plan') this.#facts = { model: this.#asking.location, files: items.length };
     for (const item of items) if (after === undefined || compareKeys(item.key, after) > 0) yield item;
   }
 
   async open(item: Item, { signal }: Parameters<Source['open']>[1]): Promise<ByteStream> {
+    return streamOf(await this.#answers.of(item.id, () => this.#ask(item, signal)));
+  }
+
+  async #ask(item: Item, signal: AbortSignal): Promise<Uint8Array> {
     const { url, type, object } = fileSchema.parse(item.ref);
     const prompt = filled(this.#asking.options.prompt, { file: url }, JSON.stringify(url));
     const parts = [{ fileData: { fileUri: url, mimeType: mimeType(url, type) } }, { text: prompt }];
@@ -69,7 +79,7 @@ export class FilesMode implements Mode {
       const now = await this.#storage.at(url).one(signal);
       if (now === undefined || refSchema.parse(now.ref).generation !== object.generation)
         throw new BrokerError('source_changed', `${url} was replaced while the model read it`);
-      return streamOf(Buffer.from(`{"file":${JSON.stringify(url)},${this.#asking.described(answer)}}\n`));
+      return Buffer.from(`{"file":${JSON.stringify(url)},${this.#asking.described(answer)}}\n`);
     } finally {
       await this.#ledger.record().catch(() => undefined);
     }
@@ -77,8 +87,9 @@ export class FilesMode implements Mode {
 
   /** With `onlyNew` the next run asks for what was changed after the newest of this one. */
   async finish({ outcome }: Parameters<NonNullable<Source['finish']>>[0]): Promise<void> {
-    if (outcome !== 'complete' || this.#newest === undefined || !this.#ledger.hasBegun) return;
-    this.#ledger.notes.seen = this.#newest;
+    const { notes } = this.#ledger;
+    if (outcome !== 'complete' || notes.upTo === undefined || !this.#ledger.hasBegun) return;
+    notes.seen = notes.upTo;
     await this.#ledger.record();
   }
 
@@ -100,14 +111,17 @@ export class FilesMode implements Mode {
     await this.#ledger.settled();
   }
 
-  async #items(signal: AbortSignal): Promise<Item[]> {
+  async #items(purpose: Purpose, signal: AbortSignal): Promise<Item[]> {
     const { folder = '', onlyNew } = this.#asking.options;
-    const { seen, startedAt } = this.#ledger.notes;
+    const { seen = '', upTo, startedAt } = this.#ledger.notes;
     const items: Item[] = [];
+    let newest = seen;
     for await (const { id, key, headers, ref, modifiedAt = '' } of this.#storage.at(this.#files).list('', signal)) {
       if (key === '' || key.endsWith('/')) continue;
-      if (onlyNew && seen !== undefined && modifiedAt <= seen) continue;
-      if (this.#newest === undefined || modifiedAt > this.#newest) this.#newest = modifiedAt;
+      if (onlyNew && modifiedAt <= seen) continue;
+      // What comes while a run pauses may sort before what it has carried: it is the next one's.
+      if (onlyNew && upTo !== undefined && modifiedAt > upTo) continue;
+      if (modifiedAt > newest) newest = modifiedAt;
       const url = id.slice(0, id.lastIndexOf('#'));
       items.push({
         id: `vertexai:${this.#what}:${id}`,
@@ -119,6 +133,10 @@ export class FilesMode implements Mode {
         throw new BrokerError('invalid_config', `${this.#files} holds more than ${MOST_FILES} files`, {
           hint: 'Name a longer prefix, and make several pipelines.',
         });
+    }
+    if (onlyNew && purpose === 'run' && upTo === undefined) {
+      this.#ledger.notes.upTo = newest;
+      await this.#ledger.record();
     }
     return items.sort((a, b) => compareKeys(a.key, b.key));
   }

@@ -76,44 +76,47 @@ export class Predicting implements Asking {
     if (open.length > 0) yield open;
   }
 
-  ask(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
-    return this.options.raw ? this.#raw(batch[0] as Row, tools, signal) : this.#predict(batch, tools, signal);
+  ask(batch: readonly Row[], take: (answer: Answer) => void, tools: Tools, signal: AbortSignal): Promise<void> {
+    return this.options.raw
+      ? this.#raw(batch[0] as Row, take, tools, signal)
+      : this.#predict(batch, take, tools, signal);
   }
 
   /** A request that is refused is halved, until the instances that are to blame stand alone. */
-  async #predict(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
+  async #predict(
+    batch: readonly Row[],
+    take: (answer: Answer) => void,
+    tools: Tools,
+    signal: AbortSignal,
+  ): Promise<void> {
     const body = `{"instances":[${batch.map(({ text }) => text).join(',')}]${this.#tail}}`;
-    try {
-      const answer = await this.#send(':predict', body, tools, signal);
+    const answer = await unlessRefused(this.#send(':predict', body, tools, signal));
+    if (!(answer instanceof BrokerError)) {
       const { predictions } = exactParse(answer) as { readonly predictions?: readonly unknown[] };
       if (!Array.isArray(predictions) || predictions.length !== batch.length)
         throw new BrokerError(
           'bad_response',
           `${this.#path} answered ${predictions?.length ?? 0} predictions for ${batch.length} instances`,
         );
-      return batch.map((row, index) => ({ row, line: this.#line(row, JSON.stringify(predictions[index])) }));
-    } catch (thrown) {
-      const error = asBrokerError(thrown);
-      if (error.code !== 'invalid_request') throw error;
-      const [only] = batch;
-      if (only !== undefined && batch.length === 1) return [{ row: only, reason: error.message }];
-      const middle = Math.ceil(batch.length / 2);
-      const halves = [batch.slice(0, middle), batch.slice(middle)];
-      return (await Promise.all(halves.map((half) => this.#predict(half, tools, signal)))).flat();
+      for (const [index, row] of batch.entries())
+        take({ row, line: this.#line(row, JSON.stringify(predictions[index])) });
+      return;
     }
+    const [only] = batch;
+    if (only !== undefined && batch.length === 1) return take({ row: only, reason: answer.message });
+    const middle = Math.ceil(batch.length / 2);
+    const halves = [batch.slice(0, middle), batch.slice(middle)];
+    // Both are over when it is, and what one was answered is not lost when the other fails.
+    const ended = await Promise.allSettled(halves.map((half) => this.#predict(half, take, tools, signal)));
+    const failed = ended.find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
-  async #raw(row: Row, tools: Tools, signal: AbortSignal): Promise<readonly Answer[]> {
-    try {
-      const answer = await this.#send(':rawPredict', row.text, tools, signal);
-      // Whatever the container answers, one line each.
-      const text = JSON.stringify(isJson(answer) ? exactParse(answer) : answer);
-      return [{ row, line: this.#line(row, text) }];
-    } catch (thrown) {
-      const error = asBrokerError(thrown);
-      if (error.code !== 'invalid_request') throw error;
-      return [{ row, reason: error.message }];
-    }
+  async #raw(row: Row, take: (answer: Answer) => void, tools: Tools, signal: AbortSignal): Promise<void> {
+    const answer = await unlessRefused(this.#send(':rawPredict', row.text, tools, signal));
+    if (answer instanceof BrokerError) return take({ row, reason: answer.message });
+    // Whatever the container answers, one line each.
+    take({ row, line: this.#line(row, JSON.stringify(isJson(answer) ? exactParse(answer) : answer)) });
   }
 
   #send(verb: string, body: string, tools: Tools, signal: AbortSignal): Promise<string> {
@@ -131,5 +134,16 @@ export class Predicting implements Asking {
     if (key === undefined) return `{"instance":${text},"prediction":${prediction}}`;
     const value = (exactParse(text) as Readonly<Record<string, unknown>> | null)?.[key];
     return `{"key":${JSON.stringify(value ?? null)},"prediction":${prediction}}`;
+  }
+}
+
+/** What is wrong with the request itself, instead of an answer. */
+async function unlessRefused(answer: Promise<string>): Promise<string | BrokerError> {
+  try {
+    return await answer;
+  } catch (thrown) {
+    const error = asBrokerError(thrown);
+    if (error.code !== 'invalid_request') throw error;
+    return error;
   }
 }

@@ -42,6 +42,11 @@ export class RowInput {
     if (!Array.isArray(input)) context.credentials.aws((input as { readonly identity?: string }).identity);
   }
 
+  /** The file is opened anew when it is asked for. */
+  clear(): void {
+    this.#file = undefined;
+  }
+
   /** Of the file; rows that are listed in the pipeline have none. */
   async version(signal: AbortSignal): Promise<string | undefined> {
     return (await this.#open(signal))?.version;

@@ -32,8 +32,8 @@ export interface Asking {
   readonly input: InputConfig;
   /** The rows of one request. */
   batches(rows: AsyncIterable<Row>): AsyncIterable<readonly Row[]>;
-  /** In the order of the rows. */
-  ask(batch: readonly Row[], tools: Tools, signal: AbortSignal): Promise<readonly Answer[]>;
+  /** @param take gets each answer as soon as it is there, also of a batch that fails in the end. */
+  ask(batch: readonly Row[], take: (answer: Answer) => void, tools: Tools, signal: AbortSignal): Promise<void>;
   /** Of what it asks; a change begins anew. */
   readonly what: unknown;
   check(signal: AbortSignal): Promise<string>;
@@ -52,6 +52,8 @@ export class RowMode implements Mode {
   readonly #ledger: Ledger;
   readonly #answers: PartAnswers;
   readonly #what: string;
+  /** Functions carry one run after the other. */
+  #runId = '';
   #rows = 0;
   #facts: Facts | undefined;
 
@@ -66,6 +68,10 @@ export class RowMode implements Mode {
 
   async *list({ after, only, run, signal }: ListOptions): AsyncGenerator<Item> {
     if (run.purpose === 'survey' || only !== undefined) return;
+    // What is read may be another file by now.
+    this.#input.clear();
+    if (this.#runId !== run.runId) this.#answers.clear();
+    this.#runId = run.runId;
     if (run.purpose === 'run')
       await this.#ledger.begin(run, await this.#input.version(signal), after !== undefined, signal);
     this.#rows = 0;
@@ -103,7 +109,7 @@ export class RowMode implements Mode {
     const { failed } = this.#ledger.notes;
     const all = Object.values(failed).flat().length;
     if (all === 0 || all / Math.max(1, this.#rows) <= (this.#asking.options.maxFailedRatio ?? 0)) return [];
-    const hint = `Each is in ${this.#folder}_dead-letters.jsonl, with its reason. Mend it, or raise maxFailedRatio.`;
+    const hint = `Mend the row or the prompt, or raise maxFailedRatio. When all files are stored, each is in ${this.#folder}_dead-letters.jsonl.`;
     return Object.entries(failed).flatMap(([part, rows]) =>
       rows.map(({ row, reason }) => ({
         key: `${this.#key(Number(part))} row ${row}`,

@@ -25,6 +25,8 @@ const schema = z.strictObject({
   failed: z.record(z.string(), z.array(failedRow)),
   /** All that was paid for, also for what had to be asked again. */
   spent: z.record(z.string(), count),
+  /** Files up to this time belong to this run; RFC 3339. */
+  upTo: z.string().exactOptional(),
   /** Files up to this time were carried by complete runs; RFC 3339. */
   seen: z.string().exactOptional(),
 });

@@ -455,7 +455,6 @@ describe('what is wrong is told before anything begins', () => {
       'invalid_config',
       'BOOLEAN, which does not grow',
     ],
-    ['parquet without staging', { ...TABLE, format: 'parquet' }, 'invalid_config', 'not as parquet'],
   ])('%s', async (_, config, code, message) => {
     await using cloud = await bigQueryCloud();
     cloud.gcs.bucket('tokyo').location = 'ASIA-NORTHEAST1';
@@ -471,6 +470,10 @@ describe('what is wrong is told before anything begins', () => {
     [{ ...QUERY, partitions: '20261101' }, 'partitions belong to a table'],
     [{ ...QUERY, asOf: '2026-11-24T00:00:00Z' }, 'asOf belongs to a table'],
     [{ ...QUERY, engine: 'extract' }, 'an extract job reads tables'],
+    [{ ...TABLE, format: 'parquet' }, 'Set staging'],
+    [{ ...TABLE, engine: 'extract' }, 'engine extract needs staging'],
+    [{ ...TABLE, engine: 'rows', format: 'avro' }, 'become json or csv'],
+    [{ ...TABLE, format: 'csv', compression: 'snappy' }, 'csv has no compression snappy'],
     [{ ...QUERY, incremental: { by: 'change' } }, 'incremental by change belongs to tables'],
     [{ tables: 'a.b*', incremental: { by: 'column', column: 'c' } }, 'for one table or query'],
   ])('%o is no source', async (config, message) => {

@@ -3,15 +3,24 @@ import { join } from 'node:path';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { describe, expect, it } from 'vitest';
 import { BrokerError } from '../../core/api/index.ts';
+import { run } from '../../core/engine/run.ts';
+import { MemoryState } from '../../core/state/memory.ts';
 import { MemorySink } from '../../plugins/memory/index.ts';
 import { googleError } from '../cloud/iam-credentials.ts';
 import { ReplyError } from '../cloud/server.ts';
-import { sinkThat } from '../core/job.ts';
-import { temporaryFolder } from '../support.ts';
+import { runContext } from '../conformance/run-context.ts';
+import { job, sinkThat } from '../core/job.ts';
+import { temporaryFolder, testRuntime } from '../support.ts';
 import { doubling, lines, PARENT, shouting, vertexCloud } from './vertexai-cloud.ts';
 
 const rows = (count: number): string => Array.from({ length: count }, (_, n) => `{"id":"k${n}","n":${n}}\n`).join('');
 const BATCH = { model: '7', input: { gcs: ['gs://acme-ml/in.jsonl'] }, output: { bucket: 'acme-ml' }, wait: '0s' };
+/** A job that is over already. */
+async function adopted(cloud: Awaited<ReturnType<typeof vertexCloud>>): Promise<object> {
+  const whole = { ...BATCH, input: { gcs: ['gs://acme-ml/in/a.jsonl', 'gs://acme-ml/in/b.jsonl'] }, keepOutput: true };
+  await cloud.carry({ batch: whole }, { state: new MemoryState() });
+  return { model: undefined, output: undefined, job: '1000' };
+}
 const withoutNumber = '{"id":"bad"}\n';
 
 describe.each(['rest', 'grpc'] as const)('a batch prediction job over %s', (transport) => {
@@ -172,6 +181,25 @@ describe.each(['rest', 'grpc'] as const)('a batch prediction job over %s', (tran
       expect(line.row.id).toBe(line.key);
       expect(line.prediction.twice).toBe(line.row.n * 2);
     }
+  });
+
+  it('is joined to all files of a wildcard', async () => {
+    await using cloud = await setup();
+    cloud.data.put('in/a.jsonl', '{"id":"a","n":1}\n');
+    cloud.data.put('in/b.jsonl', '{"id":"b","n":2}\n');
+    cloud.data.put('in/deep/c.jsonl', 'no rows of this job');
+    const input = { gcs: ['gs://acme-ml/in/?.jsonl'] };
+    const { report, keys, text } = await cloud.carryBatch({
+      ...(await adopted(cloud)),
+      input,
+      join: { by: 'id' },
+    });
+    expect(report.error).toBeUndefined();
+    const all = keys.filter((key) => key.includes('results')).flatMap((key) => lines(text(key)));
+    expect(all.map((line) => (line as { row: unknown }).row)).toEqual([
+      { id: 'b', n: 2 },
+      { id: 'a', n: 1 },
+    ]);
   });
 
   it('of a model that is not there creates nothing', async () => {
@@ -372,7 +400,6 @@ describe('rows', () => {
       return doubling(instance);
     });
     const source = cloud.source(predict({ instances: from, batch: { count: 1 } }));
-    const { runContext } = await import('../conformance/run-context.ts');
     const { signal } = new AbortController();
     const [item] = await Array.fromAsync(source.list({ signal, run: runContext() }));
     if (item === undefined) throw new Error('there is a file of answers');
@@ -411,14 +438,81 @@ describe('rows', () => {
     expect(lines(text('_dead-letters.jsonl'))).toEqual([{ number: 2, reason: 'the row is not JSON', row: 'not json' }]);
   });
 
+  it('of another run of the same process are asked anew, from the file as it is then', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', rows(1) + withoutNumber);
+    const source = cloud.source(predict({ instances: from }));
+    const sink = new MemorySink();
+    const outcomes: unknown[] = [];
+    for (const text of [rows(1) + withoutNumber, rows(3) + withoutNumber]) {
+      cloud.data.put('in.jsonl', text);
+      const { outcome, failures } = await run(job({ sources: [source], sinks: [sink], state: cloud.state }), {
+        runtime: testRuntime(),
+      });
+      outcomes.push([outcome, failures.length]);
+    }
+    expect(outcomes).toEqual([
+      ['partial', 1],
+      ['partial', 1],
+    ]);
+    expect(lines(String(sink.objects.get('part-000000000000.jsonl')?.bytes))).toHaveLength(3);
+    await source[Symbol.asyncDispose]?.();
+  });
+
+  it('that failed and are answered when they are asked again are no failures any more', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', rows(2));
+    let broken = true;
+    cloud.vertexai.models.set('endpoints/7', (instance) => {
+      if (broken) throw new Error('not today');
+      return doubling(instance);
+    });
+    const stop = new AbortController();
+    const stopping = sinkThat(async (_, content) => {
+      await content.open();
+      stop.abort();
+      throw new BrokerError('network', 'cut off');
+    });
+    const config = predict({ instances: from });
+    const first = await cloud.carry(config, { through: stopping, runtime: { signal: stop.signal } });
+    expect(first.report.outcome).toBe('paused');
+    broken = false;
+    const second = await cloud.carry(config, { sink: stopping.inner });
+    expect(second.report).toMatchObject({ outcome: 'complete', failures: [] });
+    expect(second.facts).toMatchObject({ failedRows: 0 });
+  });
+
+  it('of a batch of which one half fails in passing: the other half is not asked again', async () => {
+    await using cloud = await asked();
+    cloud.data.put('in.jsonl', rows(3) + withoutNumber);
+    const source = cloud.source(predict({ instances: from, batch: { count: 4 } }));
+    const { signal } = new AbortController();
+    const [item] = await Array.fromAsync(source.list({ signal, run: runContext() }));
+    if (item === undefined) throw new Error('there is a file of answers');
+    let bad = 0;
+    cloud.vertexai.models.set('endpoints/7', (instance) => {
+      cloud.seen.push((instance as { n?: number }).n);
+      if ((instance as { id: string }).id === 'bad' && ++bad === 2)
+        throw new ReplyError(googleError(404, 'NOT_FOUND', 'gone for a moment'));
+      return doubling(instance);
+    });
+    await expect(source.open(item, { signal })).rejects.toThrow('gone for a moment');
+    cloud.seen.length = 0;
+    await source.open(item, { signal });
+    expect(new Set(cloud.seen)).toEqual(new Set([2, undefined]));
+    await source[Symbol.asyncDispose]?.();
+  });
+
   it('of which all fail end the run before all are paid for', async () => {
     await using cloud = await asked();
     cloud.data.put('in.jsonl', withoutNumber.repeat(7000));
-    const { report } = await cloud.carry(predict({ instances: from, batch: { count: 1 }, concurrency: 50 }), {
-      job: { concurrency: 1 },
-    });
+    const config = predict({ instances: from, batch: { count: 1 }, concurrency: 50, rowsPerFile: 100_000 });
+    const { report } = await cloud.carry(config);
     expect(report.error).toMatchObject({ code: 'too_many_failures' });
-    expect(cloud.seen.length).toBeLessThan(6500);
+    expect(cloud.seen.length).toBeLessThan(5100);
+    // Mended, the same run goes on.
+    cloud.vertexai.models.set('endpoints/7', () => ({ twice: 0 }));
+    expect((await cloud.carry(config)).report.outcome).toBe('complete');
   });
 });
 
@@ -514,6 +608,33 @@ describe('answers of Gemini', () => {
     cloud.data.put('docs/b.txt', 'y');
     expect((await cloud.carry(config)).keys).toEqual(['b.txt.json']);
     expect(cloud.seen).toHaveLength(2);
+  });
+
+  it('for files that come while a run pauses are those of the next run', async () => {
+    await using cloud = await watched();
+    for (const name of ['b', 'c', 'd']) cloud.data.put(`docs/${name}.txt`, 'x');
+    const stop = new AbortController();
+    const stopping = sinkThat(async ({ key }) => {
+      if (key.startsWith('c')) stop.abort();
+    });
+    const config = generate({ prompt: '{{file}}', files: 'gs://acme-ml/docs/', onlyNew: true });
+    const job = { concurrency: 1 };
+    const first = await cloud.carry(config, { through: stopping, runtime: { stop: stop.signal }, job });
+    expect(first.report.outcome).toBe('paused');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    cloud.data.put('docs/a.txt', 'late');
+    expect((await cloud.carry(config, { sink: stopping.inner })).report.outcome).toBe('complete');
+    expect((await cloud.carry(config, { sink: stopping.inner })).keys).toContain('a.txt.json');
+  });
+
+  it('for files are asked for once, though there are two sinks', async () => {
+    await using cloud = await watched();
+    cloud.data.put('docs/a.txt', 'x');
+    const other = new MemorySink();
+    const sinks = [other, new MemorySink()];
+    await cloud.carry(generate({ prompt: 'x', files: 'gs://acme-ml/docs/' }), { job: { sinks } });
+    expect(other.objects.size).toBe(1);
+    expect(cloud.seen).toHaveLength(1);
   });
 
   it('for a file that is replaced meanwhile are not taken for those of the old one', async () => {
@@ -614,7 +735,6 @@ describe('answers of Gemini', () => {
   it('are estimated by a plan, which asks for none', async () => {
     await using cloud = await watched();
     const source = cloud.source(generate({ prompt: 'Say {{name}}', rows: [{ name: 'a' }, { name: 'b' }] }));
-    const { runContext } = await import('../conformance/run-context.ts');
     await Array.fromAsync(source.list({ signal: new AbortController().signal, run: runContext({ purpose: 'plan' }) }));
     expect(source.facts?.()).toMatchObject({
       rows: 2,
@@ -743,12 +863,16 @@ describe('the files of a resource', () => {
 
 describe('what is no source', () => {
   it.each<[object, string]>([
-    [{}, '0 of batch, predict, generate and resource are given'],
+    [{}, 'none of batch, predict, generate and resource is given'],
     [{ batch: { job: '1', filter: 'x' } }, '2 of job, filter and model are given'],
     [{ batch: { model: '1' } }, 'a new job needs input and output'],
     [{ batch: { job: '1', join: { by: 'id' } } }, 'join reads JSON lines'],
     [{ batch: { ...BATCH, join: { by: 'id' }, format: 'csv' } }, 'join reads JSON lines'],
-    [{ generate: { model: 'm', prompt: 'x', files: 'gs://acme-ml/x', rowsPerFile: 3 } }, 'are about rows'],
+    [{ generate: { model: 'm', prompt: 'x', files: 'gs://acme-ml/x', rowsPerFile: 3 } }, 'rowsPerFile is about rows'],
+    [{ batch: { job: '1' }, resource: { name: `${PARENT}/models/1` } }, 'batch and resource of batch'],
+    [{ generate: { model: 'm', prompt: 'Read {{name}}', files: 'gs://acme-ml/x' } }, 'only {{file}} is known'],
+    [{ generate: { model: 'm', prompt: 'x', files: 'gs://acme-ml/*.pdf' } }, 'without wildcards'],
+    [{ batch: { ...BATCH, input: { gcs: 'gs://acme-ml/x' } } }, 'must be { gcs: [gs://'],
     [{ generate: { model: 'm', prompt: 'x', rows: [1], onlyNew: true } }, 'onlyNew is about files'],
     [{ generate: { model: 'm', prompt: 'x' } }, 'generate asks for rows or for files'],
     [

@@ -40,6 +40,15 @@ function place(gcs: LocalGcs, url: string): { readonly bucket: GcsBucket; readon
 }
 
 async function linesOf(gcs: LocalGcs, url: string): Promise<string[]> {
+  // Of wildcards only the plainest is understood.
+  const [before = '', behind] = url.split('*');
+  if (behind !== undefined) {
+    const folder = place(gcs, before);
+    const names = [...(folder?.bucket.from(folder.name) ?? [])].map(({ name }) => name);
+    const meant = names.filter((name) => name.startsWith(folder?.name ?? '') && name.endsWith(behind));
+    const bucket = before.slice(0, before.indexOf('/', 'gs://'.length) + 1);
+    return (await Promise.all(meant.map((name) => linesOf(gcs, bucket + name)))).flat();
+  }
   const found = place(gcs, url);
   const object = found?.bucket.get(found.name);
   if (object === undefined) throw new Error(`${url} does not exist`);
