@@ -85,6 +85,8 @@ export interface SourceDefinition extends Definition {
   readonly tuning?: readonly string[];
   /** The option, by its path, that is of no use without a `state`: what was carried would be forgotten. */
   remembers?(config: object): string | undefined;
+  /** Files of this machine that it reads: they are in no bundle. */
+  localFiles?(config: object): readonly string[];
   create(config: object, context: PluginContext): Source;
 }
 
@@ -112,7 +114,10 @@ type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stab
 /** Defines a source plugin; `config` in `create` has the type of the schema's output. */
 export function defineSource<Schema extends z.ZodObject>(
   definition: Typed<Schema, Source> &
-    Pick<SourceDefinition, 'waits' | 'tuning'> & { remembers?(config: z.output<Schema>): string | undefined },
+    Pick<SourceDefinition, 'waits' | 'tuning'> & {
+      remembers?(config: z.output<Schema>): string | undefined;
+      localFiles?(config: z.output<Schema>): readonly string[];
+    },
 ): SourceDefinition {
   return { stability: 'beta', ...definition, kind: 'source' };
 }

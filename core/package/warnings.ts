@@ -20,6 +20,11 @@ export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipelin
       );
     if (plugin.name === 'memory') warnings.push(`${plugin.kind} memory: what it keeps ends with the process`);
   }
+  for (const { plugin, config } of sources)
+    for (const path of plugin.localFiles?.(config) ?? [])
+      warnings.push(
+        `source ${plugin.name}: ${path} is a file of this machine, and not in the ${lambda ? 'bundle: put it where the function can read it' : 'image: mount it there'}`,
+      );
   const lasts = state?.plugin.lasts ?? 'process';
   const lasting = lasts === 'anywhere' || (!lambda && lasts === 'machine');
   if (!lasting) {

@@ -51,7 +51,13 @@ export function explain(
       return one(`must be one of ${kinds.join(', ')}`);
     }
     case 'too_small':
-      return one(issue.message.startsWith('must') ? issue.message : 'must not be empty');
+      if (issue.message.startsWith('must')) return one(issue.message);
+      return one(issue.origin === 'number' ? `must be at least ${issue.minimum}` : 'must not be empty');
+    case 'too_big': {
+      if (issue.message.startsWith('must')) return one(issue.message);
+      const unit = issue.origin === 'string' ? ' characters' : issue.origin === 'array' ? ' entries' : '';
+      return one(`must be at most ${issue.maximum}${unit}`);
+    }
     default:
       return one(issue.message);
   }

@@ -44,11 +44,14 @@ const options = z.strictObject({
     .default({})
     .describe('Values of the parameters of the query. Numbers are INT64 or FLOAT64, anything else is text.'),
   partitions: z
-    .union([partition(), z.array(partition()).min(1).max(4000), z.strictObject({ from: partition(), to: partition() })])
+    .union(
+      [partition(), z.array(partition()).min(1).max(4000), z.strictObject({ from: partition(), to: partition() })],
+      'must be the name of a partition such as "20261101", a list of them, or { from: …, to: … }',
+    )
     .optional()
     .describe('Only this partition, these, or those from one to another: `{ from: "20261101", to: "20261130" }`.'),
   asOf: z.iso
-    .datetime({ offset: true })
+    .datetime({ offset: true, error: 'must be a time such as 2026-11-24T00:00:00Z' })
     .optional()
     .describe('The table as it was at this time, at most seven days ago: `2026-11-24T00:00:00Z`.'),
   incremental: z

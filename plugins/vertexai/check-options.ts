@@ -8,11 +8,9 @@ export function* optionProblems(config: VertexConfig): Generator<OptionProblem> 
   const { batch, predict, generate, resource } = config;
   const modes = Object.entries({ batch, predict, generate, resource }).filter(([, one]) => one !== undefined);
   if (modes.length !== 1) {
-    const given = modes.length === 0 ? 'none' : modes.map(([name]) => name).join(' and ');
-    yield {
-      path: [],
-      message: `${given} of batch, predict, generate and resource ${modes.length === 0 ? 'is' : 'are'} given. Give exactly one of them.`,
-    };
+    const given =
+      modes.length === 0 ? 'nothing is asked for' : `${modes.map(([name]) => name).join(' and ')} are given`;
+    yield { path: [], message: `${given}. Give exactly one of batch, predict, generate and resource.` };
   }
   if (batch !== undefined) yield* batchProblems(batch);
   if (predict?.raw === true && predict.parameters !== undefined)

@@ -3,11 +3,16 @@ import { type InputConfig, type VertexConfig, vertexaiConfig } from './config.ts
 import { VertexSource } from './source.ts';
 import { parseGs } from './storage.ts';
 
+/** Rows that are not listed in the pipeline. */
+const filesOfRows = ({ predict, generate }: Pick<VertexConfig, 'predict' | 'generate'>): readonly RowsFrom[] =>
+  [predict?.instances, generate?.rows].flatMap((one) =>
+    one === undefined || Array.isArray(one) ? [] : [one as RowsFrom],
+  );
+type RowsFrom = Exclude<InputConfig, readonly unknown[]>;
+
 function grantsOf({ identity, project, batch, predict, generate, resource }: VertexConfig): Grant[] {
   const base = { cloud: 'gcp', identity } as const;
-  const inputs = [predict?.instances, generate?.rows].flatMap((one) =>
-    one === undefined || Array.isArray(one) ? [] : [one as Exclude<InputConfig, readonly unknown[]>],
-  );
+  const inputs = filesOfRows({ predict, generate });
   const read = [
     ...inputs.map(({ from }) => from),
     generate?.files,
@@ -61,6 +66,10 @@ export const vertexai = defineSource({
   waits: true,
   tuning: TUNING,
   remembers: ({ generate }) => (generate?.onlyNew === true ? 'generate.onlyNew' : undefined),
+  localFiles: (config) =>
+    filesOfRows(config)
+      .map(({ from }) => from)
+      .filter((from) => !/^(gs|s3):/.test(from)),
   grants: grantsOf,
   create: (config, context) => new VertexSource(config, context),
 });

@@ -221,14 +221,17 @@ describe('warnings', () => {
     await writeFile(
       file,
       `name: local
-identities: { me: { kind: aws, profile: mine }, nobody: { kind: anonymous } }
-source: { use: gcs, with: { bucket: abc, identity: nobody, endpoint: "http://127.0.0.1:4443" } }
+identities: { me: { kind: aws, profile: mine }, nobody: { kind: anonymous }, reader: { kind: gcp, audience: //iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/aws-prod/providers/isthmus } }
+source:
+  - { use: gcs, with: { bucket: abc, identity: nobody, endpoint: "http://127.0.0.1:4443" } }
+  - { use: vertexai, with: { identity: reader, project: acme-ml, location: global, predict: { endpoint: "7", instances: { from: ./rows.jsonl } } } }
 sink: [{ use: file, with: { path: out } }, { use: s3, with: { bucket: lake, region: eu-west-1, identity: me } }]
 `,
     );
     const warnings = warningsFor('lambda', await loadPipeline(file, { plugins, environment: {} })).join('\n');
     for (const message of [
       'sink file: the files of this machine',
+      'source vertexai: ./rows.jsonl is a file of this machine',
       'profile mine is of this machine',
       'http://127.0.0.1:4443 is this machine',
     ])

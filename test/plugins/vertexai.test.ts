@@ -6,6 +6,7 @@ import { BrokerError } from '../../core/api/index.ts';
 import { run } from '../../core/engine/run.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { MemorySink } from '../../plugins/memory/index.ts';
+import { vertexai } from '../../plugins/vertexai/index.ts';
 import { googleError } from '../cloud/iam-credentials.ts';
 import { ReplyError } from '../cloud/server.ts';
 import { runContext } from '../conformance/run-context.ts';
@@ -623,8 +624,10 @@ describe('answers of Gemini', () => {
     expect(first.report.outcome).toBe('paused');
     await new Promise((resolve) => setTimeout(resolve, 5));
     cloud.data.put('docs/a.txt', 'late');
+    cloud.data.put('docs/z.txt', 'late');
     expect((await cloud.carry(config, { sink: stopping.inner })).report.outcome).toBe('complete');
     expect((await cloud.carry(config, { sink: stopping.inner })).keys).toContain('a.txt.json');
+    expect(cloud.seen).toHaveLength(5);
   });
 
   it('for files are asked for once, though there are two sinks', async () => {
@@ -863,13 +866,13 @@ describe('the files of a resource', () => {
 
 describe('what is no source', () => {
   it.each<[object, string]>([
-    [{}, 'none of batch, predict, generate and resource is given'],
+    [{}, 'nothing is asked for'],
     [{ batch: { job: '1', filter: 'x' } }, '2 of job, filter and model are given'],
     [{ batch: { model: '1' } }, 'a new job needs input and output'],
     [{ batch: { job: '1', join: { by: 'id' } } }, 'join reads JSON lines'],
     [{ batch: { ...BATCH, join: { by: 'id' }, format: 'csv' } }, 'join reads JSON lines'],
     [{ generate: { model: 'm', prompt: 'x', files: 'gs://acme-ml/x', rowsPerFile: 3 } }, 'rowsPerFile is about rows'],
-    [{ batch: { job: '1' }, resource: { name: `${PARENT}/models/1` } }, 'batch and resource of batch'],
+    [{ batch: { job: '1' }, resource: { name: `${PARENT}/models/1` } }, 'batch and resource are given'],
     [{ generate: { model: 'm', prompt: 'Read {{name}}', files: 'gs://acme-ml/x' } }, 'only {{file}} is known'],
     [{ generate: { model: 'm', prompt: 'x', files: 'gs://acme-ml/*.pdf' } }, 'without wildcards'],
     [{ batch: { ...BATCH, input: { gcs: 'gs://acme-ml/x' } } }, 'must be { gcs: [gs://'],
@@ -886,5 +889,18 @@ describe('what is no source', () => {
   ])('%o', async (config, message) => {
     await using cloud = await vertexCloud();
     expect(() => cloud.source(config)).toThrow(message);
+  });
+});
+
+it('rows in S3 need a permission to be read', () => {
+  const rows = { from: 's3://acme-lake/in/rows.jsonl', identity: 'lake' };
+  const config = { identity: 'reader', project: 'acme-ml', location: 'global' };
+  const grants = vertexai.grants?.(vertexai.config.parse({ ...config, generate: { model: 'm', prompt: 'x', rows } }));
+  expect(grants).toContainEqual({
+    cloud: 'aws',
+    identity: 'lake',
+    actions: ['s3:GetObject'],
+    resources: ['arn:aws:s3:::acme-lake/in/rows.jsonl'],
+    reason: 'read s3://acme-lake/in/rows.jsonl',
   });
 });
