@@ -517,8 +517,8 @@ describe('never silently wrong', () => {
     const work = job?.work;
     if (job !== undefined && work !== undefined)
       Object.assign(job, {
-        work: () => {
-          const outcome = work();
+        work: async () => {
+          const outcome = await work();
           cloud.staging.delete([...cloud.staging.from('')][1]?.name ?? '');
           return outcome;
         },

@@ -100,7 +100,7 @@ export class LocalBigQuery extends LocalServer {
         this.cancel(id);
         return json(200, { kind: 'bigquery#jobCancelResponse', job: jobResource(job) });
       }
-      settle(job);
+      await settle(job);
       return json(200, jobResource(job));
     }
     if (kind === 'queries') return this.#results(this.#job(project, rest, query), query);
@@ -128,7 +128,7 @@ export class LocalBigQuery extends LocalServer {
     throw new ReplyError(googleError(403, 'PERMISSION_DENIED', message, 'accessDenied'));
   }
 
-  #insert(project: string, principal: string, body: unknown): Reply {
+  async #insert(project: string, principal: string, body: unknown): Promise<Reply> {
     const parsed = insertion.safeParse(body);
     if (!parsed.success)
       return googleError(
@@ -152,10 +152,11 @@ export class LocalBigQuery extends LocalServer {
       location,
       kind: isExtract ? 'EXTRACT' : 'QUERY',
       asksLeft: this.asksUntilDone,
-      work: () => {
+      work: async () => {
         const error = this.failures.shift();
         if (error !== undefined) return { error };
-        return this.filtered ? withFilter(planned.work()) : planned.work();
+        const outcome = await planned.work();
+        return this.filtered ? withFilter(outcome) : outcome;
       },
     };
     if (configuration.dryRun === true) {
@@ -169,7 +170,7 @@ export class LocalBigQuery extends LocalServer {
     const wrong = planned.refused();
     if (wrong !== undefined) return googleError(400, 'INVALID_ARGUMENT', wrong.message, wrong.reason);
     this.jobs.set(name, job);
-    if (this.asksUntilDone === 0) settle(job);
+    if (this.asksUntilDone === 0) await settle(job);
     return json(200, jobResource(job));
   }
 
@@ -236,8 +237,8 @@ export class LocalBigQuery extends LocalServer {
     });
   }
 
-  #results(job: LocalJob, query: URLSearchParams): Reply {
-    const outcome: Outcome | undefined = settle(job);
+  async #results(job: LocalJob, query: URLSearchParams): Promise<Reply> {
+    const outcome: Outcome | undefined = await settle(job);
     const reference = { projectId: job.project, jobId: job.id, location: job.location };
     const base = { kind: 'bigquery#getQueryResultsResponse', jobReference: reference };
     if (outcome === undefined) return json(200, { ...base, jobComplete: false });

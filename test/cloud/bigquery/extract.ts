@@ -12,7 +12,7 @@ export interface Planned {
   readonly missing: string;
   /** Found wrong before the job begins. */
   refused(): ErrorProto | undefined;
-  work(): Outcome;
+  work(): Promise<Outcome>;
   dryRun(): Outcome;
 }
 
@@ -54,8 +54,8 @@ export function extract(configuration: object, server: LocalBigQuery, gcs: Local
     missing: `${projectId}:${datasetId}`,
     refused,
     dryRun: () => ({ error: invalid('Dry run is not defined for extract jobs') }),
-    work: () => {
-      const files = writeFiles(
+    work: async () => {
+      const files = await writeFiles(
         { uri: wanted.destinationUris[0] ?? '', table, shape, location, principal },
         server,
         gcs,
@@ -79,11 +79,11 @@ interface Writing {
 }
 
 /** Writes the rows below a wildcard, as files numbered from 0 with twelve digits. */
-export function writeFiles(
+export async function writeFiles(
   { uri, table, shape, location, principal }: Writing,
   server: LocalBigQuery,
   gcs: LocalGcs,
-): { readonly count: number } | { readonly error: ErrorProto } {
+): Promise<{ readonly count: number } | { readonly error: ErrorProto }> {
   const [, bucketName = '', name = ''] = /^gs:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
   const bucket = gcs.buckets.get(bucketName);
   if (bucket === undefined) return { error: { reason: 'notFound', message: `Not found: URI ${uri}` } };
@@ -116,15 +116,15 @@ export function writeFiles(
   }
   let count = 0;
   let rows: Row[] = [];
-  const flush = (): void => {
-    put(count++, fileOf(shape, table.fields, rows));
+  const flush = async (): Promise<void> => {
+    put(count++, await fileOf(shape, table.fields, rows));
     rows = [];
   };
   for (const row of table.rows()) {
     rows.push(row);
-    if (rows.length >= server.rowsPerFile) flush();
+    if (rows.length >= server.rowsPerFile) await flush();
   }
   // A table without rows makes one file without rows.
-  if (rows.length > 0 || count === 0) flush();
+  if (rows.length > 0 || count === 0) await flush();
   return { count };
 }

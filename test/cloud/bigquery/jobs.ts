@@ -24,13 +24,18 @@ export interface LocalJob {
   /** How often it must be asked for before it is over. */
   asksLeft: number;
   /** Does the work; called once. */
-  readonly work: () => Outcome;
+  readonly work: () => Promise<Outcome>;
+  working?: Promise<Outcome>;
   outcome: Outcome | undefined;
 }
 
 /** Ends a job whose time has come. */
-export function settle(job: LocalJob): Outcome | undefined {
-  if (job.outcome === undefined && --job.asksLeft <= 0) job.outcome = job.work();
+export async function settle(job: LocalJob): Promise<Outcome | undefined> {
+  if (job.outcome !== undefined || --job.asksLeft > 0) return job.outcome;
+  job.working ??= job.work();
+  const outcome = await job.working;
+  // It may have been cancelled meanwhile.
+  job.outcome ??= outcome;
   return job.outcome;
 }
 

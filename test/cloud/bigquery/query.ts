@@ -84,11 +84,15 @@ export function query(configuration: object, server: LocalBigQuery, gcs: LocalGc
       const schema = { fields: restFields(table?.fields ?? []) };
       return { statistics: { ...statistics, query: { ...inner, totalBytesBilled: '0', schema } } };
     },
-    work: (): Outcome => {
+    work: async (): Promise<Outcome> => {
       const wrong = failure();
       if (wrong !== undefined || table === undefined) return { error: wrong ?? invalid('no result') };
       if (options === undefined) return { statistics, result: table };
-      const files = writeFiles({ uri: options.uri, table, shape: options.shape, location, principal }, server, gcs);
+      const files = await writeFiles(
+        { uri: options.uri, table, shape: options.shape, location, principal },
+        server,
+        gcs,
+      );
       if ('error' in files) return files;
       const exportDataStatistics = { fileCount: String(files.count), rowCount: String(table.count) };
       return { statistics: { ...statistics, query: { ...statistics.query, exportDataStatistics } } };
