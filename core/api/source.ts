@@ -60,6 +60,8 @@ export type Facts = Readonly<Record<string, JsonValue>>;
  * A source does not retry whole items, does not log per item and does not read the environment.
  */
 export interface Source extends Partial<AsyncDisposable> {
+  /** What it lists is made by each run, and lists nothing in a survey: there is nothing to compare a sink with. */
+  readonly transient?: true;
   /** For people and reports: `gs://bucket/prefix`. */
   readonly location: string;
   /**

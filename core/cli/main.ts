@@ -14,6 +14,7 @@ import type { PermissionsFlags } from './permissions.ts';
 import { planCommand } from './plan.ts';
 import { type RunFlags, runCommand } from './run.ts';
 import type { ServeFlags } from './serve.ts';
+import type { VerifyFlags } from './verify.ts';
 
 /** Makes an action of a command that answers with an exit code. */
 export type Does = <Arguments extends unknown[]>(
@@ -53,6 +54,19 @@ export const cli =
         .description('show what a run would do; writes nothing')
         .argument('<pipeline>', 'the pipeline file'),
     ).action(does((file: string, flags: RunFlags) => planCommand(file, flags, jobs, output)));
+    withRunFlags(
+      program
+        .command('verify')
+        .description('compare both sides by size and checksum; reads no content and writes nothing')
+        .argument('<pipeline>', 'the pipeline file'),
+    )
+      .addOption(new Option('--csv', 'every finding as a line of CSV').conflicts('json'))
+      .option('--extras', 'look for what no source has, too')
+      .action(
+        does(async (file: string, flags: VerifyFlags) =>
+          (await import('./verify.ts')).verifyCommand(file, flags, jobs, output),
+        ),
+      );
     program
       .command('doctor')
       .description('walk the keyless chain step by step and say what to fix')

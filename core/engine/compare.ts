@@ -7,10 +7,13 @@ export type Compare = 'checksum' | 'size' | 'always';
 export interface Verdict {
   readonly action: 'create' | 'update' | 'skip';
   readonly reason: string;
+  /** It must be written only since nothing proves that it need not. */
+  readonly unproved?: true;
 }
 
 const skip = (reason: string): Verdict => ({ action: 'skip', reason });
 const update = (reason: string): Verdict => ({ action: 'update', reason });
+const unproved = (reason: string): Verdict => ({ action: 'update', reason, unproved: true });
 
 /**
  * Compares an item with what a sink holds, from metadata alone.
@@ -25,15 +28,15 @@ export async function compare(
 ): Promise<Verdict> {
   if (stored === undefined) return { action: 'create', reason: 'not in the sink' };
   if (mode === 'always') return update('compare: always');
-  if (item.size === undefined) return update('the size of the source is not known');
+  if (item.size === undefined) return unproved('the size of the source is not known');
   if (item.size !== stored.size) return update(`size differs: ${item.size} and ${stored.size} bytes`);
   if (mode === 'size') return skip('same size');
   const listed = byChecksum(item, stored);
   // Equal decides; different may be an ETag that only looks like an MD5 (SSE-KMS).
-  if (listed?.action === 'skip' || stored.complete === true) return listed ?? update('no checksum in common');
+  if (listed?.action === 'skip' || stored.complete === true) return listed ?? unproved('no checksum in common');
   const asked = await ask();
   if (asked === undefined) return { action: 'create', reason: 'not in the sink' };
-  return byChecksum(item, asked) ?? update('no checksum in common');
+  return byChecksum(item, asked) ?? unproved('no checksum in common');
 }
 
 function byChecksum(item: Item, stored: StoredObject): Verdict | undefined {

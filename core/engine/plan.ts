@@ -19,6 +19,8 @@ export interface Action {
   /** What the plan saw in the sink: a write is conditional on it. Absent when nobody looked. */
   readonly stored?: StoredObject;
   readonly looked: boolean;
+  /** Of an update: nothing proves that it is needed, and nothing that it is not. */
+  readonly unproved?: true;
   /** Of a refusal. */
   readonly code?: ErrorCode;
   readonly hint?: string;

@@ -31,6 +31,7 @@ const CLOSING_MS = 8000;
 export class BigQuerySource implements Source {
   readonly location: string;
   readonly ranges = true;
+  readonly transient = true;
   readonly #config: BigQueryConfig;
   readonly #context: PluginContext;
   readonly #client: BigQueryClient;

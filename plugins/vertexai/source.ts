@@ -29,6 +29,7 @@ const CLOSING_MS = 8000;
 export class VertexSource implements Source {
   readonly location: string;
   readonly ranges = true;
+  readonly transient = true;
   readonly #mode: Mode;
   readonly #api: VertexApi;
   /** Of an endpoint that has a host of its own. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { patternBody } from '../cloud/body.ts';
@@ -65,6 +65,58 @@ describe('isthmus', () => {
     });
     const after = await isthmus(cloud, 'plan', EXAMPLE, '--json');
     expect(JSON.parse(after.out)).toMatchObject({ actions: { create: 0, update: 0, skip: 8 } });
+  });
+
+  it('verifies both sides by checksum, and names each difference', async () => {
+    await using cloud = await seededCloud();
+    expect((await isthmus(cloud, 'run', EXAMPLE)).code).toBe(0);
+    const same = await isthmus(cloud, 'verify', EXAMPLE, '--extras');
+    expect(same).toMatchObject({ code: 0, out: expect.stringContaining(': 8 the same\n') });
+    const reads = (): number => cloud.gcs.requests.filter(({ target }) => target.includes('alt=media')).length;
+    const before = reads();
+    const [source, sink] = [cloud.gcs.buckets.get('acme-exports'), cloud.s3.buckets.get('acme-lake')];
+    const readme = sink?.objects.get('raw/readme.txt');
+    if (sink === undefined || readme === undefined) throw new Error('the run has stored it');
+    source?.put('2026/a,"new"', 'only here');
+    source?.put('2026/readme.txt', 'CARRIED BETWEEN CLOUDS WITHOUT A KEY.\n');
+    sink.remove('raw/empty');
+    sink.store({ ...readme, key: 'raw/zzz' });
+    const found = await isthmus(cloud, 'verify', EXAMPLE);
+    expect(found).toMatchObject({ code: 3, out: expect.stringContaining(': 6 the same, 2 missing, 1 different\n') });
+    expect(found.out).toMatch(/^missing {4}a,"new" {2}\(not in the sink\)$/m);
+    const told = await isthmus(cloud, 'verify', EXAMPLE, '--extras', '--json');
+    expect(JSON.parse(told.out)).toMatchObject({
+      counts: { same: 6, missing: 2, different: 1, unproved: 0, refused: 0, extra: 1 },
+      findings: expect.arrayContaining([expect.objectContaining({ finding: 'extra', key: 'zzz', bytes: 38 })]),
+    });
+    const csv = (await isthmus(cloud, 'verify', EXAMPLE, '--csv')).out.split('\n');
+    expect(csv[0]).toBe('finding,key,sink,bytes,reason');
+    expect(csv).toContainEqual(
+      expect.stringMatching(/^missing,"a,""new""",s3:\/\/acme-lake\/raw\/?,9,not in the sink$/),
+    );
+    expect(reads()).toBe(before);
+  });
+
+  it('verifies nothing of what each run makes anew, and says so', async () => {
+    await using cloud = await seededCloud();
+    await using folder = await temporaryFolder();
+    const identities =
+      'identities: { reader: { kind: gcp, audience: //iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/aws-prod/providers/isthmus } }';
+    const bigquery = '{ use: bigquery, with: { identity: reader, project: acme-data, table: sales.orders } }';
+    const verified = async (sources: string, ...flags: readonly string[]): Promise<Ran> => {
+      const file = join(folder.path, 'p.yaml');
+      await writeFile(file, `name: p\n${identities}\nsource: [${sources}]\nsink: { use: file, with: { path: out } }\n`);
+      return isthmus(cloud, 'verify', file, ...flags);
+    };
+    await mkdir(join(folder.path, 'in'));
+    await writeFile(join(folder.path, 'in/a'), 'a');
+    const files = '{ use: file, with: { path: in } }';
+    const none = await verified(bigquery);
+    expect(none).toMatchObject({ code: 2, err: expect.stringContaining('is made by each run') });
+    expect((await verified(`${bigquery}, ${files}`, '--extras')).code).toBe(2);
+    const some = await verified(`${bigquery}, ${files}`);
+    expect(some).toMatchObject({ code: 3, err: expect.stringContaining('not compared: bigquery://') });
+    expect(some.out).toContain('missing');
   });
 
   it('ends 3 when some items failed, with a line for each, and 1 when it failed altogether', async () => {

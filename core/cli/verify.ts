@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto';
+import { BrokerError } from '../api/errors.ts';
+import type { RunContext } from '../api/source.ts';
+import { visible } from '../api/text.ts';
+import { contextsOf } from '../engine/run.ts';
+import { type Finding, verify } from '../engine/verify.ts';
+import type { JobFactory } from '../runtime/job.ts';
+import { processRuntime } from '../runtime/process.ts';
+import { EXIT, type Output } from './output.ts';
+import { loggerFor, type RunFlags } from './run.ts';
+
+export interface VerifyFlags extends RunFlags {
+  readonly csv?: boolean;
+  readonly extras?: boolean;
+}
+
+/** One JSON document must have an end. */
+const MOST_FINDINGS = 1000;
+
+/** `isthmus verify`: whether both sides are the same, by size and checksum; reads no content and writes nothing. */
+export async function verifyCommand(
+  file: string,
+  flags: VerifyFlags,
+  jobs: JobFactory,
+  output: Output,
+): Promise<number> {
+  const log = loggerFor(flags, output);
+  using runtime = processRuntime(log);
+  await using open = await jobs.open(file, { log, now: runtime.now });
+  const { job } = open;
+  open.credentials.warm();
+  const signal = AbortSignal.any([runtime.signal, runtime.stop]);
+  const notCompared = job.sources.filter(({ transient }) => transient === true).map(({ location }) => location);
+  if (notCompared.length === job.sources.length || (notCompared.length > 0 && flags.extras === true))
+    throw new BrokerError('invalid_config', `what ${notCompared.join(' and ')} gives is made by each run`, {
+      hint: 'It was proved when it was written. Verify pipelines of files, without --extras where there is such a source, too.',
+    });
+  const unlisted = job.sinks.find(({ list }) => list === undefined);
+  if (flags.extras === true && unlisted !== undefined)
+    throw new BrokerError('invalid_config', `${unlisted.location} cannot be listed`, { hint: 'Leave --extras out.' });
+  const counts = { same: 0, missing: 0, different: 0, unproved: 0, refused: 0, extra: 0 };
+  const findings: (Omit<Finding, 'sink' | 'source'> & { readonly sink: string })[] = [];
+  // What a source would have to make first is not made in order to be compared.
+  const contexts = contextsOf(job, { runId: randomUUID(), purpose: 'survey', begins: async () => {} });
+  const run = (source: number): RunContext => contexts[source] as RunContext;
+  if (flags.csv === true) output.out('finding,key,sink,bytes,reason');
+  for await (const found of verify({ ...job, run, signal, extras: flags.extras === true })) {
+    counts[found?.finding ?? 'same']++;
+    if (found === undefined) continue;
+    const { sink: number, source: _, ...rest } = found;
+    const one = { ...rest, sink: job.sinks[number]?.location ?? '' };
+    if (flags.json === true && findings.length < MOST_FINDINGS) findings.push(one);
+    else if (flags.csv === true) output.out(csvLine(one));
+    else if (flags.json !== true) output.out(line(one, job.sinks.length > 1));
+  }
+  const { same, ...wrong } = counts;
+  const all = Object.values(wrong).reduce((sum, count) => sum + count, 0);
+  if (flags.json === true) {
+    const omitted = all > findings.length ? { findingsOmitted: all - findings.length } : {};
+    output.out(JSON.stringify({ pipeline: job.pipeline, counts, findings, ...omitted, notCompared }));
+  } else {
+    for (const location of notCompared) output.err(`not compared: ${visible(location)}: each run makes it anew`);
+  }
+  if (flags.json !== true && flags.csv !== true) {
+    const told = Object.entries(wrong).flatMap(([name, count]) => (count === 0 ? [] : [`${count} ${name}`]));
+    output.out(`${visible(job.pipeline)}: ${[`${same} the same`, ...told].join(', ')}`);
+  }
+  return all === 0 ? EXIT.complete : EXIT.partial;
+}
+
+type Shown = Pick<Finding, 'finding' | 'key' | 'reason' | 'bytes'> & { readonly sink: string };
+
+const line = ({ finding, key, reason, sink }: Shown, several: boolean): string =>
+  `${finding.padEnd(9)}  ${visible(key)}${several ? ` → ${visible(sink)}` : ''}  (${visible(reason)})`;
+
+const csvLine = ({ finding, key, sink, bytes, reason }: Shown): string =>
+  [finding, key, sink, bytes === undefined ? '' : String(bytes), reason].map(csvField).join(',');
+
+/** As RFC 4180 has it. */
+const csvField = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
