@@ -1,4 +1,5 @@
-import { BrokerError, type Logger, pause } from '../../core/api/index.ts';
+import { BrokerError, type Logger } from '../../core/api/index.ts';
+import { ended, unlessMissing } from '../google/ended.ts';
 import type { Staging } from '../google/storage/staging.ts';
 import type { BigQueryClient, JobInfo } from './client.ts';
 import type { BigQueryConfig } from './config.ts';
@@ -10,9 +11,6 @@ import { exportData, extensionOf, queryConfiguration, type Shape, shapeOf } from
 const AT_ONCE = 50;
 /** Jobs that fail for a passing reason are begun anew so often. */
 const MOST_ATTEMPTS = 4;
-/** A job that was cancelled is over within moments. */
-const MOST_TRIES = 30;
-const TRY_MS = 1000;
 
 export interface JobsOptions {
   readonly client: BigQueryClient;
@@ -173,21 +171,15 @@ export class Jobs {
     await Promise.all(
       open.map(async ([index, { attempt }]) => {
         const id = this.idOf(current, index, attempt);
-        await this.#client.cancel(id, location, signal).catch(unlessMissing);
-        for (let tries = 0; tries < MOST_TRIES; tries++) {
+        const isOver = async (): Promise<boolean> => {
           const job = await this.#client.job(id, location, signal).catch(unlessMissing);
-          if (job === undefined || job.status.state === 'DONE') return;
-          await pause(TRY_MS, signal);
-        }
-        throw new BrokerError('pending', `job ${id} was cancelled, and is not over`, { retryAfterMs: TRY_MS });
+          return job === undefined || job.status.state === 'DONE';
+        };
+        const cancel = (): Promise<unknown> => this.#client.cancel(id, location, signal).catch(unlessMissing);
+        await ended({ name: `job ${id}`, isOver, cancel }, signal);
       }),
     );
   }
-}
-
-/** A job that was never begun. */
-function unlessMissing(error: unknown): undefined {
-  if (!(error instanceof BrokerError) || error.code !== 'invalid_config') throw error;
 }
 
 const isFiltered = ({ rowLevelSecurityStatistics, dataMaskingStatistics }: JobInfo['statistics']): boolean =>

@@ -4,7 +4,7 @@ import { BrokerError, type JsonValue, type RunContext, z } from '../../core/api/
 const jobNotes = z.strictObject({
   /** Ours: it is in the label of the job, and in the folder that it writes to. */
   id: z.string(),
-  /** The run that began with it. */
+  /** The run that carries it. */
   run: z.string(),
   /** Jobs that failed have the numbers below. */
   attempt: z.number(),
@@ -16,6 +16,8 @@ const jobNotes = z.strictObject({
   name: z.string().exactOptional(),
   /** `gs://…`: what it wrote. */
   directory: z.string().exactOptional(),
+  /** Of its instances, where the job did not count them itself. */
+  counts: z.strictObject({ successfulCount: z.number(), failedCount: z.number() }).exactOptional(),
   /** All that is left to do is to delete its files. */
   durable: z.literal(true).exactOptional(),
 });

@@ -1,15 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { BrokerError, pause, type RunContext } from '../../core/api/index.ts';
+import { BrokerError, type RunContext } from '../../core/api/index.ts';
+import { ended, unlessMissing } from '../google/ended.ts';
 import { labelFilter } from './batch-job.ts';
 import { type BatchNotes, hashOf, type JobNotes, readBatchNotes, writeNotes } from './batch-notes.ts';
 import { isOver } from './batch-verdict.ts';
 import type { BatchConfig } from './config.ts';
-import type { BatchJob, BatchJobs } from './jobs.ts';
+import type { BatchJobs } from './jobs.ts';
 import type { Storage } from './storage.ts';
-
-/** A job that was cancelled is over within moments, mostly. */
-const MOST_TRIES = 30;
-const TRY_MS = 1000;
 
 export interface BatchRecordOptions {
   readonly batch: BatchConfig;
@@ -91,30 +88,23 @@ export class BatchRecord {
   }
 
   async #cancel(job: JobNotes, signal: AbortSignal): Promise<void> {
-    let found = await this.#find(job, signal);
-    for (let tries = 0; found !== undefined && !isOver(found); tries++) {
-      const { name } = found;
-      if (tries === MOST_TRIES)
-        throw new BrokerError('pending', `${name} was cancelled, and is not over`, { retryAfterMs: TRY_MS });
-      if (tries === 0) await this.#jobs.cancel(name, signal);
-      else await pause(TRY_MS, signal);
-      found = await this.#jobs.get(name, signal).catch(unlessMissing);
-    }
+    const name = job.name ?? (await this.#nameByLabel(job, signal));
+    if (name === undefined) return;
+    const isEnded = async (): Promise<boolean> => {
+      const found = await this.#jobs.get(name, signal).catch(unlessMissing);
+      return found === undefined || isOver(found);
+    };
+    await ended({ name, isOver: isEnded, cancel: () => this.#jobs.cancel(name, signal) }, signal);
   }
 
-  /** By its label, where its name was not written down any more. */
-  async #find({ name, id, attempt }: JobNotes, signal: AbortSignal): Promise<BatchJob | undefined> {
-    if (name !== undefined) return this.#jobs.get(name, signal).catch(unlessMissing);
+  /** Where its name was not written down any more. */
+  async #nameByLabel({ id, attempt }: JobNotes, signal: AbortSignal): Promise<string | undefined> {
     const [found] = await this.#jobs.all(this.#parent, labelFilter(id, attempt), signal);
-    return found;
+    return found?.name;
   }
 
   async #write(run: RunContext, notes: BatchNotes, signal: AbortSignal): Promise<void> {
     await writeNotes(run, notes, signal);
     this.#notes = notes;
   }
-}
-
-function unlessMissing(error: unknown): undefined {
-  if (!(error instanceof BrokerError) || error.code !== 'invalid_config') throw error;
 }

@@ -147,7 +147,7 @@ export class BatchMode implements Mode {
     if (taken === 'done') return undefined;
     if (taken.directory === undefined) return this.#settle(run, taken, signal);
     // Its numbers belong into the report of the run that goes on, too.
-    this.#facts = factsOf(await this.#jobs.get(taken.name ?? '', signal));
+    this.#facts = { ...taken.counts, ...factsOf(await this.#jobs.get(taken.name ?? '', signal)) };
     return taken.directory;
   }
 
@@ -162,7 +162,7 @@ export class BatchMode implements Mode {
     this.#facts = { ...counts, ...this.#facts };
     if (failure === undefined) {
       const directory = job.outputInfo?.gcsOutputDirectory ?? '';
-      await this.#record.put(run, { ...notes, directory }, signal);
+      await this.#record.put(run, { ...notes, directory, ...(counts && { counts: { ...counts } }) }, signal);
       return directory;
     }
     // A failure that was told already was looked at by somebody: another job shows whether it is mended.

@@ -20,11 +20,6 @@ export class Kept<Key> {
     return running;
   }
 
-  clear(): void {
-    this.#made.clear();
-    this.#bytes = 0;
-  }
-
   #keep(key: Key, bytes: Uint8Array): void {
     this.#made.set(key, bytes);
     this.#bytes += bytes.byteLength;

@@ -1,14 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { BrokerError, type PluginContext, pause, type RunContext, z } from '../../core/api/index.ts';
+import { BrokerError, type PluginContext, type RunContext, z } from '../../core/api/index.ts';
+import { ended, unlessMissing } from '../google/ended.ts';
 import type { VertexApi } from './api.ts';
 import { hashOf, readNotes, writeNotes } from './batch-notes.ts';
 import type { ResourceConfig } from './config.ts';
 import type { Storage } from './storage.ts';
 import { waitFor } from './waiting.ts';
-
-/** An export that was cancelled is over within moments. */
-const MOST_TRIES = 30;
-const TRY_MS = 1000;
 
 const exportNotes = z.strictObject({
   id: z.string(),
@@ -111,27 +108,19 @@ export class ModelExport {
     const { export: current } = this.#notes;
     if (current === undefined) return;
     const { bucket, prefix, id, operation, durable } = current;
-    if (operation !== undefined && durable !== true) await this.#cancel(operation, signal);
+    if (operation !== undefined && durable !== true) {
+      const isOver = async (): Promise<boolean> => (await this.#look(operation, signal)).done;
+      const cancel = (): Promise<unknown> => this.#api.begin(`${operation}:cancel`, '{}', signal);
+      await ended({ name: operation, isOver, cancel }, signal);
+    }
     await this.#storage.at(`gs://${bucket}/${prefix}`).clear(`${id}/`, signal);
   }
 
-  async #cancel(operation: string, signal: AbortSignal): Promise<void> {
-    for (let tries = 0; !(await this.#look(operation, signal)).done; tries++) {
-      if (tries === MOST_TRIES)
-        throw new BrokerError('pending', `${operation} was cancelled, and is not over`, { retryAfterMs: TRY_MS });
-      if (tries === 0) await this.#api.begin(`${operation}:cancel`, '{}', signal);
-      else await pause(TRY_MS, signal);
-    }
-  }
-
   async #look(operation: string, signal: AbortSignal): Promise<Operation> {
-    try {
-      return operationSchema.parse(await this.#api.get(operation, signal));
-    } catch (error) {
-      // Operations are not known for ever; the next run exports anew.
-      if (!(error instanceof BrokerError) || error.code !== 'invalid_config') throw error;
-      return { name: operation, done: true, error: { message: 'its operation is not known any more' } };
-    }
+    const found = await this.#api.get(operation, signal).catch(unlessMissing);
+    if (found !== undefined) return operationSchema.parse(found);
+    // Operations are not known for ever; the next run exports anew.
+    return { name: operation, done: true, error: { message: 'its operation is not known any more' } };
   }
 
   async #clear(run: RunContext, signal: AbortSignal): Promise<void> {

@@ -37,7 +37,7 @@ export class FilesMode implements Mode {
   readonly #ledger: Ledger;
   readonly #what: string;
   /** A second sink, and a write that is tried again, get the answer that is there. */
-  readonly #answers = new Kept<string>();
+  #answers = new Kept<string>();
   #runId = '';
   #facts: Facts | undefined;
 
@@ -52,7 +52,7 @@ export class FilesMode implements Mode {
 
   async *list({ after, only, run, signal }: ListOptions): AsyncGenerator<Item> {
     if (run.purpose === 'survey' || only !== undefined) return;
-    if (this.#runId !== run.runId) this.#answers.clear();
+    if (this.#runId !== run.runId) this.#answers = new Kept();
     this.#runId = run.runId;
     if (run.purpose === 'run') await this.#ledger.begin(run, undefined, after !== undefined, signal);
     else await this.#ledger.look(run, signal);

@@ -34,12 +34,6 @@ export class PartAnswers {
     this.#ledger = ledger;
   }
 
-  /** Another run asks for itself. */
-  clear(): void {
-    this.#kept.clear();
-    this.#known.clear();
-  }
-
   /** @throws BrokerError for what is no single row's; what failed is in the notes when it resolves. */
   of(part: Part, signal: AbortSignal): Promise<Uint8Array> {
     return this.#kept.of(part.part, () => this.#ask(part, signal));

@@ -50,7 +50,7 @@ export class RowMode implements Mode {
   readonly #asking: Asking;
   readonly #input: RowInput;
   readonly #ledger: Ledger;
-  readonly #answers: PartAnswers;
+  #answers: PartAnswers;
   readonly #what: string;
   /** Functions carry one run after the other. */
   #runId = '';
@@ -70,7 +70,8 @@ export class RowMode implements Mode {
     if (run.purpose === 'survey' || only !== undefined) return;
     // What is read may be another file by now.
     this.#input.clear();
-    if (this.#runId !== run.runId) this.#answers.clear();
+    // Also what an earlier run has left under way is not this one's.
+    if (this.#runId !== run.runId) this.#answers = new PartAnswers(this.#asking, this.#input, this.#ledger);
     this.#runId = run.runId;
     if (run.purpose === 'run')
       await this.#ledger.begin(run, await this.#input.version(signal), after !== undefined, signal);

@@ -5,6 +5,7 @@ import { BrokerError, type Item, type Sink, type Source, type StoredObject } fro
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { type Action, plan } from '../../core/engine/plan.ts';
 import { type Job, run } from '../../core/engine/run.ts';
+import { verify } from '../../core/engine/verify.ts';
 import { Watermark } from '../../core/engine/watermark.ts';
 import { forEachConcurrently } from '../../core/engine/workers.ts';
 import { MemoryState } from '../../core/state/memory.ts';
@@ -138,6 +139,40 @@ describe('a run', () => {
     await run(job({ sources: [source], sinks: [sink], concurrency: 3 }), { runtime: testRuntime() });
     expect(most).toBe(3);
   });
+});
+
+it('verification names what is missing, different, not to be proved and refused, in the order of the keys', async () => {
+  const has = (key: string, crc32c?: string) => ({
+    key,
+    size: 1,
+    ...(crc32c === undefined ? {} : { checksums: { crc32c } }),
+  });
+  const source: Source = {
+    location: 'source:',
+    open: async () => {
+      throw new Error('nothing is read');
+    },
+    async *list() {
+      for (const one of [has('a', 'A'), has('b', 'B'), has('c', 'C'), has('d'), has('e', 'E')])
+        yield { ...one, id: one.key, ref: null };
+    },
+  };
+  const sink: Sink = {
+    location: 'sink:',
+    write: async () => {
+      throw new Error('nothing is written');
+    },
+    async *list() {
+      for (const one of [has('a', 'A'), has('b', '?'), has('bb', 'X'), has('d', 'D')]) yield { ...one, complete: true };
+    },
+    refuses: ({ key }) => (key === 'e' ? { code: 'key_refused', message: 'not e', hint: 'Rename it.' } : undefined),
+  };
+  const options = { sources: [source], sinks: [sink], run: context, signal: never };
+  const told = async (extras: boolean) =>
+    (await Array.fromAsync(verify({ ...options, extras }))).map((one) => one && `${one.key} ${one.finding}`);
+  const found = [undefined, 'b different', 'c missing', 'd unproved', 'e refused'];
+  expect(await told(false)).toEqual(found);
+  expect(await told(true)).toEqual([...found, 'bb extra']);
 });
 
 describe('a stopped run', () => {

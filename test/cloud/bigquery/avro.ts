@@ -3,7 +3,7 @@ import avro from 'avsc';
 import { snappyCompress } from 'hyparquet-writer/src/snappy.js';
 import type { FileFormat } from './files.ts';
 import type { Field, Row, Value } from './tables.ts';
-import { DECIMALS, days, timeMicros, unscaled } from './values.ts';
+import { DECIMALS, days, plainValue, timeMicros, unscaled } from './values.ts';
 
 /** The fewest bytes of the two's complement, most significant first; or exactly so many. */
 function twosComplement(value: bigint, exactly?: number): Buffer {
@@ -65,15 +65,6 @@ function avroValue(field: Field, value: Value, logical: boolean): unknown {
   if (field.fields !== undefined) return avroRow(field.fields, value as Row, logical);
   const text = String(value);
   switch (field.type) {
-    case 'INTEGER':
-    case 'TIMESTAMP':
-      return BigInt(text);
-    case 'FLOAT':
-      return Number(text);
-    case 'BOOLEAN':
-      return text === 'true';
-    case 'BYTES':
-      return Buffer.from(text, 'base64');
     case 'DATE':
       return logical ? days(text) : text;
     case 'TIME':
@@ -82,7 +73,7 @@ function avroValue(field: Field, value: Value, logical: boolean): unknown {
     case 'BIGNUMERIC':
       return twosComplement(unscaled(text, DECIMALS[field.type]?.[1] ?? 0));
     default:
-      return text;
+      return plainValue(field.type, text);
   }
 }
 

@@ -2,7 +2,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { ByteWriter, parquetWrite } from 'hyparquet-writer';
 import type { FileFormat } from './files.ts';
 import type { Field, Row, Value } from './tables.ts';
-import { DECIMALS, datetimeMicros, timeMicros, unscaled } from './values.ts';
+import { DECIMALS, datetimeMicros, plainValue, timeMicros, unscaled } from './values.ts';
 
 function parquetElement(field: Field): object[] {
   if (field.mode === 'REPEATED')
@@ -60,28 +60,18 @@ function parquetValue(field: Field, value: Value): unknown {
     );
   const text = String(value);
   switch (field.type) {
-    case 'INTEGER':
-      return BigInt(text);
-    case 'FLOAT':
-      return Number(text);
-    case 'BOOLEAN':
-      return text === 'true';
-    case 'BYTES':
-      return Buffer.from(text, 'base64');
     case 'DATE':
       return new Date(`${text}T00:00:00Z`);
     case 'TIME':
       return timeMicros(text);
     case 'DATETIME':
       return datetimeMicros(text);
-    case 'TIMESTAMP':
-      return BigInt(text);
     case 'NUMERIC':
     case 'BIGNUMERIC':
       // Unscaled: exact.
       return unscaled(text, DECIMALS[field.type]?.[1] ?? 0);
     default:
-      return text;
+      return plainValue(field.type, text);
   }
 }
 

@@ -19,3 +19,20 @@ export const DECIMALS: Readonly<Record<string, readonly [precision: number, scal
   NUMERIC: [38, 9, 16],
   BIGNUMERIC: [77, 38, 32],
 };
+
+/** A value that both formats hold in the same form. */
+export function plainValue(type: string, text: string): bigint | number | boolean | Buffer | string {
+  switch (type) {
+    case 'INTEGER':
+    case 'TIMESTAMP':
+      return BigInt(text);
+    case 'FLOAT':
+      return Number(text);
+    case 'BOOLEAN':
+      return text === 'true';
+    case 'BYTES':
+      return Buffer.from(text, 'base64');
+    default:
+      return text;
+  }
+}
