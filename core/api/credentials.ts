@@ -21,6 +21,8 @@ export interface StorageScope {
   readonly prefix: string;
   /** `prefix` is the name of one object: nothing else, and no listing. */
   readonly exact?: true;
+  /** Objects there are deleted, too. */
+  readonly deletes?: true;
 }
 
 export interface GcpTokenRequest {

@@ -1,6 +1,7 @@
 import type { Entry } from './error-entry.ts';
 import { EVENT_CODES } from './event-codes.ts';
 import { JOB_CODES } from './job-codes.ts';
+import { RUN_CODES } from './run-codes.ts';
 
 export type { NextStep } from './error-entry.ts';
 
@@ -55,6 +56,12 @@ export const ERROR_CODES = {
     cause:
       'Another run of the pipeline, or of the object, is under way or was killed a moment ago; or the queue of `serve` is full.',
     fix: 'Try again later, as queues, Pub/Sub and Lambda do by themselves. A killed run counts as dead after 30 seconds.',
+  },
+  machine_limit: {
+    next: 'retry',
+    title: 'This machine allows no more open files or connections',
+    cause: 'The process has reached its limit of open files (EMFILE, ENFILE).',
+    fix: 'Lower `concurrency`, or raise the limit: `ulimit -n 4096`.',
   },
   write_conflict: {
     next: 'retry',
@@ -143,13 +150,8 @@ export const ERROR_CODES = {
   },
   ...EVENT_CODES,
   ...JOB_CODES,
+  ...RUN_CODES,
   // The run cannot go on.
-  no_progress: {
-    next: 'run',
-    title: 'A run was called again and again, and carried nothing more',
-    cause: 'One object takes longer than one invocation lasts, or the function was continued too often.',
-    fix: 'Raise `deploy.timeout` and `deploy.memorySize`, or run the pipeline as a container.',
-  },
   invalid_config: {
     next: 'run',
     title: 'The pipeline or an option is not valid',
@@ -192,29 +194,11 @@ export const ERROR_CODES = {
     cause: 'The process runs as another account or role than `expect` names.',
     fix: 'Attach the expected role, or correct `expect`. Nothing was sent to Google.',
   },
-  list_order: {
-    next: 'run',
-    title: 'A listing is out of order',
-    cause: 'The server listed keys out of byte order, twice, or in a loop; comparing would be wrong.',
-    fix: 'Use a server that lists in UTF-8 byte order, or `compare: always`.',
-  },
   bad_response: {
     next: 'run',
     title: 'The server answered something that is not its protocol',
     cause: 'A proxy, a captive portal, or an endpoint that is not what it should be.',
     fix: 'Check `endpoint` and the proxy settings.',
-  },
-  state_conflict: {
-    next: 'run',
-    title: 'Another run of this pipeline saved its state first',
-    cause: 'Two runs of one pipeline were under way at once.',
-    fix: 'Let the other run finish, then run again. No object was harmed.',
-  },
-  state_unreadable: {
-    next: 'run',
-    title: 'The saved state cannot be used',
-    cause: 'It is damaged, of a newer release, or of a pipeline with another source or sink.',
-    fix: 'Run with --reset-state to begin from the start; what is already copied is recognised.',
   },
   internal: {
     next: 'item',

@@ -80,6 +80,23 @@ export const duration = () =>
       `must be a duration: ${Number.isSafeInteger(number) ? `write ${number}s, ${number}m or ${number}h` : 'use 90s, 15m, 2h'}`,
   ).meta({ format: 'duration', examples: ['30s', '15m'] });
 
+/** Source: https://www.rfc-editor.org/rfc/rfc3339#section-5.6 */
+const TIMESTAMP = /^(\d{4}-\d\d-\d\d)(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?)?$/;
+
+/** A moment, with its time zone: `2026-01-31T08:00:00Z`; the value is milliseconds since the epoch. */
+export const timestamp = () =>
+  parsed((text, report) => {
+    const found = TIMESTAMP.exec(text);
+    const day = Date.parse(`${found?.[1]}T00:00:00Z`);
+    // `Date` takes the 30th of February for the 2nd of March.
+    if (found === null || Number.isNaN(day) || new Date(day).toISOString().slice(0, 10) !== found[1])
+      return complain(report, `"${visible(text)}" is not a date: write for example 2026-01-31T08:00:00Z`);
+    const time = Date.parse(text);
+    if (found[2] === undefined)
+      return complain(report, `"${visible(text)}" has no time zone: write for example ${found[1]}T00:00:00Z`);
+    return Number.isNaN(time) ? complain(report, `"${visible(text)}" is not a time`) : time;
+  }).meta({ format: 'timestamp', examples: ['2026-01-31T08:00:00Z'] });
+
 function complain(report: Report, message: string): undefined {
   report(message);
   return undefined;

@@ -12,6 +12,7 @@ export {
   type GoogleAuthClientOptions,
   googleAuthClient,
 } from './adapters.ts';
+export { ahead } from './ahead.ts';
 export {
   type ByteRange,
   type ByteStream,
@@ -53,11 +54,13 @@ export {
   type OptionProblem,
   problemsBy,
   s3Bucket,
+  timestamp,
 } from './fields.ts';
 export { compileGlob } from './glob.ts';
-export type { Checksums, ContentHeaders, Item, StoredObject, Written } from './item.ts';
+export type { Checksums, ContentHeaders, Estimate, Item, Refusal, StoredObject, Written } from './item.ts';
 export type { JsonValue } from './json.ts';
 export { compareKeys, keyBefore, keyBytes } from './keys.ts';
+export { type Line, linesOf } from './lines.ts';
 export {
   defineSink,
   defineSource,
@@ -71,10 +74,11 @@ export {
   type SourceDefinition,
   type Stability,
   type StateDefinition,
+  type Use,
 } from './plugin.ts';
 export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy, retry } from './retry.ts';
 export type { Fields, Logger, Runtime } from './runtime.ts';
-export type { Expected, Refusal, Sink, TidyOptions, WriteOptions } from './sink.ts';
+export type { Expected, Sink, TidyOptions, Unfinished, WriteOptions } from './sink.ts';
 export type { Facts, ListOptions, Notes, Purpose, RunContext, Selection, Source, SourceFailure } from './source.ts';
 export type { Revision, Saved, StateStore } from './state.ts';
 export { formatBytes, formatDuration, looksSecret, safeText, visible } from './text.ts';

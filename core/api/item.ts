@@ -1,3 +1,4 @@
+import type { ErrorCode } from './error-codes.ts';
 import type { JsonValue } from './json.ts';
 
 /** Base64 of the big-endian bytes, the form in which both GCS and S3 write a CRC32C and GCS writes an MD5. */
@@ -15,6 +16,13 @@ export interface ContentHeaders {
   readonly contentLanguage?: string;
 }
 
+/** Why an item cannot be carried, or a sink cannot hold it. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
 /** One unit of transfer. Plain data: it may be written to a manifest here and carried out by another process. */
 export interface Item {
   /** Same content, same id (`gs://bucket/name#generation`): the key of idempotency. */
@@ -30,6 +38,12 @@ export interface Item {
   readonly headers?: ContentHeaders;
   /** User metadata. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** In the words of the source: `NEARLINE`. */
+  readonly storageClass?: string;
+  /** What else the source keeps of it, by name, for which there is no place here: it cannot be carried. */
+  readonly uncarried?: readonly string[];
+  /** Why it cannot be carried at all: it is refused by name. */
+  readonly problem?: Refusal;
   /** What only this source understands: a generation, a bucket, a shard number. */
   readonly ref: JsonValue;
 }
@@ -44,6 +58,15 @@ export interface StoredObject {
   /** What a conditional write or delete compares (an S3 ETag); opaque to the engine. */
   readonly revision?: string;
   readonly modifiedAt?: string;
+}
+
+/** What carrying an item takes, by the public prices: an estimate, and never a bill. */
+export interface Estimate {
+  /** By the name of the request: `s3:PutObject`. */
+  readonly requests: Readonly<Record<string, number>>;
+  /** How often the item is opened. */
+  readonly reads?: number;
+  readonly usd?: number;
 }
 
 /** What a sink answers after a write: where the bytes are and what proves them. */

@@ -45,6 +45,12 @@ export type Grant =
       readonly reason: string;
     };
 
+/** What a pipeline does with an endpoint besides reading a source and writing to a sink. */
+export interface Use {
+  /** It deletes: items that were moved, or what no source has. */
+  readonly deletes?: true;
+}
+
 /** What a plugin is given besides its own options. */
 export interface PluginContext {
   readonly pipeline: string;
@@ -54,6 +60,8 @@ export interface PluginContext {
   readonly endpoints: Endpoints;
   readonly log: Logger;
   now(): number;
+  /** What the pipeline does with this endpoint: rights that it does not need are not asked for. */
+  readonly use?: Use;
 }
 
 interface Definition {
@@ -67,7 +75,7 @@ interface Definition {
   /** The kinds of identity that its option `identity` may name. */
   readonly identities?: readonly IdentityKind[];
   /** What the identity of an endpoint with these options must be allowed. */
-  grants?(config: object): readonly Grant[];
+  grants?(config: object, use?: Use): readonly Grant[];
 }
 
 /**
@@ -107,7 +115,7 @@ export type PluginDefinition = SourceDefinition | SinkDefinition | StateDefiniti
 type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stability' | 'grants'> & {
   readonly stability?: Stability;
   readonly config: Schema;
-  grants?(config: z.output<Schema>): readonly Grant[];
+  grants?(config: z.output<Schema>, use?: Use): readonly Grant[];
   create(config: z.output<Schema>, context: PluginContext): Made;
 };
 

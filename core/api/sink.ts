@@ -1,14 +1,9 @@
-import type { Content, MemoryBudget } from './bytes.ts';
+import type { ByteStream, Content, MemoryBudget } from './bytes.ts';
 import type { Check } from './check.ts';
-import type { ErrorCode } from './error-codes.ts';
-import type { Item, StoredObject, Written } from './item.ts';
+import type { Estimate, Item, Refusal, StoredObject, Written } from './item.ts';
+import type { JsonValue } from './json.ts';
 
-/** Why a sink cannot hold an item. */
-export interface Refusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly hint: string;
-}
+export type { Refusal } from './item.ts';
 
 /**
  * What the plan saw under the key. A sink that can makes its write conditional on it and answers a difference with
@@ -25,12 +20,27 @@ export interface WriteOptions {
    * a multipart upload: it is on record then, and `tidy` is called before the run goes on.
    */
   readonly begins?: (() => Promise<void>) | undefined;
+  /** Present where another process finds what this one leaves. */
+  readonly unfinished?: Unfinished | undefined;
+}
+
+/**
+ * What a write has done so far, on record, so that another process goes on with it. A write that is stopped
+ * (`signal`) may leave what it has told; one that fails for another reason leaves nothing.
+ */
+export interface Unfinished {
+  /** What the process before has told last of a write to this key; to be parsed. What is not gone on with is ended. */
+  readonly left: JsonValue | undefined;
+  /** @param bytes that need not be sent again. */
+  tell(left: JsonValue, bytes: number): void;
 }
 
 export interface TidyOptions {
   readonly signal: AbortSignal;
   /** When it was begun at the earliest; milliseconds since the epoch, by the clock of the process that died. */
   readonly since: number;
+  /** What it has told of it (`Unfinished`), if it came to that. */
+  readonly left?: JsonValue | undefined;
 }
 
 /**
@@ -50,6 +60,10 @@ export interface Sink extends Partial<AsyncDisposable> {
    * neither an object nor an upload behind, and has tidied up when its promise settles.
    */
   write(item: Item, content: Content, options: WriteOptions): Promise<Written>;
+  /** Reads exactly this revision, or answers `conflict`. */
+  read?(object: StoredObject, options: { readonly signal: AbortSignal }): Promise<ByteStream>;
+  /** What writing an item takes; touches no network. */
+  estimate?(item: Item): Estimate;
   /** Removes what a write of this pipeline that was killed may have left under a key, and nothing else. */
   tidy?(key: string, options: TidyOptions): Promise<void>;
   /** Deletes exactly this revision, or answers `conflict`. */

@@ -1,8 +1,7 @@
 import type { ByteRange, ByteStream } from './bytes.ts';
 import type { Check } from './check.ts';
-import type { Item } from './item.ts';
+import type { Estimate, Item, Refusal } from './item.ts';
 import type { JsonValue } from './json.ts';
-import type { Refusal } from './sink.ts';
 
 /** What a listing is for. A source whose listing costs money or starts a job answers `survey` with nothing. */
 export type Purpose = 'run' | 'plan' | 'survey';
@@ -75,6 +74,17 @@ export interface Source extends Partial<AsyncDisposable> {
    */
   open(item: Item, options: { readonly signal: AbortSignal; readonly range?: ByteRange }): Promise<ByteStream>;
   readonly ranges?: boolean;
+  /**
+   * Whether an object with this key would be listed if it was there; by default any would. What is not selected is
+   * never deleted in a sink for not being there. Touches no network.
+   */
+  selects?(key: string): boolean;
+  /** The item as it is now: the same id while nobody has replaced it; undefined when it is gone. */
+  stat?(item: Item, options: { readonly signal: AbortSignal }): Promise<Item | undefined>;
+  /** Deletes exactly this version; one that is gone is no error. @throws BrokerError `source_changed` when it was replaced. */
+  remove?(item: Item, options: { readonly signal: AbortSignal }): Promise<void>;
+  /** What opening an item so often takes; touches no network. */
+  estimate?(item: Item, reads: number): Estimate;
   /**
    * Items that are written only when every item of every source is in every sink: a manifest, a marker of success.
    * Listed in key order; a run that is stopped meanwhile lists them anew.

@@ -122,13 +122,13 @@ export async function downscope(
 }
 
 /** Source: https://cloud.google.com/iam/docs/downscoping-short-lived-credentials#components-cab */
-function boundaryRule({ bucket, prefix, exact }: StorageScope) {
+function boundaryRule({ bucket, prefix, exact, deletes }: StorageScope) {
   const literal = JSON.stringify(prefix);
   const object = JSON.stringify(`projects/_/buckets/${bucket}/objects/${prefix}`);
   const below = `resource.name.startsWith(${object}) || api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith(${literal})`;
   return {
     availableResource: `//storage.googleapis.com/projects/_/buckets/${bucket}`,
-    availablePermissions: ['inRole:roles/storage.objectViewer'],
+    availablePermissions: [`inRole:roles/storage.${deletes === true ? 'objectUser' : 'objectViewer'}`],
     ...(prefix === '' ? {} : { availabilityCondition: { expression: exact ? `resource.name == ${object}` : below } }),
   };
 }

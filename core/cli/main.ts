@@ -5,13 +5,15 @@ import { DOCTOR_EXIT_HELP } from '../doctor/finding.ts';
 import type { Packaging } from '../package/bundle.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import type { JobFactory } from '../runtime/job.ts';
+import type { ApplyFlags } from './apply.ts';
 import { addAuthCommands } from './auth.ts';
 import type { DoctorFlags } from './doctor.ts';
 import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
 import { EXIT, type Output } from './output.ts';
 import type { PackageFlags } from './package.ts';
 import type { PermissionsFlags } from './permissions.ts';
-import { planCommand } from './plan.ts';
+import { type PlanFlags, planCommand } from './plan.ts';
+import type { ReceiptsFlags } from './receipts.ts';
 import { type RunFlags, runCommand } from './run.ts';
 import type { ServeFlags } from './serve.ts';
 import type { VerifyFlags } from './verify.ts';
@@ -53,15 +55,53 @@ export const cli =
         .command('plan')
         .description('show what a run would do; writes nothing')
         .argument('<pipeline>', 'the pipeline file'),
-    ).action(does((file: string, flags: RunFlags) => planCommand(file, flags, jobs, output)));
+    )
+      .option('--out <plan>', 'save it to a file that `apply` carries out')
+      .action(does((file: string, flags: PlanFlags) => planCommand(file, flags, jobs, output)));
+    withRunFlags(
+      program
+        .command('apply')
+        .description('carry out a saved plan, or what a run could not carry; refuses what has changed since')
+        .argument('<plan>', 'a plan, a file or folder of dead letters, or the URL of one'),
+    )
+      .option('--pipeline <file>', 'the pipeline file; a plan knows its own')
+      .option('--no-progress', 'no progress bar')
+      .action(
+        does(async (plan: string, flags: ApplyFlags) =>
+          (await import('./apply.ts')).applyCommand(plan, flags, jobs, output),
+        ),
+      );
+    withRunFlags(
+      program
+        .command('history')
+        .description('the last runs of a pipeline, as its state remembers them')
+        .argument('<pipeline>', 'the pipeline file'),
+    ).action(
+      does(async (file: string, flags: RunFlags) =>
+        (await import('./history.ts')).historyCommand(file, flags, jobs, output),
+      ),
+    );
+    withRunFlags(
+      program
+        .command('receipts')
+        .description('check that the receipts of a pipeline are as they were written')
+        .argument('<pipeline>', 'the pipeline file'),
+    )
+      .option('--run <id>', 'of one run only')
+      .action(
+        does(async (file: string, flags: ReceiptsFlags) =>
+          (await import('./receipts.ts')).receiptsCommand(file, flags, jobs, output),
+        ),
+      );
     withRunFlags(
       program
         .command('verify')
-        .description('compare both sides by size and checksum; reads no content and writes nothing')
+        .description('compare both sides by size and checksum; writes nothing')
         .argument('<pipeline>', 'the pipeline file'),
     )
       .addOption(new Option('--csv', 'every finding as a line of CSV').conflicts('json'))
       .option('--extras', 'look for what no source has, too')
+      .option('--deep', 'read what the sinks hold, and compare the bytes')
       .action(
         does(async (file: string, flags: VerifyFlags) =>
           (await import('./verify.ts')).verifyCommand(file, flags, jobs, output),

@@ -1,9 +1,10 @@
 import type { Logger, Runtime } from '../api/runtime.ts';
 import type { RunContext } from '../api/source.ts';
 import type { AuthStep } from '../auth/steps.ts';
-import { contextsOf, type Job, type Observer, run } from '../engine/run.ts';
+import { contextsOf, type Job, type Observer } from '../engine/job.ts';
+import { type RunOptions, run } from '../engine/run.ts';
 import { eventsTo } from '../runtime/events-log.ts';
-import type { JobFactory } from '../runtime/job.ts';
+import type { JobFactory, OpenJob } from '../runtime/job.ts';
 import { jsonLogger, textLogger } from '../runtime/logger.ts';
 import { untilReady } from '../runtime/patience.ts';
 import { processRuntime } from '../runtime/process.ts';
@@ -20,9 +21,22 @@ export interface RunFlags {
 
 /** `isthmus run`: carries out a pipeline and answers with its report and exit code. */
 export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory, output: Output): Promise<number> {
-  const log = loggerFor(flags, output);
-  using runtime = processRuntime(log);
-  await using open = await jobs.open(file, { log, now: runtime.now, onAuth: (step) => logAuth(log, step) });
+  using runtime = processRuntime(loggerFor(flags, output));
+  return await carryCommand(file, flags, jobs, output, runtime, async () => ({}));
+}
+
+/** Carries out a pipeline, or a plan of it. @param what is asked once the pipeline is open. */
+export async function carryCommand(
+  file: string,
+  flags: RunFlags,
+  jobs: JobFactory,
+  output: Output,
+  runtime: Runtime,
+  what: (open: OpenJob) => Promise<Partial<RunOptions>>,
+): Promise<number> {
+  const { log } = runtime;
+  await using open = await jobs.open(file, { log, now: () => runtime.now(), onAuth: (step) => logAuth(log, step) });
+  const wanted = await what(open);
   open.credentials.warm();
   for (const warning of open.pipeline.warnings) log.warn('pipeline', { ...warning });
   let begun = false;
@@ -30,7 +44,7 @@ export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory
     untilReady(() => {
       const resetState = flags.resetState === true && !begun;
       begun = true;
-      return run(open.job, { runtime, observer: merge(eventsTo(log), observer), resetState });
+      return run(open.job, { ...wanted, runtime, observer: merge(eventsTo(log), observer), resetState });
     }, runtime),
   );
   if (flags.json === true) output.out(JSON.stringify(report));

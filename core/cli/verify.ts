@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { BrokerError } from '../api/errors.ts';
 import type { RunContext } from '../api/source.ts';
 import { visible } from '../api/text.ts';
-import { contextsOf } from '../engine/run.ts';
+import { Crc32cPool } from '../engine/crc32c.ts';
+import { contextsOf } from '../engine/job.ts';
 import { type Finding, verify } from '../engine/verify.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
@@ -12,12 +13,13 @@ import { loggerFor, type RunFlags } from './run.ts';
 export interface VerifyFlags extends RunFlags {
   readonly csv?: boolean;
   readonly extras?: boolean;
+  readonly deep?: boolean;
 }
 
 /** One JSON document must have an end. */
 const MOST_FINDINGS = 1000;
 
-/** `isthmus verify`: whether both sides are the same, by size and checksum; reads no content and writes nothing. */
+/** `isthmus verify`: whether both sides are the same, by size and checksum, or by reading; writes nothing. */
 export async function verifyCommand(
   file: string,
   flags: VerifyFlags,
@@ -44,7 +46,12 @@ export async function verifyCommand(
   const contexts = contextsOf(job, { runId: randomUUID(), purpose: 'survey', begins: async () => {} });
   const run = (source: number): RunContext => contexts[source] as RunContext;
   if (flags.csv === true) output.out('finding,key,sink,bytes,reason');
-  for await (const found of verify({ ...job, run, signal, extras: flags.extras === true })) {
+  const unread = job.sinks.find(({ read }) => read === undefined);
+  if (flags.deep === true && unread !== undefined)
+    throw new BrokerError('invalid_config', `${unread.location} cannot be read`, { hint: 'Leave --deep out.' });
+  const deep = flags.deep === true ? { hashers: new Crc32cPool(), concurrency: job.concurrency } : undefined;
+  const since = runtime.now();
+  for await (const found of verify({ ...job, run, signal, since, extras: flags.extras === true, deep })) {
     counts[found?.finding ?? 'same']++;
     if (found === undefined) continue;
     const { sink: number, source: _, ...rest } = found;

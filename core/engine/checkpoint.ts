@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
 import { BrokerError } from '../api/errors.ts';
+import type { JsonValue } from '../api/json.ts';
 import type { Revision, StateStore } from '../api/state.ts';
 import { Tally } from './report.ts';
 
@@ -32,10 +33,31 @@ const schema = z.strictObject({
   /** The run was paused, and is to go on; one that failed waits for somebody to look at it. */
   paused: z.literal(true).exactOptional(),
   /** Writes under way that a killed process leaves something of: place of the sink, key, and since when. */
-  begun: z.array(z.strictObject({ sink: count, key: z.string(), since: z.number() })).exactOptional(),
+  begun: z
+    .array(
+      z.strictObject({
+        sink: count,
+        key: z.string(),
+        since: z.number(),
+        left: z.json().exactOptional(),
+        bytes: count.exactOptional(),
+      }),
+    )
+    .exactOptional(),
+  /** The hash of the last receipt that is durable. */
+  receipts: z.string().exactOptional(),
   tally: z.strictObject({
-    items: z.strictObject({ written: count, unchanged: count, deleted: count, refused: count, failed: count }),
+    items: z.strictObject({
+      written: count,
+      unchanged: count,
+      skipped: count.default(0),
+      deleted: count,
+      refused: count,
+      failed: count,
+    }),
     bytes: count,
+    moved: count.default(0),
+    notes: z.record(z.string(), count).default({}),
     durationMs: z.number().nonnegative(),
     failures: z.array(failure),
     failuresOmitted: count,
@@ -48,6 +70,9 @@ export interface Begun {
   readonly key: string;
   /** Milliseconds since the epoch. */
   readonly since: number;
+  /** What the sink has told of how far it is, and how many bytes that are. */
+  readonly left?: JsonValue;
+  readonly bytes?: number;
 }
 
 /** What a paused run needs to go on. */
@@ -57,6 +82,7 @@ export interface Checkpoint {
   readonly begun: readonly Begun[];
   readonly alive: { readonly until: number; readonly lease: number } | undefined;
   readonly paused: boolean;
+  readonly receipts?: string | undefined;
   readonly tally: Tally;
 }
 
@@ -90,15 +116,16 @@ export class CheckpointFile {
     if (!parsed.success) throw unreadable('it does not have the form of a checkpoint');
     if (parsed.data.pipeline !== this.#pipeline)
       throw unreadable(`it belongs to the pipeline "${parsed.data.pipeline}"`);
-    const { runId, cursor, begun = [], alive, paused = false, tally } = parsed.data;
-    if (single) return { runId, cursor: undefined, begun, alive, paused, tally: new Tally() };
+    const { runId, cursor, begun = [], alive, paused = false, receipts, tally } = parsed.data;
+    const found = { runId, begun, alive, paused, receipts };
+    if (single) return { ...found, cursor: undefined, tally: new Tally() };
     // Without a place in a listing there is nothing that would mean something else now.
     if (parsed.data.fingerprint !== this.#fingerprint && cursor !== undefined)
       throw unreadable('the source or the sink of the pipeline was changed since');
-    return { runId, cursor, begun, alive, paused, tally: Object.assign(new Tally(), tally) };
+    return { ...found, cursor, tally: Object.assign(new Tally(), tally) };
   }
 
-  async save({ runId, cursor, begun, alive, paused, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
+  async save({ runId, cursor, begun, alive, paused, receipts, tally }: Checkpoint, signal: AbortSignal): Promise<void> {
     const value = {
       version: VERSION,
       pipeline: this.#pipeline,
@@ -107,6 +134,7 @@ export class CheckpointFile {
       ...(cursor === undefined ? {} : { cursor }),
       ...(alive === undefined ? {} : { alive: { ...alive } }),
       ...(paused ? { paused } : {}),
+      ...(receipts === undefined ? {} : { receipts }),
       ...(begun.length === 0 ? {} : { begun: begun.map((one) => ({ ...one })) }),
       tally: tally.toJson(),
     };

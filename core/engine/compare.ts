@@ -1,7 +1,10 @@
 import type { Item, StoredObject } from '../api/item.ts';
 
 /** How a plan decides whether an item must be written. */
-export type Compare = 'checksum' | 'size' | 'always';
+export type Compare = 'checksum' | 'size' | 'modified' | 'always';
+
+/** What a plan does with what is there and differs. */
+export type Overwrite = 'different' | 'never' | 'ifNewer';
 
 /** What must be done with an item, and why, in words for people. */
 export interface Verdict {
@@ -9,34 +12,69 @@ export interface Verdict {
   readonly reason: string;
   /** It must be written only since nothing proves that it need not. */
   readonly unproved?: true;
+  /** Of a skip: it differs, or may, and a rule of the pipeline leaves it so. */
+  readonly left?: true;
 }
 
 const skip = (reason: string): Verdict => ({ action: 'skip', reason });
 const update = (reason: string): Verdict => ({ action: 'update', reason });
 const unproved = (reason: string): Verdict => ({ action: 'update', reason, unproved: true });
+const leave = (reason: string): Verdict => ({ action: 'skip', reason, left: true });
+
+const NOT_THERE: Verdict = { action: 'create', reason: 'not in the sink' };
+
+/** An item and what a listing shows of it in the sink. */
+export interface Pair {
+  readonly item: Item;
+  readonly stored: StoredObject | undefined;
+}
 
 /**
- * Compares an item with what a sink holds, from metadata alone.
+ * Compares an item with what a sink holds, from the metadata that listings show.
  *
- * @param ask fetches all that the sink knows of the object; called only where the listing leaves a doubt.
+ * @returns undefined where they leave a doubt: then the sink must be asked for all it knows (`compareAsked`).
  */
-export async function compare(
-  item: Item,
-  stored: StoredObject | undefined,
-  mode: Compare,
-  ask: () => Promise<StoredObject | undefined>,
-): Promise<Verdict> {
-  if (stored === undefined) return { action: 'create', reason: 'not in the sink' };
+export function compareListed({ item, stored }: Pair, mode: Compare, overwrite: Overwrite): Verdict | undefined {
   if (mode === 'always') return update('compare: always');
+  if (stored === undefined) return NOT_THERE;
+  const verdict = judge(item, stored, mode);
+  // What is not to be overwritten need not be looked at any closer.
+  if (overwrite === 'never') return verdict?.action === 'skip' ? verdict : leave('it is there; overwrite: never');
+  return verdict && ruled({ item, stored }, verdict, overwrite);
+}
+
+/** Compares an item with all that a sink knows of it. */
+export function compareAsked({ item, stored }: Pair, overwrite: Overwrite): Verdict {
+  if (stored === undefined) return NOT_THERE;
+  return ruled({ item, stored }, byChecksum(item, stored) ?? unproved('no checksum in common'), overwrite);
+}
+
+function judge(item: Item, stored: StoredObject, mode: Compare): Verdict | undefined {
   if (item.size === undefined) return unproved('the size of the source is not known');
   if (item.size !== stored.size) return update(`size differs: ${item.size} and ${stored.size} bytes`);
   if (mode === 'size') return skip('same size');
+  if (mode === 'modified') {
+    const order = age(item, stored);
+    if (order === undefined) return unproved('the time of the last change is not known');
+    return order > 0 ? update('changed in the source since it was written') : skip('same size, not changed since');
+  }
   const listed = byChecksum(item, stored);
   // Equal decides; different may be an ETag that only looks like an MD5 (SSE-KMS).
   if (listed?.action === 'skip' || stored.complete === true) return listed ?? unproved('no checksum in common');
-  const asked = await ask();
-  if (asked === undefined) return { action: 'create', reason: 'not in the sink' };
-  return byChecksum(item, asked) ?? unproved('no checksum in common');
+  return undefined;
+}
+
+function ruled(pair: Pair, verdict: Verdict, overwrite: Overwrite): Verdict {
+  if (verdict.action !== 'update' || overwrite !== 'ifNewer' || pair.stored === undefined) return verdict;
+  const order = age(pair.item, pair.stored);
+  if (order === undefined) return leave('which one is newer is not known; overwrite: ifNewer');
+  return order > 0 ? verdict : leave('the one in the sink is not older; overwrite: ifNewer');
+}
+
+/** Above zero when the item is the newer one; both times are those of their clouds. */
+function age(item: Item, stored: StoredObject): number | undefined {
+  const order = Date.parse(item.modifiedAt ?? '') - Date.parse(stored.modifiedAt ?? '');
+  return Number.isNaN(order) ? undefined : order;
 }
 
 function byChecksum(item: Item, stored: StoredObject): Verdict | undefined {

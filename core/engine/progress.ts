@@ -1,28 +1,38 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
-import type { Logger } from '../api/runtime.ts';
-import type { Sink } from '../api/sink.ts';
+import type { Unfinished } from '../api/sink.ts';
 import type { Selection } from '../api/source.ts';
 import type { StateStore } from '../api/state.ts';
-import { type Begun, type Checkpoint, CheckpointFile } from './checkpoint.ts';
+import { busy, refuseUnderWay } from './busy.ts';
+import { type Checkpoint, CheckpointFile } from './checkpoint.ts';
+import { Tally } from './report.ts';
+import { UnderWay } from './under-way.ts';
 import { Watermark } from './watermark.ts';
 
 /** The checkpoint is saved at most this often, so a killed process repeats little and state costs little. */
 const SAVE_EVERY_MS = 5000;
 /** A run that is on record says so three times in this time. */
 const LEASE_MS = 30_000;
-/** More than a lease and this ahead, a clock was wrong: whoever wrote it is not taken to live as long as that. */
-const SKEW_MS = 60_000;
 
 export interface ProgressOptions {
   readonly pipeline: string;
   readonly fingerprint: string;
   readonly state: StateStore;
   readonly now: () => number;
-  readonly only: Selection | undefined;
+  /** A part of the sources, or the name of a plan that was made before; undefined for the run of the whole. */
+  readonly part: Selection | string | undefined;
   readonly leaseMs: number | undefined;
   readonly reset: boolean;
   readonly signal: AbortSignal;
+  /** Whether another process finds what is put on record. */
+  readonly lasts: boolean;
+}
+
+/** What must be durable before the record may pass the items that it tells of. */
+export interface Durable {
+  flush(signal: AbortSignal): Promise<void>;
+  /** The hash of the last receipt that was flushed. */
+  readonly head: string | undefined;
 }
 
 /** How far a run is, in memory and on record: all that it needs to go on after a pause. */
@@ -32,16 +42,22 @@ export class Progress implements AsyncDisposable {
   /** It was paused, or killed: nobody has to look at it before it goes on. */
   readonly paused: boolean;
   readonly watermark: Watermark;
+  readonly underWay: UnderWay;
   readonly cursor: string | undefined;
+  /** The hash of the last receipt of the process before. */
+  readonly receipts: string | undefined;
+  /** To be set before the first item is done. */
+  durable: Durable | undefined;
   readonly #file: CheckpointFile;
   readonly #now: () => number;
   readonly #started: number;
   readonly #before: number;
   readonly #leaseMs: number;
   readonly #signal: AbortSignal;
-  readonly #left: readonly Begun[];
-  readonly #begun = new Map<string, Begun>();
-  #savedAt: number;
+  readonly #lasts: boolean;
+  #passed: Passed;
+  #passes = false;
+  #passedAt: number;
   #saving: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
@@ -52,7 +68,7 @@ export class Progress implements AsyncDisposable {
     file: CheckpointFile,
     options: ProgressOptions,
     checkpoint: Checkpoint | undefined,
-    left: readonly Begun[] = [],
+    left: Checkpoint['begun'] = [],
   ) {
     const { now, leaseMs = LEASE_MS, signal } = options;
     this.#file = file;
@@ -60,24 +76,28 @@ export class Progress implements AsyncDisposable {
     this.#leaseMs = leaseMs;
     this.#signal = signal;
     this.#started = now();
-    this.#savedAt = this.#started;
+    this.#passedAt = this.#started;
     this.runId = checkpoint?.runId ?? randomUUID();
     this.resumed = checkpoint !== undefined;
     this.paused = checkpoint?.paused === true || checkpoint?.alive !== undefined;
     this.cursor = checkpoint?.cursor;
     this.watermark = new Watermark(this.cursor, checkpoint?.tally);
     this.#before = this.watermark.tally.durationMs;
-    this.#left = left;
-    for (const one of this.#left) this.#begun.set(nameOf(one.sink, one.key), one);
+    this.receipts = checkpoint?.receipts;
+    this.#lasts = options.lasts;
+    this.underWay = new UnderWay(left, now);
+    this.#passed = this.#here();
   }
 
   /** @throws BrokerError `busy` while another run of the same is under way. */
   static async load(options: ProgressOptions): Promise<Progress> {
-    const { pipeline, fingerprint, state, now, only, reset, signal } = options;
+    const { pipeline, fingerprint, state, now, part, reset, signal } = options;
     // A part has a checkpoint of its own, so it does not disturb the run of the whole.
-    const place = only === undefined ? pipeline : `${pipeline}.${partName(only)}`;
+    const place = part === undefined ? pipeline : `${pipeline}.${partName(part)}`;
     const file = new CheckpointFile(state, place, pipeline, fingerprint);
-    const loading = file.load(only !== undefined && 'key' in only, signal);
+    // A plan that was made before is no listing that has places.
+    const placeless = part !== undefined && (typeof part === 'string' || 'key' in part);
+    const loading = file.load(placeless, signal);
     const found = await (reset ? loading.catch(unlessUnreadable) : loading);
     if (found !== undefined) refuseUnderWay(found, now());
     if (!reset) return new Progress(file, options, found, found?.begun);
@@ -90,7 +110,7 @@ export class Progress implements AsyncDisposable {
   async take(signal: AbortSignal): Promise<void> {
     if (!this.resumed) return;
     await this.save(signal).catch((thrown: unknown) => {
-      if (asBrokerError(thrown).code === 'state_conflict') throw underWay(this.runId, this.#leaseMs);
+      if (asBrokerError(thrown).code === 'state_conflict') throw busy(this.runId, this.#leaseMs);
       throw thrown;
     });
   }
@@ -104,43 +124,32 @@ export class Progress implements AsyncDisposable {
     return this.#before + this.#now() - this.#started;
   }
 
-  /** Removes what a process that was killed may have left of its writes. What cannot be removed is no reason to stop. */
-  async tidy(sinks: readonly Sink[], signal: AbortSignal, log: Logger): Promise<void> {
-    for (const { sink, key, since } of this.#left) {
-      try {
-        await sinks[sink]?.tidy?.(key, { since, signal });
-        this.#begun.delete(nameOf(sink, key));
-      } catch (thrown) {
-        const { code, message, hint } = asBrokerError(thrown);
-        if (code === 'stopped') throw thrown;
-        log.warn('a killed run has left something that cannot be removed', { key, code, message, hint });
-      }
-    }
+  /** What a write to this key may go on with, and where it tells how far it is; undefined where nobody would find it. */
+  unfinished(sink: number, key: string, signal: AbortSignal): Unfinished | undefined {
+    if (!this.#lasts) return undefined;
+    return this.underWay.unfinished(sink, key, () => void this.save(signal, false).catch(() => undefined));
   }
 
   /** Resolves once it is on record that a write to this key may leave something behind. */
   begin(sink: number, key: string, signal: AbortSignal): Promise<void> {
-    const name = nameOf(sink, key);
-    if (!this.#begun.has(name)) this.#begun.set(name, { sink, key, since: this.#now() });
-    return this.save(signal);
-  }
-
-  /** The write is over, and has left nothing. */
-  settled(sink: number, key: string): void {
-    this.#begun.delete(nameOf(sink, key));
+    this.underWay.begin(sink, key);
+    return this.save(signal, false);
   }
 
   /** Saves from time to time. */
   async saveSometimes(signal: AbortSignal): Promise<void> {
-    if (this.#saving !== undefined || this.#now() - this.#savedAt < SAVE_EVERY_MS) return;
+    if (this.#saving !== undefined || this.#now() - this.#passedAt < SAVE_EVERY_MS) return;
     await this.save(signal);
   }
 
   /**
    * Resolves when all that is so now is on record. One save at a time, since one that overtakes another would take it
    * for another run's; those who wait share the next.
+   *
+   * @param passes also how far the run is, which may have to be made durable first.
    */
-  save(signal: AbortSignal): Promise<void> {
+  save(signal: AbortSignal, passes = true): Promise<void> {
+    this.#passes ||= passes;
     if (this.#next !== undefined) return this.#next;
     if (this.#saving === undefined) return this.#write(signal);
     const next = this.#saving
@@ -156,6 +165,7 @@ export class Progress implements AsyncDisposable {
   /** The run is over for now: whoever goes on need not wait. @param paused whether it is to go on by itself. */
   async release(paused: boolean, signal: AbortSignal): Promise<void> {
     await this.#settle();
+    this.#passes = true;
     await this.#write(signal, paused);
   }
 
@@ -191,45 +201,44 @@ export class Progress implements AsyncDisposable {
   }
 
   #write(signal: AbortSignal, paused = false): Promise<void> {
-    this.#savedAt = this.#now();
-    const { runId, watermark } = this;
-    const { tally, value: cursor } = watermark;
-    tally.durationMs = this.durationMs;
-    const lease = this.#leaseMs;
-    const alive = this.#over ? undefined : { until: this.#savedAt + lease, lease };
-    const checkpoint = { runId, cursor, begun: [...this.#begun.values()], alive, paused, tally };
-    const saving = this.#file.save(checkpoint, signal).finally(() => {
+    const saving = this.#record(signal, paused).finally(() => {
       if (this.#saving === saving) this.#saving = undefined;
     });
     this.#saving = saving;
     this.#beat();
     return saving;
   }
+
+  async #record(signal: AbortSignal, paused: boolean): Promise<void> {
+    if (this.#passes || this.durable === undefined) {
+      this.#passes = false;
+      this.#passedAt = this.#now();
+      const here = this.#here();
+      await this.durable?.flush(signal);
+      this.#passed = { ...here, receipts: this.durable?.head ?? this.receipts };
+    }
+    const lease = this.#leaseMs;
+    const alive = this.#over ? undefined : { until: this.#now() + lease, lease };
+    const { runId, underWay } = this;
+    await this.#file.save({ ...this.#passed, runId, begun: underWay.all, alive, paused }, signal);
+  }
+
+  /** How far the run is now. */
+  #here(): Passed {
+    const tally = new Tally();
+    tally.merge(this.watermark.tally);
+    tally.durationMs = this.durationMs;
+    return { cursor: this.watermark.value, tally, receipts: this.receipts };
+  }
 }
 
-function refuseUnderWay({ runId, alive }: Checkpoint, now: number): void {
-  const left = (alive?.until ?? 0) - now;
-  if (alive !== undefined && left > 0 && left <= alive.lease + SKEW_MS) throw underWay(runId, left);
-}
-
-const underWay = (runId: string, leftMs: number): BrokerError =>
-  new BrokerError('busy', `${underWayWords(runId)}, or was killed a moment ago`, {
-    hint: `Let it finish. If it was killed, run again in ${Math.ceil(leftMs / 1000)} s: by then it counts as dead.`,
-    retryAfterMs: leftMs,
-  });
-
-const underWayWords = (runId: string): string => `run ${runId} is under way`;
-
-/** Whether an error says that this very run is under way. */
-export const saysUnderWay = (error: BrokerError, runId: string): boolean =>
-  error.code === 'busy' && error.message.startsWith(underWayWords(runId));
+/** How far the record may say that the run is. */
+type Passed = Pick<Checkpoint, 'cursor' | 'tally' | 'receipts'>;
 
 /** What cannot be read is what a reset is for. */
 function unlessUnreadable(thrown: unknown): undefined {
   if (!(thrown instanceof BrokerError) || thrown.code !== 'state_unreadable') throw thrown;
 }
 
-const nameOf = (sink: number, key: string): string => `${sink} ${key}`;
-
-const partName = (only: Selection): string =>
-  createHash('sha256').update(JSON.stringify(only)).digest('hex').slice(0, 32);
+const partName = (part: Selection | string): string =>
+  createHash('sha256').update(JSON.stringify(part)).digest('hex').slice(0, 32);

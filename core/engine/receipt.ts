@@ -3,7 +3,8 @@ import type { BrokerError } from '../api/errors.ts';
 import type { Checksums } from '../api/item.ts';
 import type { Action } from './plan.ts';
 
-export type Outcome = 'written' | 'unchanged' | 'deleted' | 'refused' | 'failed';
+/** `skipped`: left out by a rule of the pipeline, though it may differ. */
+export type Outcome = 'written' | 'unchanged' | 'skipped' | 'deleted' | 'refused' | 'failed';
 
 /** What happened to one (item, sink) pair. Plain data. */
 export interface Receipt {
@@ -13,6 +14,8 @@ export interface Receipt {
   readonly id: string;
   readonly source: number;
   readonly sink: number;
+  /** The key that it has in its source, where that is another. */
+  readonly from?: string;
   readonly reason: string;
   readonly bytes: number;
   /** How often the transfer was tried. */
@@ -22,6 +25,8 @@ export interface Receipt {
   readonly checksums?: Checksums;
   readonly version?: string;
   readonly notes?: readonly string[];
+  /** It was proved in every sink, and then deleted in its source. */
+  readonly moved?: true;
   readonly failure?: ReceiptFailure;
 }
 
@@ -42,9 +47,10 @@ export const failureOf = ({ code, message, hint, id }: BrokerError): ReceiptFail
 
 /** The receipt of an action that needs no transfer. */
 export function receiptOf(action: Action): Receipt {
-  const { item, source, sink, reason } = action;
-  const base = { key: item.key, id: item.id, source, sink, reason, bytes: 0, attempts: 0, durationMs: 0 };
-  if (action.action !== 'refuse') return { ...base, outcome: 'unchanged' };
+  const { item, source, sink, reason, from } = action;
+  const named = { key: item.key, id: item.id, source, sink, reason, ...(from === undefined ? {} : { from }) };
+  const base = { ...named, bytes: 0, attempts: 0, durationMs: 0 };
+  if (action.action !== 'refuse') return { ...base, outcome: action.left === true ? 'skipped' : 'unchanged' };
   const failure = { code: action.code ?? 'internal', message: reason, hint: action.hint ?? '' };
   return { ...base, outcome: 'refused', failure };
 }

@@ -33,18 +33,42 @@ export interface Report {
   readonly error?: Omit<Failure, 'key'> & { readonly retryAfterMs?: number };
   /** What the sources tell of it besides items. */
   readonly details?: readonly Detail[];
+  /** Items deleted in their source, once they were proved in every sink. */
+  readonly moved?: number;
+  /** What could not be carried exactly, and of how many items. */
+  readonly notes?: Readonly<Record<string, number>>;
+  /** Of objects that are no item of any source; when none of them was deleted, `error` says why. */
+  readonly extras?: { readonly found: number; readonly of: number };
+  /** Bytes of items that are not whole yet, and need not be sent again. */
+  readonly unfinishedBytes?: number;
+  /** Where there is a line for each item, and the hash of the last one. */
+  readonly receipts?: Kept;
+  readonly deadLetters?: Kept;
 }
+
+/** Lines that were written besides items. (A type and no interface, so that it counts as JSON.) */
+export type Kept = { readonly location: string; readonly lines: number; readonly head?: string };
 
 /** (A type and no interface, so that it counts as JSON.) */
 export type Detail = { readonly source: string; readonly facts: Facts };
 
-/** A report names at most so many failures, so that it stays small whatever happens. */
+/** A report names at most so many failures, and kinds of notes, so that it stays small whatever happens. */
 const MOST_FAILURES = 1000;
+const MOST_NOTES = 50;
 
 /** The running sum of receipts. It survives a pause as plain data, so a resumed run's report tells of the whole run. */
 export class Tally {
-  readonly items: Record<Outcome, number> = { written: 0, unchanged: 0, deleted: 0, refused: 0, failed: 0 };
+  readonly items: Record<Outcome, number> = {
+    written: 0,
+    unchanged: 0,
+    skipped: 0,
+    deleted: 0,
+    refused: 0,
+    failed: 0,
+  };
   bytes = 0;
+  moved = 0;
+  notes: Record<string, number> = {};
   durationMs = 0;
   failures: Failure[] = [];
   failuresOmitted = 0;
@@ -52,6 +76,8 @@ export class Tally {
   add(receipt: Receipt, sink: string | undefined): void {
     this.items[receipt.outcome]++;
     this.bytes += receipt.bytes;
+    if (receipt.moved === true) this.moved++;
+    for (const note of receipt.notes ?? []) this.note(note, 1);
     if (receipt.failure === undefined) return;
     this.#list({ key: receipt.key, ...(sink === undefined ? {} : { sink }), ...receipt.failure });
   }
@@ -65,8 +91,17 @@ export class Tally {
   merge(other: Tally): void {
     for (const [outcome, count] of Object.entries(other.items)) this.items[outcome as Outcome] += count;
     this.bytes += other.bytes;
+    this.moved += other.moved;
+    for (const [note, count] of Object.entries(other.notes)) this.note(note, count);
     for (const failure of other.failures) this.#list(failure);
     this.failuresOmitted += other.failuresOmitted;
+  }
+
+  /** Something of items, or of the run, that people should know. */
+  note(note: string, count = 1): void {
+    const known = Object.hasOwn(this.notes, note) || Object.keys(this.notes).length < MOST_NOTES;
+    const name = known ? note : 'and other notes, which are in the receipts';
+    this.notes[name] = (this.notes[name] ?? 0) + count;
   }
 
   #list(failure: Failure): void {
@@ -79,13 +114,57 @@ export class Tally {
   }
 
   toJson(): JsonValue {
-    const { items, bytes, durationMs, failures, failuresOmitted } = this;
+    const { items, bytes, moved, notes, durationMs, failures, failuresOmitted } = this;
     return {
       items: { ...items },
       bytes,
+      moved,
+      notes: { ...notes },
       durationMs,
       failures: failures.map((failure) => ({ ...failure })),
       failuresOmitted,
     };
   }
+}
+
+/** What a report tells besides the sum of the receipts. */
+type Told = Pick<
+  Report,
+  | 'pipeline'
+  | 'runId'
+  | 'outcome'
+  | 'durationMs'
+  | 'details'
+  | 'moved'
+  | 'extras'
+  | 'unfinishedBytes'
+  | 'receipts'
+  | 'deadLetters'
+> & { readonly ended: BrokerError | undefined };
+
+export function reportOf(tally: Tally, { pipeline, runId, outcome, durationMs, ended, ...told }: Told): Report {
+  const { items, bytes, failures, failuresOmitted, notes } = tally;
+  return {
+    pipeline,
+    runId,
+    outcome,
+    items,
+    bytes,
+    durationMs,
+    failures,
+    ...(failuresOmitted > 0 ? { failuresOmitted } : {}),
+    ...(ended === undefined ? {} : { error: { ...failureOf(ended), ...comeBack(ended) } }),
+    ...told,
+    ...(Object.keys(notes).length === 0 ? {} : { notes }),
+  };
+}
+
+const comeBack = ({ next, retryAfterMs }: BrokerError): { readonly retryAfterMs?: number } =>
+  next === 'wait' && retryAfterMs !== undefined ? { retryAfterMs } : {};
+
+export function outcomeOf(ended: BrokerError | undefined, tally: Tally): RunOutcome {
+  if (ended !== undefined) return ended.next === 'wait' ? 'paused' : 'failed';
+  if (tally.clean) return 'complete';
+  const { failed, refused, ...done } = tally.items;
+  return Object.values(done).some((count) => count > 0) ? 'partial' : 'failed';
 }

@@ -6,25 +6,31 @@ import { ascending } from './order.ts';
 /** After so many stored objects between two items it is cheaper to begin the listing anew at the item. */
 const SEEK_AFTER = 2000;
 
-/** Answers what a sink holds under each key. Keys must be asked in ascending order. */
+type MaybeLater<T> = T | Promise<T>;
+
+/** Answers what a sink holds under each key. */
 export interface SinkIndex extends AsyncDisposable {
-  find(key: string): Promise<StoredObject | undefined>;
+  /** It walks a listing: keys must be asked in ascending order, each when the one before is answered. */
+  readonly walks: boolean;
+  find(key: string): MaybeLater<StoredObject | undefined>;
 }
 
 /**
  * The sink's side of the merge join: walks its listing beside the source's, in constant memory.
  *
- * @param one only one key will be asked for: then asking for it is cheaper than listing, where that can be done.
+ * @param asks the keys that are asked for are few, or in no order: asking for each is better, where that can be done.
  */
-export function indexOf(sink: Sink, signal: AbortSignal, one = false): SinkIndex {
-  if (sink.list !== undefined && !(one && sink.stat !== undefined)) return new ListingIndex(sink, signal);
+export function indexOf(sink: Sink, signal: AbortSignal, asks = false): SinkIndex {
+  if (sink.list !== undefined && !(asks && sink.stat !== undefined)) return new ListingIndex(sink, signal);
   return {
+    walks: false,
     find: async (key) => sink.stat?.(key, { signal }),
     [Symbol.asyncDispose]: async () => {},
   };
 }
 
 class ListingIndex implements SinkIndex {
+  readonly walks = true;
   readonly #sink: Sink;
   readonly #signal: AbortSignal;
   #listing: AsyncGenerator<StoredObject> | undefined;
@@ -36,7 +42,18 @@ class ListingIndex implements SinkIndex {
     this.#signal = signal;
   }
 
-  async find(key: string): Promise<StoredObject | undefined> {
+  /** What stands at the head of the listing is answered at once. */
+  find(key: string): MaybeLater<StoredObject | undefined> {
+    if (this.#listing !== undefined) {
+      if (this.#head === undefined) return undefined;
+      const order = compareKeys(this.#head.key, key);
+      if (order > 0) return undefined;
+      if (order === 0) return this.#head;
+    }
+    return this.#walk(key);
+  }
+
+  async #walk(key: string): Promise<StoredObject | undefined> {
     if (this.#listing === undefined) await this.#seek(key);
     for (let passed = 0; this.#head !== undefined && compareKeys(this.#head.key, key) < 0; passed++) {
       if (passed === SEEK_AFTER) await this.#seek(key);

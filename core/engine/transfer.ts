@@ -3,7 +3,7 @@ import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Written } from '../api/item.ts';
 import { type RetryPolicy, retry } from '../api/retry.ts';
 import type { Logger } from '../api/runtime.ts';
-import type { Expected, Sink } from '../api/sink.ts';
+import type { Expected, Sink, Unfinished } from '../api/sink.ts';
 import type { Source } from '../api/source.ts';
 import { contentOf } from './content.ts';
 import type { Crc32cPool } from './crc32c.ts';
@@ -23,6 +23,8 @@ export interface TransferOptions {
   readonly onRetry: (action: Action) => void;
   /** Puts on record that something is begun which a killed process would leave behind. */
   readonly onBegin: (sink: number, key: string) => Promise<void>;
+  /** What a write may go on with, and where it tells how far it is; undefined where nobody would find it. */
+  readonly unfinished: (sink: number, key: string) => Unfinished | undefined;
 }
 
 /**
@@ -32,19 +34,23 @@ export interface TransferOptions {
  */
 export async function transfer(action: Action, options: TransferOptions): Promise<Receipt> {
   if (action.action === 'skip' || action.action === 'refuse') return receiptOf(action);
+  if (action.action === 'delete') return remove(action, options);
   const source = options.sources[action.source];
   const sink = options.sinks[action.sink];
   if (source === undefined || sink === undefined)
     throw new BrokerError('internal', 'the action names no such endpoint');
   const started = options.now();
   let attempts = 0;
+  const unfinished = options.unfinished(action.sink, action.item.key);
   const base = { ...receiptOf({ ...action, action: 'skip' }), durationMs: 0 };
   const closing = (): { attempts: number; durationMs: number } => ({ attempts, durationMs: options.now() - started });
   try {
     const written = await retry(
       (attempt) => {
         attempts = attempt;
-        return write(source, sink, action, options);
+        // What was left is used up, or gone, with the first try.
+        const left = attempt === 1 ? unfinished : unfinished && { ...unfinished, left: undefined };
+        return write(source, sink, action, left, options);
       },
       { policy: options.retry, signal: options.signal, onRetry: logRetry(action, options) },
     );
@@ -54,6 +60,26 @@ export async function transfer(action: Action, options: TransferOptions): Promis
     if (error.next === 'run' || error.next === 'wait') throw error;
     const failure = failureOf(error);
     return { ...base, ...closing(), outcome: 'failed', failure };
+  }
+}
+
+/** Deletes exactly what the plan saw. */
+async function remove(action: Action, options: TransferOptions): Promise<Receipt> {
+  const { sinks, signal, retry: policy } = options;
+  const { stored, sink } = action;
+  const base = receiptOf({ ...action, action: 'skip' });
+  try {
+    if (stored === undefined) throw new BrokerError('internal', 'it is not known what is to be deleted');
+    await retry(async () => sinks[sink]?.delete?.(stored, { signal }), {
+      policy,
+      signal,
+      onRetry: logRetry(action, options),
+    });
+    return { ...base, attempts: 1, outcome: 'deleted', location: action.item.id };
+  } catch (thrown) {
+    const error = signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+    if (error.next === 'run' || error.next === 'wait') throw error;
+    return { ...base, outcome: 'failed', failure: failureOf(error) };
   }
 }
 
@@ -70,7 +96,13 @@ const logRetry =
     });
   };
 
-async function write(source: Source, sink: Sink, action: Action, options: TransferOptions): Promise<Written> {
+async function write(
+  source: Source,
+  sink: Sink,
+  action: Action,
+  unfinished: Unfinished | undefined,
+  options: TransferOptions,
+): Promise<Written> {
   let delivered = 0;
   const content: Content = contentOf(source, action.item, {
     signal: options.signal,
@@ -83,7 +115,8 @@ async function write(source: Source, sink: Sink, action: Action, options: Transf
   try {
     const expected = expectation(action);
     const begins = (): Promise<void> => options.onBegin(action.sink, action.item.key);
-    return await sink.write(action.item, content, { signal: options.signal, memory: options.memory, expected, begins });
+    const { signal, memory } = options;
+    return await sink.write(action.item, content, { signal, memory, expected, begins, unfinished });
   } catch (error) {
     // Bytes of a try that failed are not progress.
     options.onBytes(-delivered);

@@ -1,6 +1,10 @@
-import type { Item } from '../api/item.ts';
-import { ascending, merged } from './order.ts';
-import { type PlanOptions, plan } from './plan.ts';
+import { ahead } from '../api/ahead.ts';
+import type { ByteStream } from '../api/bytes.ts';
+import { asBrokerError } from '../api/errors.ts';
+import type { Crc32cPool } from './crc32c.ts';
+import { withExtras } from './extras.ts';
+import { refusal } from './naming.ts';
+import { type Action, type PlanOptions, plan } from './plan.ts';
 
 /** What is wrong with one key of one sink. Plain data. */
 export interface Finding {
@@ -15,51 +19,73 @@ export interface Finding {
   readonly bytes?: number;
 }
 
-export interface VerifyOptions extends Omit<PlanOptions, 'compare' | 'last' | 'after' | 'only'> {
+export interface VerifyOptions extends Omit<PlanOptions, 'compare' | 'overwrite' | 'last' | 'after' | 'only'> {
   /** Look for what no source has, too; that lists everything a second time. */
   readonly extras: boolean;
+  /** Read what the sinks hold, so many objects at once; in a source only what publishes no checksum. */
+  readonly deep?: { readonly hashers: Crc32cPool; readonly concurrency: number } | undefined;
 }
 
 /**
- * Compares both sides by size and checksum, without reading any content, in key order and constant memory.
+ * Compares both sides, in key order and constant memory: by size and checksum without reading any content, or by
+ * reading.
  *
  * @yields `undefined` for each pair that is the same.
  */
 export async function* verify(options: VerifyOptions): AsyncGenerator<Finding | undefined> {
-  for await (const actions of plan({ ...options, compare: 'checksum' })) {
-    for (const { action, item, source, sink, reason, code, unproved } of actions) {
-      if (action === 'skip') yield undefined;
-      else {
-        const bytes = item.size === undefined ? {} : { bytes: item.size };
-        const told = code === undefined ? reason : `${code}: ${reason}`;
-        const finding =
-          action === 'refuse'
-            ? 'refused'
-            : action === 'create'
-              ? 'missing'
-              : unproved === true
-                ? 'unproved'
-                : 'different';
-        yield { finding, key: item.key, sink, source, reason: told, ...bytes };
-      }
-    }
-  }
-  if (!options.extras) return;
-  for (const sink of options.sinks.keys()) yield* extras(options, sink);
+  const { deep, extras, sinks } = options;
+  const compared = actionsOf({ ...options, compare: deep === undefined ? 'checksum' : 'size' });
+  const actions =
+    deep === undefined ? compared : ahead(compared, deep.concurrency, (one) => read(one, options, deep.hashers));
+  // What a rule leaves out is not to be there.
+  for await (const action of actions)
+    if (action.left !== true) yield action.action === 'skip' ? undefined : findingOf(action);
+  if (!extras) return;
+  for (const sink of sinks.keys())
+    for await (const { stored, extra } of withExtras(options, sink))
+      if (extra) yield { finding: 'extra', key: stored.key, sink, reason: 'no source has it', bytes: stored.size };
 }
 
-async function* extras({ sources, sinks, run, signal }: VerifyOptions, number: number): AsyncGenerator<Finding> {
-  const sink = sinks[number];
-  if (sink?.list === undefined) return;
-  const listings = sources.map((source, place) => ascending(source.list({ signal, run: run(place) }), source.location));
-  const stored = ascending(sink.list({ signal }), sink.location);
-  const asItems = (async function* (): AsyncGenerator<Item> {
-    for await (const { key, size } of stored) yield { id: key, key, size, ref: null };
-  })();
-  for await (const group of merged([...listings, asItems])) {
-    const [{ item, source } = {}] = group;
-    if (group.length > 1 || item === undefined || source !== sources.length) continue;
-    const { key, size: bytes = 0 } = item;
-    yield { finding: 'extra', key, sink: number, reason: 'no source has it', bytes };
+async function* actionsOf(options: PlanOptions): AsyncGenerator<Action> {
+  for await (const { actions } of plan(options)) yield* actions;
+}
+
+function findingOf({ action, item, source, sink, reason, code, unproved }: Action): Finding {
+  const base = { key: item.key, sink, source, ...(item.size === undefined ? {} : { bytes: item.size }) };
+  if (action === 'refuse') return { finding: 'refused', ...base, reason: `${code}: ${reason}` };
+  if (action === 'create') return { finding: 'missing', ...base, reason };
+  return { finding: unproved === true ? 'unproved' : 'different', ...base, reason };
+}
+
+/** An action of a comparison by size, decided by the bytes instead. */
+async function read(action: Action, options: VerifyOptions, hashers: Crc32cPool): Promise<Action> {
+  const { item, stored, left } = action;
+  const [source, sink] = [options.sources[action.source], options.sinks[action.sink]];
+  if (stored === undefined || left === true || action.action === 'refuse') return action;
+  if (item.size !== undefined && item.size !== stored.size) return action;
+  const { signal } = options;
+  try {
+    if (source === undefined || sink?.read === undefined) return action;
+    const theirs = await sumOf(await sink.read(stored, { signal }), hashers, signal);
+    const ours = item.checksums?.crc32c ?? (await sumOf(await source.open(item, { signal }), hashers, signal));
+    if (ours === theirs) return { ...action, action: 'skip', reason: 'same bytes' };
+    return { ...action, action: 'update', reason: `the bytes differ: CRC32C ${ours} and ${theirs}` };
+  } catch (thrown) {
+    const error = asBrokerError(thrown);
+    if (error.next === 'run' || error.next === 'wait') throw error;
+    return { ...action, ...refusal(error.code, error.message, error.hint) };
+  }
+}
+
+async function sumOf(stream: ByteStream, hashers: Crc32cPool, signal: AbortSignal): Promise<string> {
+  const hasher = await hashers.take();
+  try {
+    for await (const chunk of stream) {
+      signal.throwIfAborted();
+      hasher.update(chunk);
+    }
+    return hasher.value();
+  } finally {
+    hasher.release();
   }
 }

@@ -65,7 +65,12 @@ export async function bundle(
     sourcesContent: false,
     metafile: true,
     logLevel: 'silent',
-    plugins: [oneApi(packaging.api), onlyEnglish, ...(packaging.trim?.(pipeline) ?? [])],
+    plugins: [
+      oneApi(packaging.api),
+      onlyEnglish,
+      ...(usesRegex(pipeline) ? [] : [withoutRegex]),
+      ...(packaging.trim?.(pipeline) ?? []),
+    ],
   }).catch((error: unknown) => {
     throw failure(error);
   });
@@ -76,6 +81,18 @@ export async function bundle(
     throw new BrokerError('internal', 'the bundler made no bundle');
   return { code, map: withNames(map, named), contents: sumsOf(output.inputs, named) };
 }
+
+const usesRegex = ({ filter }: Pipeline): boolean =>
+  [...(filter?.include ?? []), ...(filter?.exclude ?? [])].some((pattern) => typeof pattern !== 'string');
+
+/** Only a pipeline with regular expressions needs the library for them. */
+const withoutRegex: Plugin = {
+  name: 'without-regex',
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^re2js$/ }, () => ({ path: 're2js', namespace: 'left-out' }));
+    onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'export const RE2JS = undefined;' }));
+  },
+};
 
 /** The module that the bundle begins with. */
 function entryFor(

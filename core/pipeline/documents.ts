@@ -24,6 +24,11 @@ export function pipelineJsonSchema(plugins: readonly PluginDefinition[]): Schema
         description: 'Where items go: one, or a list; each item is written to every sink.',
       },
       state: { ...endpoint('state'), description: 'Where the checkpoint is kept. Default: memory.' },
+      receipts: { ...endpoint('sink'), description: 'Where a line is kept for each item, bound to the one before it.' },
+      deadLetters: {
+        ...endpoint('sink'),
+        description: 'Where items that were not carried are kept, as a plan for `isthmus apply`.',
+      },
     },
     required: ['name', 'source', 'sink'],
   };

@@ -45,7 +45,12 @@ export function explain(
     case 'invalid_value':
       return one(wrongValue(issue.input, issue.values.map(String)));
     case 'invalid_union': {
-      if (issue.discriminator === undefined) return one(issue.message);
+      if (issue.discriminator === undefined) {
+        // Of a text that may also be a mapping the mistake in the text is what there is to tell.
+        const told = issue.errors.flat().find(({ code }) => code === 'invalid_value');
+        const values = told?.code === 'invalid_value' && typeof issue.input === 'string' ? told.values.map(String) : [];
+        return one(values.length > 0 ? wrongValue(issue.input, values) : issue.message);
+      }
       const kinds =
         'options' in issue && Array.isArray(issue.options) ? issue.options.map(String) : ['gcp', 'aws', 'anonymous'];
       return one(`must be one of ${kinds.join(', ')}`);

@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { byteSize, duration, integer } from '../api/fields.ts';
+import { byteSize, duration, integer, problemsBy } from '../api/fields.ts';
 import { deploySpec, pushSpec } from './deploy-spec.ts';
 import { identitySpec } from './identity-spec.ts';
+import { syncKeys, syncProblems } from './sync-spec.ts';
 
 /** `use` names a plugin; its own schema validates `with`. */
 export const endpointSpec = z.strictObject({
@@ -21,33 +22,40 @@ export const retrySpec = z.strictObject({
 export const CUSTOM_PLUGIN = /^(?:\.\/[^\p{Cc}]{1,500}|(?:@[a-z0-9][\w.-]*\/)?[a-z0-9][\w.-]*)$/u;
 
 /** The whole file, but for `source`, `sink` and `state`, whose `with` the plugins validate. */
-export const pipelineSpec = z.strictObject({
-  version: z
-    .union([z.literal(1), z.literal('1')], { error: ({ input }) => versionMessage(input) })
-    .optional()
-    .describe('The version of this format: 1.'),
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be 1 to 63 lower-case letters, digits and "-"')
-    .describe('Names the pipeline in reports and state.'),
-  identities: z.record(z.string(), identitySpec).default({}).describe('Who to be in a cloud, by name. Never a secret.'),
-  source: z.unknown(),
-  sink: z.unknown(),
-  compare: z
-    .enum(['checksum', 'size', 'always'])
-    .default('checksum')
-    .describe('How to tell that an item is already there. `checksum` reads metadata only, never data.'),
-  concurrency: integer(1, 256).default(8).describe('Items in flight at once.'),
-  memory: byteSize({ min: '8MiB', max: '1TiB' }).prefault('64MiB').describe('What all transfers together may buffer.'),
-  retry: retrySpec.prefault({}).describe('How patiently one item is tried.'),
-  state: z.unknown().optional(),
-  plugins: z
-    .array(z.string().regex(CUSTOM_PLUGIN, 'must be a file such as ./my-source.ts, or the name of a package'))
-    .default([])
-    .describe('Plugins that are not built in: files in the folder of the pipeline, or installed packages.'),
-  push: pushSpec.optional().describe('Who may push notifications of objects over HTTP. Without it nobody may.'),
-  deploy: deploySpec.prefault({}).describe('How the pipeline is packaged and deployed.'),
-});
+export const pipelineSpec = z
+  .strictObject({
+    version: z
+      .union([z.literal(1), z.literal('1')], { error: ({ input }) => versionMessage(input) })
+      .optional()
+      .describe('The version of this format: 1.'),
+    name: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be 1 to 63 lower-case letters, digits and "-"')
+      .describe('Names the pipeline in reports and state.'),
+    identities: z
+      .record(z.string(), identitySpec)
+      .default({})
+      .describe('Who to be in a cloud, by name. Never a secret.'),
+    source: z.unknown(),
+    sink: z.unknown(),
+    ...syncKeys,
+    concurrency: integer(1, 256).default(8).describe('Items in flight at once.'),
+    memory: byteSize({ min: '8MiB', max: '1TiB' })
+      .prefault('64MiB')
+      .describe('What all transfers together may buffer.'),
+    retry: retrySpec.prefault({}).describe('How patiently one item is tried.'),
+    state: z.unknown().optional(),
+    receipts: z.unknown().optional(),
+    deadLetters: z.unknown().optional(),
+    history: integer(0, 1000).default(20).describe('How many reports are kept in the `state`, for `isthmus history`.'),
+    plugins: z
+      .array(z.string().regex(CUSTOM_PLUGIN, 'must be a file such as ./my-source.ts, or the name of a package'))
+      .default([])
+      .describe('Plugins that are not built in: files in the folder of the pipeline, or installed packages.'),
+    push: pushSpec.optional().describe('Who may push notifications of objects over HTTP. Without it nobody may.'),
+    deploy: deploySpec.prefault({}).describe('How the pipeline is packaged and deployed.'),
+  })
+  .superRefine(problemsBy(syncProblems));
 
 function versionMessage(input: unknown): string {
   if (typeof input === 'number' && !Number.isInteger(input)) return 'must be 1';

@@ -4,10 +4,10 @@ import type { JsonValue } from '../api/json.ts';
 import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
 import { explain, unknown } from './explain.ts';
 import { isCircle, refusedByOperator } from './identities.ts';
-import { IDENTITY_KINDS, identitySpec } from './identity-spec.ts';
 import type { Environment } from './interpolate.ts';
 import { fillIn, type Path, type Plain, pathId } from './plain.ts';
 import { InvalidPipeline, type Problem } from './problem.ts';
+import { keysOf, readScalar, valueAt } from './schema-keys.ts';
 import { endpointSpec, type PipelineSpec, pipelineSpec } from './spec.ts';
 
 /** A plugin with its validated options. */
@@ -18,12 +18,14 @@ export interface Configured<Definition extends PluginDefinition> {
   readonly written: JsonValue;
 }
 
-export interface Pipeline extends Omit<PipelineSpec, 'source' | 'sink' | 'state'> {
+export interface Pipeline extends Omit<PipelineSpec, 'source' | 'sink' | 'state' | 'receipts' | 'deadLetters'> {
   readonly file: string;
   readonly baseDir: string;
   readonly sources: readonly Configured<SourceDefinition>[];
   readonly sinks: readonly Configured<SinkDefinition>[];
   readonly state: Configured<StateDefinition> | undefined;
+  readonly receipts: Configured<SinkDefinition> | undefined;
+  readonly deadLetters: Configured<SinkDefinition> | undefined;
   readonly warnings: readonly Problem[];
 }
 
@@ -81,7 +83,10 @@ class Validation {
     this.#identities = spec?.identities ?? this.#readableIdentities(value);
     const sources = this.#endpoints(value, 'source');
     const sinks = this.#endpoints(value, 'sink');
-    const state = value.state === undefined ? undefined : this.#endpoint(value.state, 'state', ['state']);
+    const optional = (key: string, kind: PluginDefinition['kind']) =>
+      value[key] === undefined ? undefined : this.#endpoint(value[key], kind, [key]);
+    const state = optional('state', 'state');
+    const [receipts, deadLetters] = [optional('receipts', 'sink'), optional('deadLetters', 'sink')];
     if (value.state === undefined) this.#checkMemory(value, sources as (Configured<SourceDefinition> | undefined)[]);
     for (const [name, identity] of Object.entries(this.#identities)) {
       if ('aws' in identity) this.#identity(identity.aws, ['aws'], ['identities', name, 'aws']);
@@ -99,6 +104,8 @@ class Validation {
       sources: sources as Configured<SourceDefinition>[],
       sinks: sinks as Configured<SinkDefinition>[],
       state: state as Configured<StateDefinition> | undefined,
+      receipts: receipts as Configured<SinkDefinition> | undefined,
+      deadLetters: deadLetters as Configured<SinkDefinition> | undefined,
       warnings: this.#warnings,
     };
   }
@@ -207,42 +214,4 @@ class Validation {
     if (list.some((known) => known.path === shown)) return;
     list.push({ ...this.#places?.placeOf(path, ofKey), path: shown, message });
   }
-}
-
-function readScalar(input: unknown, expected: string): number | boolean | undefined {
-  if (typeof input !== 'string') return undefined;
-  if (expected === 'boolean' && /^(true|false)$/.test(input)) return input === 'true';
-  return ['number', 'int'].includes(expected) && /^-?\d+(\.\d+)?$/.test(input) ? Number(input) : undefined;
-}
-
-function valueAt(value: unknown, path: Path): unknown {
-  let at = value;
-  for (const step of path) at = (at as Record<PropertyKey, unknown> | undefined)?.[step];
-  return at;
-}
-
-/** The keys that a schema allows at a path for the value there, as far as they can be told. */
-function keysOf(schema: z.ZodType, path: Path, value: unknown): readonly string[] {
-  let at: unknown = schema;
-  for (const step of path) at = inner(at, step);
-  at = unwrapped(at);
-  if (at === identitySpec) {
-    const kind = String((value as { readonly kind?: unknown } | undefined)?.kind);
-    at = Object.hasOwn(IDENTITY_KINDS, kind) ? IDENTITY_KINDS[kind as keyof typeof IDENTITY_KINDS] : undefined;
-  }
-  if (at instanceof z.ZodObject) return Object.keys(at.shape);
-  return [];
-}
-
-function inner(schema: unknown, step: PropertyKey): unknown {
-  const at = unwrapped(schema);
-  if (at instanceof z.ZodObject) return at.shape[String(step)];
-  if (at instanceof z.ZodRecord) return at.valueType;
-  return undefined;
-}
-
-function unwrapped(schema: unknown): unknown {
-  let at = schema;
-  while (at instanceof z.ZodOptional || at instanceof z.ZodDefault || at instanceof z.ZodPrefault) at = at.unwrap();
-  return at;
 }

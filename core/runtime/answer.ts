@@ -27,6 +27,8 @@ export interface Answer {
   readonly runId?: string;
   readonly items?: Report['items'];
   readonly bytes?: number;
+  /** Of items that are not whole yet, and need not be sent again. */
+  readonly unfinishedBytes?: number;
   readonly durationMs?: number;
   readonly failures?: readonly Failure[];
   readonly failuresOmitted?: number;
@@ -76,6 +78,7 @@ export function answerOf(report: Report, single: Single | undefined): Answer {
     ...(error === undefined ? {} : { error }),
     ...(next === undefined ? {} : { next }),
     ...(report.details === undefined ? {} : { details: report.details }),
+    ...(report.unfinishedBytes === undefined ? {} : { unfinishedBytes: report.unfinishedBytes }),
   };
 }
 

@@ -1,11 +1,12 @@
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Runtime } from '../api/runtime.ts';
 import { visible } from '../api/text.ts';
+import { saysUnderWay } from '../engine/busy.ts';
+import type { Observer } from '../engine/job.ts';
 import { FairMemoryBudget } from '../engine/memory.ts';
-import { saysUnderWay } from '../engine/progress.ts';
 import type { Receipt } from '../engine/receipt.ts';
 import type { Report } from '../engine/report.ts';
-import { type Observer, type RunOptions, run } from '../engine/run.ts';
+import { type RunOptions, run } from '../engine/run.ts';
 import { type Answer, answerOf, type ResumeToken } from './answer.ts';
 import { eventsTo } from './events-log.ts';
 import type { Figures, Meter } from './figures.ts';
@@ -80,8 +81,8 @@ export class Carrier {
 
   #resumable(answer: Answer, { object, prefix }: Part, before?: ResumeToken): Answer {
     if (answer.outcome !== 'paused') return answer;
-    const { items, bytes = 0, runId = '' } = answer;
-    const done = Object.values(items ?? {}).reduce((sum, count) => sum + count, bytes);
+    const { items, bytes = 0, unfinishedBytes = 0, runId = '' } = answer;
+    const done = Object.values(items ?? {}).reduce((sum, count) => sum + count, bytes + unfinishedBytes);
     const asked = { ...(object === undefined ? {} : { object }), ...(prefix === undefined ? {} : { prefix }) };
     return { ...answer, resume: { runId, hop: (before?.hop ?? 0) + 1, done, ...asked } };
   }
@@ -226,7 +227,7 @@ export class Carrier {
 
 const NOTHING: Omit<Figures, 'pipeline'> = {
   outcome: 'failed',
-  items: { written: 0, unchanged: 0, deleted: 0, refused: 0, failed: 0 },
+  items: { written: 0, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 },
   bytes: 0,
   seconds: 0,
   retries: 0,

@@ -1,5 +1,5 @@
 import type { Logger } from '../api/runtime.ts';
-import type { Observer } from '../engine/run.ts';
+import type { Observer } from '../engine/job.ts';
 
 /** Every item has its line with `--log json`; for people only what went wrong. */
 export function eventsTo(log: Logger): Observer {

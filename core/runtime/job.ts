@@ -8,7 +8,10 @@ import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { IdentityBroker } from '../auth/broker.ts';
 import type { CredentialCache } from '../auth/cached.ts';
 import type { AuthObserver } from '../auth/steps.ts';
-import type { Job } from '../engine/run.ts';
+import { filterOf } from '../engine/filter.ts';
+import type { Job } from '../engine/job.ts';
+import { keyMap } from '../engine/key-map.ts';
+import { usesOf } from '../pipeline/grants.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { MemoryState } from '../state/memory.ts';
@@ -47,7 +50,7 @@ export function jobFactory(
     const pipeline = await loadPipeline(file);
     // Making the endpoints finds what one option alone does not show.
     const options = { log: SILENT, now: Date.now };
-    await using _made = make(pipeline, context(pipeline, options));
+    await using _made = await make(pipeline, context(pipeline, options));
     return pipeline;
   };
   const context = (pipeline: Pipeline, { log, now, onAuth }: JobOptions): Context => ({
@@ -77,11 +80,18 @@ type Context = PluginContext & { readonly credentials: IdentityBroker };
 
 const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {} };
 
-function make(pipeline: Pipeline, context: Context): OpenJob {
-  const { name, compare, concurrency, memory, retry, file } = pipeline;
+async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
+  const { name, concurrency, memory, retry, file, key } = pipeline;
+  const uses = usesOf(pipeline);
+  const filter = pipeline.filter && (await filterOf(pipeline.filter));
   try {
-    const sources = pipeline.sources.map(({ plugin, config }) => plugin.create(config, context));
-    const sinks = pipeline.sinks.map(({ plugin, config }) => plugin.create(config, context));
+    const sources = pipeline.sources.map(({ plugin, config }) =>
+      plugin.create(config, { ...context, use: uses.source }),
+    );
+    const sinks = pipeline.sinks.map(({ plugin, config }) => plugin.create(config, { ...context, use: uses.sink }));
+    const [receipts, deadLetters] = [pipeline.receipts, pipeline.deadLetters].map((one) =>
+      one?.plugin.create(one.config, context),
+    );
     const state = pipeline.state?.plugin.create(pipeline.state.config, context) ?? (new MemoryState() as StateStore);
     for (const source of sources) for (const sink of sinks) refuseOverlap(source.location, sink.location);
     const job: Job = {
@@ -89,14 +99,25 @@ function make(pipeline: Pipeline, context: Context): OpenJob {
       fingerprint: fingerprint(pipeline),
       sources,
       sinks,
-      compare,
+      compare: pipeline.compare,
+      overwrite: pipeline.overwrite,
+      filter,
+      folderMarkers: pipeline.folderMarkers,
+      keys: key && keyMap(key.template, key.collisions),
+      deletes: pipeline.delete,
+      move: pipeline.move,
+      receipts,
+      deadLetters,
+      history: pipeline.history,
       concurrency,
       memory,
       retry: { attempts: retry.attempts, baseDelayMs: retry.baseDelay, maxDelayMs: retry.maxDelay },
       state,
       lasts: pipeline.state?.plugin.lasts ?? 'process',
     };
-    const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, state];
+    refuseUnable(pipeline, job);
+    const kept = [receipts, deadLetters].filter((sink) => sink !== undefined);
+    const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, ...kept, state];
     return {
       job,
       pipeline,
@@ -122,13 +143,33 @@ function refuseOverlap(source: string, sink: string): void {
   });
 }
 
-/** A checkpoint is good for the same sources and sinks only; how they are carried may change. */
-const fingerprint = ({ sources, sinks }: Pipeline): string =>
+/** What is asked of endpoints that cannot do it. */
+function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks }: Job): void {
+  const refuse = (what: string, location: string, hint: string): never => {
+    throw new BrokerError('invalid_config', `${what}: ${location}`, { hint });
+  };
+  const transient = sources.find((source) => source.transient === true);
+  if (key !== undefined && transient !== undefined)
+    refuse('key: this source names its items itself', transient.location, 'Leave key out, and use its own options.');
+  if (deletes !== undefined && transient !== undefined)
+    refuse('delete: this source makes its items anew in each run', transient.location, 'Leave delete out.');
+  const unable = sinks.find((sink) => sink.list === undefined || sink.delete === undefined);
+  if (deletes !== undefined && unable !== undefined)
+    refuse('delete: this sink cannot list and delete', unable.location, 'Leave delete out.');
+  const unmovable = sources.find((source) => source.remove === undefined);
+  if (move && unmovable !== undefined) refuse('move: this source cannot delete', unmovable.location, 'Leave move out.');
+}
+
+/** A checkpoint and a plan are good for the same items in the same places only; how they are carried may change. */
+const fingerprint = ({ sources, sinks, filter, key, folderMarkers }: Pipeline): string =>
   createHash('sha256')
     .update(
       JSON.stringify([
         sources.map(({ plugin, written }) => without(written, (plugin.tuning ?? []).map(toWith))),
         sinks.map(({ written }) => written),
+        ...(filter === undefined && key === undefined && folderMarkers === 'copy'
+          ? []
+          : [{ filter, key, folderMarkers }]),
       ]),
     )
     .digest('hex')

@@ -1,6 +1,6 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatDuration } from '../api/text.ts';
-import type { Observer } from '../engine/run.ts';
+import type { Observer } from '../engine/job.ts';
 
 /** The rate is that of the last seconds, so that it follows what is happening now. */
 const WINDOW_MS = 10_000;

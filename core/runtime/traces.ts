@@ -1,6 +1,6 @@
 import type { Span } from '@opentelemetry/api';
+import type { Observer } from '../engine/job.ts';
 import type { Report } from '../engine/report.ts';
-import type { Observer } from '../engine/run.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 
 /** Spans of one run. */

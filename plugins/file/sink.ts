@@ -4,6 +4,7 @@ import { mkdir, open, realpath, rename, rm, stat, unlink } from 'node:fs/promise
 import { dirname, join, sep } from 'node:path';
 import {
   BrokerError,
+  type ByteStream,
   type Content,
   encodeCrc32c,
   type Item,
@@ -57,6 +58,13 @@ export class FileSink implements Sink {
     } catch (error) {
       throw fileFailure(error, path);
     }
+  }
+
+  async read(object: StoredObject): Promise<ByteStream> {
+    const now = await lookAt(this.#root, object.key);
+    const path = join(this.#root, object.key);
+    if (now?.revision !== object.revision) throw new BrokerError('conflict', `${path} was changed after it was listed`);
+    return createReadStream(path, { highWaterMark: CHUNK });
   }
 
   async delete(object: StoredObject): Promise<void> {

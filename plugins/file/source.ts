@@ -1,10 +1,10 @@
-import { open } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BrokerError, type Item, type ListOptions, type Source, z } from '../../core/api/index.ts';
-import { lookAt, walk } from './walk.ts';
+import { type FoundFile, lookAt, walk } from './walk.ts';
 
 const CHUNK = 256 * 1024;
-const refSchema = z.object({ revision: z.string().optional(), refused: z.string().optional() });
+const refSchema = z.object({ name: z.string(), revision: z.string() });
 
 /** Files below a folder, each read as the one version that was listed. */
 export class FileSource implements Source {
@@ -18,31 +18,48 @@ export class FileSource implements Source {
   }
 
   async *list({ after, signal }: ListOptions): AsyncGenerator<Item> {
-    for await (const { key, size, modifiedMs, revision, refused } of walk(this.#root, after, signal)) {
-      const id = `${this.location}${key}#${revision}`;
-      if (refused !== undefined) yield { id, key, ref: { refused } };
-      else yield { id, key, size, modifiedAt: new Date(modifiedMs).toISOString(), ref: { revision } };
-    }
+    for await (const found of walk(this.#root, after, signal))
+      yield found.refused === undefined ? this.#item(found) : this.#refused(found.key, found.refused);
+  }
+
+  async stat(item: Item): Promise<Item | undefined> {
+    const now = await lookAt(this.#root, refSchema.parse(item.ref).name);
+    return now && this.#item(now);
+  }
+
+  async remove(item: Item): Promise<void> {
+    const now = await this.stat(item);
+    if (now !== undefined && now.id !== item.id) throw changed(item);
+    await rm(join(this.#root, refSchema.parse(item.ref).name), { force: true });
   }
 
   async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
-    const { refused, revision = '' } = refSchema.parse(item.ref);
-    if (refused !== undefined) {
-      throw new BrokerError('key_refused', `${this.location}${item.key} cannot be carried: ${refused}`, {
-        hint: 'Replace it by a regular file with a valid name, or move it out of the folder.',
-      });
-    }
-    const changed = async (): Promise<BrokerError | undefined> => {
-      const now = await lookAt(this.#root, item.key);
+    const problem = async (): Promise<BrokerError | undefined> => {
+      const now = await this.stat(item);
       if (now === undefined) return new BrokerError('source_gone', `${item.id} was deleted after it was listed`);
-      if (now.revision === revision) return undefined;
-      return new BrokerError('source_changed', `${item.id} was written to after it was listed`);
+      return now.id === item.id ? undefined : changed(item);
     };
-    const problem = await changed();
-    if (problem !== undefined) throw problem;
-    return readFileRange(join(this.#root, item.key), range?.start ?? 0, range?.end ?? item.size ?? 0, signal, changed);
+    const found = await problem();
+    if (found !== undefined) throw found;
+    const path = join(this.#root, refSchema.parse(item.ref).name);
+    return readFileRange(path, range?.start ?? 0, range?.end ?? item.size ?? 0, signal, problem);
+  }
+
+  #item({ key, size, modifiedMs, revision }: FoundFile): Item {
+    const modifiedAt = new Date(modifiedMs).toISOString();
+    return { id: `${this.location}${key}#${revision}`, key, size, modifiedAt, ref: { name: key, revision } };
+  }
+
+  #refused(key: string, why: string): Item {
+    const { code, message, hint } = new BrokerError('key_refused', `${this.location}${key} cannot be carried: ${why}`, {
+      hint: 'Replace it by a regular file with a valid name, or move it out of the folder.',
+    });
+    return { id: `${this.location}${key}`, key, problem: { code, message, hint }, ref: null };
   }
 }
+
+const changed = (item: Item): BrokerError =>
+  new BrokerError('source_changed', `${item.id} was written to after it was listed`);
 
 /** Looks once more after the last byte: what was written to meanwhile would be a mix of two versions. */
 async function* readFileRange(

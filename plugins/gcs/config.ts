@@ -13,6 +13,16 @@ export const gcsConfig = z.strictObject({
   matchGlob: keyGlob().optional().describe('Selected by Cloud Storage itself, over the full name: `2026/**.csv`.'),
   include: z.array(keyGlob()).optional().describe('Only keys that match one of these globs.'),
   exclude: z.array(keyGlob()).default([]).describe('No keys that match one of these globs.'),
+  manifest: z
+    .string()
+    .regex(
+      /^(gs:\/\/[^/]+\/.+|[^:]+)\.(csv|jsonl|ndjson)$/,
+      'must be a file or gs:// URL that ends in .csv, .jsonl or .ndjson',
+    )
+    .optional()
+    .describe(
+      'Only the objects of this list: CSV (`name` or `name,generation`) or JSON lines (`{"name":…,"generation":…}`), names in full. A file beside the pipeline, or `gs://bucket/list.csv`.',
+    ),
   userProject: z
     .string()
     .regex(/^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^\d+$/, 'must be a project id')

@@ -3,23 +3,37 @@ import {
   type Check,
   compareKeys,
   defineSource,
+  type Estimate,
   type Item,
   type ListOptions,
   type PluginContext,
   type Source,
   type StorageScope,
+  type Use,
 } from '../../core/api/index.ts';
 import { GoogleClient } from '../google/http.ts';
 import { GcsListing } from '../google/storage/listing.ts';
+import { refSchema } from '../google/storage/object.ts';
 import { GcsReader } from '../google/storage/reader.ts';
+import { removeObject } from '../google/storage/remove.ts';
 import { checkBucket } from './check.ts';
 import { type GcsConfig, gcsConfig, mayReceiveTokens } from './config.ts';
+import { isInCloud, Manifest, manifestPlace } from './manifest.ts';
 
 const READ_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_only';
+const WRITE_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write';
+
+/** US dollars. Source: https://cloud.google.com/storage/pricing-examples (Standard, to the Americas and EMEA, first TiB) */
+const USD = { read: 0.0004 / 1000, byte: 0.12 / 2 ** 30 };
 
 /** All that a source reads of its bucket. */
 const placeOf = ({ bucket, prefix, object }: Pick<GcsConfig, 'bucket' | 'prefix' | 'object'>): StorageScope =>
   object === undefined ? { bucket, prefix } : { bucket, prefix: object, exact: true };
+
+function placesOf(config: GcsConfig, use: Use = {}): readonly StorageScope[] {
+  const place = { ...placeOf(config), ...(use.deletes === true ? { deletes: true as const } : {}) };
+  return isInCloud(config.manifest) ? [place, { ...manifestPlace(config.manifest), exact: true }] : [place];
+}
 
 class GcsSource implements Source {
   readonly location: string;
@@ -28,13 +42,14 @@ class GcsSource implements Source {
   readonly #client: GoogleClient;
   readonly #listing: GcsListing;
   readonly #reader: GcsReader;
+  readonly #manifest: Manifest | undefined;
 
   constructor(config: GcsConfig, context: PluginContext) {
     this.location = `gs://${config.bucket}/${config.object ?? config.prefix}`;
     this.#config = config;
     const token = context.credentials.gcp(config.identity, {
-      scopes: [READ_SCOPE],
-      within: [placeOf(config)],
+      scopes: [context.use?.deletes === true ? WRITE_SCOPE : READ_SCOPE],
+      within: [...placesOf(config, context.use)],
     });
     const endpoint = config.endpoint ?? context.endpoints.gcs(context.credentials.universeDomain(config.identity));
     if (config.endpoint !== undefined && token !== undefined && !mayReceiveTokens(endpoint)) {
@@ -46,6 +61,11 @@ class GcsSource implements Source {
         },
       );
     }
+    if (config.manifest !== undefined && (config.object ?? config.matchGlob) !== undefined) {
+      throw new BrokerError('invalid_config', 'manifest cannot be used together with object or matchGlob', {
+        hint: 'Leave them out: the list says what is wanted.',
+      });
+    }
     if (config.object !== undefined && config.prefix !== '') {
       throw new BrokerError('invalid_config', 'object and prefix cannot be used together', {
         hint: 'Name the object in full and leave prefix out.',
@@ -54,10 +74,20 @@ class GcsSource implements Source {
     this.#client = new GoogleClient({ endpoint, token, now: context.now });
     this.#listing = new GcsListing(this.#client, config);
     this.#reader = new GcsReader(this.#client, config, this.#listing);
+    this.#manifest =
+      config.manifest === undefined
+        ? undefined
+        : new Manifest(config.manifest, {
+            config,
+            client: this.#client,
+            listing: this.#listing,
+            baseDir: context.baseDir,
+          });
   }
 
   async *list({ after, only, signal }: ListOptions): AsyncGenerator<Item> {
     const { object, prefix, matchGlob } = this.#config;
+    if (this.#manifest !== undefined) return yield* this.#manifest.items(after, signal);
     // What a glob of Cloud Storage selects, only its listing tells.
     if (object === undefined && only !== undefined && 'key' in only && matchGlob === undefined) {
       const item = this.#listing.selects(only.key) ? await this.#listing.one(prefix + only.key, signal) : undefined;
@@ -93,6 +123,26 @@ class GcsSource implements Source {
     return this.#reader.open(item, range, signal);
   }
 
+  selects(key: string): boolean {
+    const { object, matchGlob, manifest } = this.#config;
+    // What a list or a glob of Cloud Storage leaves out may be there all the same.
+    if (matchGlob !== undefined || manifest !== undefined) return false;
+    return object === undefined ? this.#listing.selects(key) : key === object;
+  }
+
+  async stat(item: Item, { signal }: { signal: AbortSignal }): Promise<Item | undefined> {
+    return this.#listing.one(refSchema.parse(item.ref).name, signal);
+  }
+
+  async remove(item: Item, { signal }: { signal: AbortSignal }): Promise<void> {
+    const removed = await removeObject(this.#client, this.#config, item, signal);
+    if (removed === 'replaced') throw new BrokerError('source_changed', `${item.id} was replaced, and stays`);
+  }
+
+  estimate({ size = 0 }: Item, reads: number): Estimate {
+    return { requests: { 'storage.objects.get': reads }, usd: reads * USD.read + size * USD.byte };
+  }
+
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
     return checkBucket(this.#client, this.#config, this.#listing, signal);
   }
@@ -107,14 +157,26 @@ export const gcs = defineSource({
   summary: 'Objects of a Google Cloud Storage bucket, read as they are stored and pinned to their generation.',
   config: gcsConfig,
   identities: ['gcp', 'anonymous'],
-  grants: ({ identity, bucket, prefix, object, userProject }) => [
+  localFiles: ({ manifest }) => (manifest === undefined || isInCloud(manifest) ? [] : [manifest]),
+  grants: ({ identity, bucket, prefix, object, userProject, manifest }, use) => [
     {
       cloud: 'gcp',
       identity,
-      role: 'roles/storage.objectViewer',
+      role: use?.deletes === true ? 'roles/storage.objectUser' : 'roles/storage.objectViewer',
       on: placeOf({ bucket, prefix, object }),
-      reason: `list and read gs://${bucket}/${object ?? prefix}`,
+      reason: `list${use?.deletes === true ? ', read and delete' : ' and read'} gs://${bucket}/${object ?? prefix}`,
     },
+    ...(isInCloud(manifest)
+      ? [
+          {
+            cloud: 'gcp' as const,
+            identity,
+            role: 'roles/storage.objectViewer',
+            on: { ...manifestPlace(manifest), exact: true as const },
+            reason: `read ${manifest}`,
+          },
+        ]
+      : []),
     ...(userProject === undefined
       ? []
       : [

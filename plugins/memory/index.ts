@@ -1,5 +1,6 @@
 import {
   BrokerError,
+  type ByteStream,
   type Content,
   compareKeys,
   defineSink,
@@ -20,7 +21,7 @@ const CHUNK = 64 * 1024;
 class MemorySource implements Source {
   readonly location = 'memory:';
   readonly ranges = true;
-  readonly #items: ReadonlyMap<string, Buffer>;
+  readonly #items: Map<string, Buffer>;
 
   constructor(items: Readonly<Record<string, string>>) {
     const sorted = Object.entries(items).sort(([a], [b]) => compareKeys(a, b));
@@ -34,8 +35,19 @@ class MemorySource implements Source {
     }
   }
 
+  async stat(item: Item): Promise<Item | undefined> {
+    const key = item.id.slice('memory:'.length);
+    const bytes = this.#items.get(key);
+    return bytes && { ...item, size: bytes.length };
+  }
+
+  async remove(item: Item): Promise<void> {
+    this.#items.delete(item.id.slice('memory:'.length));
+  }
+
   async open(item: Item, { range }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
-    const bytes = this.#items.get(item.key);
+    // By its id: the key of an item may be another one in a sink.
+    const bytes = this.#items.get(item.id.slice('memory:'.length));
     if (bytes === undefined) throw new BrokerError('source_gone', `${item.id} does not exist`);
     return chunks(bytes.subarray(range?.start, range?.end));
   }
@@ -84,6 +96,11 @@ export class MemorySink implements Sink {
     const bytes = Buffer.concat(parts);
     this.objects.set(item.key, { bytes, crc32c: stream.crc32c(), revision: String(++this.#writes) });
     return { location: `memory:${item.key}`, size: bytes.length, checksums: { crc32c: stream.crc32c() } };
+  }
+
+  async read(object: StoredObject): Promise<ByteStream> {
+    this.#expect(object.key, object.revision);
+    return chunks(this.objects.get(object.key)?.bytes ?? Buffer.alloc(0));
   }
 
   async delete(object: StoredObject): Promise<void> {

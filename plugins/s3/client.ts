@@ -35,11 +35,13 @@ export async function connectS3(config: S3Place, context: PluginContext): Promis
   }
   const sdk = await import('@aws-sdk/client-s3');
   const endpoint = config.endpoint ?? context.endpoints.s3;
+  const provider = context.credentials.aws(config.identity);
   const client = new sdk.S3Client({
     region,
     ...(endpoint === undefined ? {} : { endpoint }),
     forcePathStyle: config.forcePathStyle ?? endpoint !== undefined,
-    credentials: awsSdkCredentials(context.credentials.aws(config.identity)),
+    // Ours renews by itself; the SDK would keep what S3 has refused.
+    credentials: Object.assign(awsSdkCredentials(provider), { memoized: true }),
     maxAttempts: 4,
     // We hand over the checksum that the source published; the SDK would add one of its own, in JavaScript.
     requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -64,5 +66,20 @@ export async function connectS3(config: S3Place, context: PluginContext): Promis
     },
     { step: 'build', name: 'unsignedPayload' },
   );
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        if (!EXPIRED.has((error as Error).name)) throw error;
+        await provider.get({ fresh: true });
+        return next(args);
+      }
+    },
+    { step: 'initialize', name: 'renewCredentials' },
+  );
   return { sdk, client };
 }
+
+/** What S3 calls credentials that have ended, or were ended, before their time. */
+const EXPIRED: ReadonlySet<string> = new Set(['ExpiredToken', 'ExpiredTokenException']);

@@ -18,6 +18,12 @@ const kmsKey = z
     'must be a key id, a key ARN, or an alias that begins with "alias/"',
   );
 
+const metadataRules = z.strictObject({
+  remove: z.array(z.string().min(1)).default([]).describe('Names that are not carried.'),
+  rename: z.record(z.string().min(1), z.string().min(1)).default({}).describe('From one name to another.'),
+  add: z.record(z.string().min(1), z.string()).default({}).describe('What every object gets; it replaces what it has.'),
+});
+
 export const s3Config = z.strictObject({
   bucket: s3Bucket().describe('The bare name of the bucket.'),
   identity: identityName().optional().describe('An identity of kind `aws`. Default: the ambient credentials.'),
@@ -27,7 +33,14 @@ export const s3Config = z.strictObject({
     .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'must be a region such as eu-west-1')
     .optional()
     .describe('Of the bucket. Default: the region of the environment.'),
-  storageClass: z.enum(STORAGE_CLASSES).optional().describe('Default: STANDARD.'),
+  storageClass: z
+    .union([z.enum([...STORAGE_CLASSES, 'match']), z.record(z.string().min(1), z.enum(STORAGE_CLASSES))], {
+      error: () => 'must be a storage class, match, or a mapping from those of the source to those of S3',
+    })
+    .optional()
+    .describe(
+      'Default: STANDARD. `match`: NEARLINE becomes STANDARD_IA, COLDLINE GLACIER_IR and ARCHIVE DEEP_ARCHIVE; or a mapping from the storage class of the item.',
+    ),
   encryption: z
     .enum(['AES256', 'aws:kms', 'aws:kms:dsse'])
     .optional()
@@ -44,7 +57,16 @@ export const s3Config = z.strictObject({
     .regex(/^\d{12}$/, 'must be an account id of 12 digits, in quotes')
     .optional()
     .describe('The account that must own the bucket; recommended.'),
-  metadata: z.enum(['carry', 'drop']).default('carry').describe('What becomes of user metadata.'),
+  metadata: z
+    .union([z.enum(['carry', 'drop']), metadataRules], {
+      error: () => 'must be carry, drop, or a mapping with remove, rename and add',
+    })
+    .default('carry')
+    .describe('What becomes of user metadata.'),
+  provenance: z
+    .boolean()
+    .default(false)
+    .describe('Put the id of the item (`gs://bucket/name#generation`) into the metadata, as `isthmus-source`.'),
   conditional: z
     .boolean()
     .default(true)

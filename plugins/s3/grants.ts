@@ -1,11 +1,11 @@
-import type { Grant } from '../../core/api/index.ts';
+import type { Grant, Use } from '../../core/api/index.ts';
 import type { S3Config } from './config.ts';
 
 /**
- * What the sink asks of S3, action by action. No s3:DeleteObject: it never deletes by itself.
+ * What the sink asks of S3, action by action. s3:DeleteObject only where the pipeline deletes what no source has.
  * Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
  */
-export function s3Grants(config: S3Config): readonly Grant[] {
+export function s3Grants(config: S3Config, use: Use = {}): readonly Grant[] {
   const { bucket, prefix, identity, encryption, kmsKeyId, tags, region } = config;
   const partition = partitionOf(region);
   const place = `s3://${bucket}/${prefix}`;
@@ -16,8 +16,11 @@ export function s3Grants(config: S3Config): readonly Grant[] {
       identity,
       actions: [
         's3:PutObject',
+        ...(use.deletes === true ? ['s3:DeleteObject'] : []),
         ...(tags === undefined ? [] : ['s3:PutObjectTagging']),
         's3:AbortMultipartUpload',
+        // To go on with an upload that another process has begun.
+        's3:ListMultipartUploadParts',
         // HEAD: comparing checksums reads metadata only.
         's3:GetObject',
       ],

@@ -7,15 +7,53 @@ const LARGEST = 50 * 1000 ** 4;
 const HEADER_TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
+type Rules = Pick<S3Config, 'metadata' | 'provenance' | 'storageClass'>;
+
+/** The user metadata that an object gets, before S3 has its say. */
+function metadataOf(item: Item, { metadata: rules, provenance }: Rules): readonly (readonly [string, string])[] {
+  const { remove = [], rename = {}, add = {} } = typeof rules === 'string' ? {} : rules;
+  const own = rules === 'drop' ? [] : Object.entries(item.metadata ?? {});
+  const kept = own
+    .filter(([name]) => !remove.includes(name))
+    .map(([name, value]) => [Object.hasOwn(rename, name) ? (rename[name] ?? name) : name, value] as const);
+  const added = new Map([...Object.entries(add), ...(provenance ? [['isthmus-source', item.id] as const] : [])]);
+  return [...kept.filter(([name]) => !added.has(name)), ...added];
+}
+
 /** The metadata of an item as S3 can hold it. Keys become lower case; values that are not ASCII are RFC 2047 encoded. */
-export function s3Metadata(item: Item): { readonly metadata: Record<string, string>; readonly notes: string[] } {
-  const notes: string[] = [];
-  const entries = Object.entries(item.metadata ?? {}).map(([name, value]) => {
-    if (PRINTABLE.test(value)) return [name.toLowerCase(), value];
-    notes.push(`metadata "${name}" is stored RFC 2047 encoded`);
-    return [name.toLowerCase(), `=?UTF-8?B?${Buffer.from(value).toString('base64')}?=`];
-  });
-  return { metadata: Object.fromEntries(entries), notes };
+export function s3Metadata(item: Item, rules: Rules): Record<string, string> {
+  return Object.fromEntries(metadataOf(item, rules).map(([name, value]) => [name.toLowerCase(), encoded(value)]));
+}
+
+const encoded = (value: string): string =>
+  PRINTABLE.test(value) ? value : `=?UTF-8?B?${Buffer.from(value).toString('base64')}?=`;
+
+/** What of an item is not carried exactly, one sentence each. */
+export function s3Losses(item: Item, config: Rules): string[] {
+  const coded = metadataOf(item, config).filter(([, value]) => !PRINTABLE.test(value));
+  const lost = (item.uncarried ?? []).map((name) => `${name} is not carried: S3 has no place for it`);
+  const { storageClass } = item;
+  const unmapped =
+    storageClass !== undefined && storageClass !== 'STANDARD' && storageClassOf(item, config) === undefined;
+  if (unmapped) lost.push(`storage class ${storageClass} is not carried: set storageClass on the sink`);
+  return [...coded.map(([name]) => `metadata "${name}" is stored RFC 2047 encoded`), ...lost];
+}
+
+/** By price and minimum duration. Source: https://cloud.google.com/storage/docs/storage-classes */
+const MATCHING: Readonly<Record<string, 'STANDARD' | 'STANDARD_IA' | 'GLACIER_IR' | 'DEEP_ARCHIVE'>> = {
+  STANDARD: 'STANDARD',
+  REGIONAL: 'STANDARD',
+  MULTI_REGIONAL: 'STANDARD',
+  DURABLE_REDUCED_AVAILABILITY: 'STANDARD',
+  NEARLINE: 'STANDARD_IA',
+  COLDLINE: 'GLACIER_IR',
+  ARCHIVE: 'DEEP_ARCHIVE',
+};
+
+function storageClassOf({ storageClass = '' }: Item, { storageClass: rule }: Rules) {
+  if (rule === undefined || (typeof rule === 'string' && rule !== 'match')) return rule;
+  const table = rule === 'match' ? MATCHING : rule;
+  return Object.hasOwn(table, storageClass) ? table[storageClass] : undefined;
 }
 
 /** What S3 cannot hold exactly, by name. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
@@ -39,11 +77,16 @@ export function s3Refusal(item: Item, config: S3Config): Refusal | undefined {
   const odd = Object.entries(item.headers ?? {}).find(([, value]) => value !== undefined && !PRINTABLE.test(value));
   if (odd !== undefined)
     return refuse('metadata_refused', `${item.id}: ${odd[0]} holds characters that a header cannot carry`);
-  return config.metadata === 'drop' ? undefined : metadataRefusal(item, refuse);
+  return metadataRefusal(item, config, refuse);
 }
 
-function metadataRefusal(item: Item, refuse: (code: Refusal['code'], message: string) => Refusal): Refusal | undefined {
-  const names = Object.keys(item.metadata ?? {});
+function metadataRefusal(
+  item: Item,
+  config: S3Config,
+  refuse: (code: Refusal['code'], message: string) => Refusal,
+): Refusal | undefined {
+  const names = metadataOf(item, config).map(([name]) => name);
+  if (names.length === 0) return undefined;
   const lower = names.map((name) => name.toLowerCase());
   const bad = lower.findIndex((name) => !HEADER_TOKEN.test(name));
   if (bad >= 0)
@@ -54,8 +97,10 @@ function metadataRefusal(item: Item, refuse: (code: Refusal['code'], message: st
       'metadata_refused',
       `${item.id}: S3 cannot keep two metadata names that differ only in case: "${twice}"`,
     );
-  const { metadata } = s3Metadata(item);
-  const bytes = Object.entries(metadata).reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  const bytes = Object.entries(s3Metadata(item, config)).reduce(
+    (sum, [name, value]) => sum + name.length + value.length,
+    0,
+  );
   if (bytes > METADATA_LIMIT)
     return refuse('metadata_refused', `${item.id}: ${bytes} bytes of user metadata, S3 allows ${METADATA_LIMIT}`);
   return undefined;
@@ -64,7 +109,6 @@ function metadataRefusal(item: Item, refuse: (code: Refusal['code'], message: st
 /** The fields that PutObject and CreateMultipartUpload share: they belong to the object, not to its bytes. */
 export function objectFields(item: Item, config: S3Config) {
   const { contentType, contentEncoding, cacheControl, contentDisposition, contentLanguage } = item.headers ?? {};
-  const metadata = config.metadata === 'drop' ? {} : s3Metadata(item).metadata;
   const tagging = config.tags === undefined ? undefined : new URLSearchParams(config.tags).toString();
   return definedOnly({
     ContentType: contentType ?? 'application/octet-stream',
@@ -72,8 +116,8 @@ export function objectFields(item: Item, config: S3Config) {
     CacheControl: cacheControl,
     ContentDisposition: contentDisposition,
     ContentLanguage: contentLanguage,
-    Metadata: metadata,
-    StorageClass: config.storageClass,
+    Metadata: s3Metadata(item, config),
+    StorageClass: storageClassOf(item, config),
     ServerSideEncryption: config.encryption,
     SSEKMSKeyId: config.kmsKeyId,
     BucketKeyEnabled: config.bucketKey,

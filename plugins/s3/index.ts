@@ -1,7 +1,10 @@
 import {
+  BrokerError,
+  type ByteStream,
   type Check,
   checked,
   defineSink,
+  type Estimate,
   type Item,
   type PluginContext,
   type Refusal,
@@ -12,12 +15,16 @@ import {
 import { connectS3, ownerOf, type S3 } from './client.ts';
 import { type S3Config, s3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
+import { s3Estimate } from './estimate.ts';
 import { s3Grants } from './grants.ts';
 import { s3Refusal } from './headers.ts';
 import { decodedKey, isListed, statusOf } from './lookup.ts';
 import { probeWrite } from './probe.ts';
 import { abortUploads } from './tidy.ts';
 import { md5OfEtag, S3Writer } from './writer.ts';
+
+/** Pages that hold nothing, one after the other. */
+const MOST_EMPTY = 100;
 
 class S3Sink implements Sink {
   readonly location: string;
@@ -32,6 +39,7 @@ class S3Sink implements Sink {
     this.#context = context;
     this.#writer = new S3Writer({
       config,
+      log: context.log,
       connect: () => this.#connect(),
       stat: (key, signal) => this.stat(key, { signal }),
     });
@@ -45,6 +53,7 @@ class S3Sink implements Sink {
     const { sdk, client } = await this.#connect();
     const { bucket, prefix } = this.#config;
     let token: string | undefined;
+    let empty = 0;
     do {
       const page = await client
         .send(
@@ -76,7 +85,11 @@ class S3Sink implements Sink {
           ...(entry.LastModified === undefined ? {} : { modifiedAt: entry.LastModified.toISOString() }),
         };
       }
-      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+      const next = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+      empty = (page.Contents ?? []).length === 0 ? empty + 1 : 0;
+      if (page.IsTruncated === true && (next === undefined || next === token || empty > MOST_EMPTY))
+        throw new BrokerError('list_order', `${this.location}: the listing goes round in a loop of pages`);
+      token = next;
     } while (token !== undefined);
   }
 
@@ -102,6 +115,7 @@ class S3Sink implements Sink {
         },
         complete: true,
         ...(head.ETag === undefined ? {} : { revision: head.ETag }),
+        ...(head.LastModified === undefined ? {} : { modifiedAt: head.LastModified.toISOString() }),
       };
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
@@ -111,6 +125,33 @@ class S3Sink implements Sink {
       }
       throw s3Failure(error, `look at s3://${bucket}/${prefix}${key}`, 's3:GetObject', this.#config);
     }
+  }
+
+  async read(object: StoredObject, { signal }: { signal: AbortSignal }): Promise<ByteStream> {
+    const { sdk, client } = await this.#connect();
+    const { bucket, prefix } = this.#config;
+    const fail = (error: unknown) =>
+      s3Failure(error, `read s3://${bucket}/${prefix}${object.key}`, 's3:GetObject', this.#config);
+    const command = new sdk.GetObjectCommand({
+      Bucket: bucket,
+      Key: prefix + object.key,
+      ...ownerOf(this.#config),
+      ...(object.revision === undefined ? {} : { IfMatch: object.revision }),
+    });
+    const { Body: body } = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+      throw fail(error);
+    });
+    return (async function* () {
+      try {
+        for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) yield chunk;
+      } catch (error) {
+        throw signal.aborted ? new BrokerError('stopped', 'the run was stopped') : fail(error);
+      }
+    })();
+  }
+
+  estimate(item: Item): Estimate {
+    return s3Estimate(item, this.#config);
   }
 
   write(...[item, content, options]: Parameters<Sink['write']>): ReturnType<Sink['write']> {

@@ -1,18 +1,20 @@
-import type { CompletedPart } from '@aws-sdk/client-s3';
 import {
   BrokerError,
+  type ByteRange,
+  backoffMs,
   type Content,
-  combineCrc32c,
-  EMPTY_CRC32C,
   type Item,
   type MemoryLease,
+  pause,
+  type RetryPolicy,
   type WriteOptions,
 } from '../../core/api/index.ts';
 import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
-import { objectFields } from './headers.ts';
 import { fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
+import { continues, finishedParts, leftUpload } from './unfinished.ts';
+import { type Completed, type Part, sizeOf, type Uploads } from './uploads.ts';
 
 /** Loaded at first use: what is read in ranges needs none of it. */
 const checksumOf = async (body: Buffer): Promise<string> => (await import('./crc32c.ts')).crc32cOf(body);
@@ -23,35 +25,12 @@ export interface Begun {
   readonly first?: { readonly body: Buffer; readonly lease: MemoryLease };
 }
 
-/** How long tidying up after a failed upload may take; the run's own signal may have fired by then. */
-const ABORT_MS = 15_000;
-
-export interface Target {
-  readonly Bucket: string;
-  readonly Key: string;
-  readonly ExpectedBucketOwner?: string;
-}
-
-interface Part {
-  readonly number: number;
-  readonly etag: string;
-  readonly crc32c: string;
+/** Tries of one part, on top of those of the SDK and of the source. */
+const PART_PATIENCE: RetryPolicy = { attempts: 2, baseDelayMs: 200, maxDelayMs: 20_000 };
+/** An object of known size in parts of equal size. */
+interface Cut {
   readonly size: number;
-}
-
-/** What an object must be when the answer to its write was lost. */
-export interface Sent {
-  readonly size: number;
-  readonly crc32c: string;
-}
-
-export interface Completed {
-  readonly checksum: string | undefined;
-  readonly etag: string | undefined;
-  readonly version: string | undefined;
-  readonly size: number;
-  /** What the bytes that were read add up to. */
-  readonly crc32c: string;
+  readonly partSize: number;
 }
 
 /**
@@ -63,14 +42,12 @@ export interface Completed {
 export class PartUpload {
   readonly #s3: S3;
   readonly #config: S3Config;
-  readonly #target: Target;
-  /** What was put together, once all of it was sent: if the answer is lost, this is what must be there. */
-  sent: Sent | undefined;
+  readonly #uploads: Uploads;
 
-  constructor(s3: S3, config: S3Config, target: Target) {
+  constructor(s3: S3, config: S3Config, uploads: Uploads) {
     this.#s3 = s3;
     this.#config = config;
-    this.#target = target;
+    this.#uploads = uploads;
   }
 
   async run(
@@ -80,53 +57,74 @@ export class PartUpload {
     options: WriteOptions,
     begun?: Begun,
   ): Promise<Completed> {
-    const { sdk, client } = this.#s3;
     // A part that fails ends the others.
     const failed = new AbortController();
     const signal = AbortSignal.any([options.signal, failed.signal]);
-    await options.begins?.();
-    const created = await client.send(
-      new sdk.CreateMultipartUploadCommand({
-        ...this.#target,
-        ...objectFields(item, this.#config),
-        ChecksumAlgorithm: 'CRC32C',
-        ChecksumType: 'FULL_OBJECT',
-      }),
-      { abortSignal: signal },
-    );
-    const uploadId = created.UploadId ?? '';
+    const ranged = begun === undefined && content.ranges && content.size !== undefined;
+    const cut = ranged ? { size: content.size, partSize: partSizeOf(content.size, this.#config.partSize) } : undefined;
+    const left = await this.#left(item, cut, options);
+    const uploadId = left?.uploadId ?? (await this.#create(item, options, signal));
+    const tell = (parts: readonly Part[]): void =>
+      cut && options.unfinished?.tell({ uploadId, item: item.id, partSize: cut.partSize }, sizeOf(parts));
     try {
-      const parts = await this.#send(uploadId, item, content, { ...options, signal }, failed, begun);
-      return await this.#complete(uploadId, item, parts, conditions, signal);
+      tell(left?.parts ?? []);
+      const parts =
+        cut === undefined
+          ? await this.#streamed(uploadId, content, { ...options, signal }, begun)
+          : await this.#ranges(uploadId, item, content, cut, left?.parts ?? [], { ...options, signal }, failed, tell);
+      return await this.#uploads.complete(uploadId, item, parts, conditions, signal);
     } catch (error) {
       failed.abort();
-      await this.#abort(uploadId);
+      // It is on record: whoever runs next goes on with it, and may have begun to.
+      const stays = options.signal.aborted && cut !== undefined && options.unfinished !== undefined;
+      if (!stays) await this.#uploads.abort(uploadId);
       throw failed.signal.reason instanceof BrokerError ? failed.signal.reason : error;
     }
   }
 
-  async #send(
+  /** Ends what a process before has left and nobody can go on with. */
+  async end(left: unknown): Promise<void> {
+    const upload = leftUpload(left);
+    if (upload !== undefined) await this.#uploads.abort(upload.uploadId);
+  }
+
+  /** What a process before has left of exactly this, with the parts that S3 holds of it. */
+  async #left(item: Item, cut: Cut | undefined, options: WriteOptions) {
+    const upload = leftUpload(options.unfinished?.left);
+    if (upload === undefined) return undefined;
+    if (cut === undefined || !continues(upload, item, cut.partSize)) {
+      await this.#uploads.abort(upload.uploadId);
+      return undefined;
+    }
+    const expected = (number: number): number => Math.min(cut.partSize, cut.size - (number - 1) * cut.partSize);
+    const { uploadId } = upload;
+    const parts = await finishedParts(this.#s3, this.#config, this.#uploads.target, uploadId, expected, options.signal);
+    return parts && { uploadId, parts };
+  }
+
+  async #create(item: Item, options: WriteOptions, signal: AbortSignal): Promise<string> {
+    await options.begins?.();
+    return this.#uploads.create(item, signal);
+  }
+
+  async #ranges(
     uploadId: string,
     item: Item,
     content: Content,
+    { size, partSize }: Cut,
+    finished: readonly Part[],
     options: WriteOptions,
     failed: AbortController,
-    begun: Begun | undefined,
+    tell: (parts: readonly Part[]) => void,
   ): Promise<Part[]> {
-    if (begun !== undefined) return this.#sequential(uploadId, begun, undefined, options);
-    if (!content.ranges || content.size === undefined) {
-      await using reader = new PartReader(await content.open());
-      return await this.#sequential(uploadId, { reader }, content.size, options);
-    }
-    const ranges = partRanges(content.size, partSizeOf(content.size, this.#config.partSize));
-    const parts: Part[] = [];
+    const ranges = partRanges(size, partSize);
+    const parts = [...finished];
+    const known = new Set(finished.map(({ number }) => number));
     const worker = async (): Promise<void> => {
-      for (const { number, start, end } of ranges) {
-        using lease = await options.memory.lease(end - start, options.signal);
-        const stream = await content.open({ start, end });
-        const size = await fill(lease.buffer, stream, options.signal);
-        const body = lease.buffer.subarray(0, size);
-        parts.push(await this.#part(uploadId, number, body, stream.crc32c(), options.signal));
+      for (const { number, ...range } of ranges) {
+        if (known.has(number)) continue;
+        parts.push(await this.#patiently(item, () => this.#range(uploadId, number, range, content, options), options));
+        tell(parts);
       }
     };
     const workers = Array.from({ length: this.#config.partConcurrency }, () =>
@@ -141,7 +139,45 @@ export class PartUpload {
     return parts.sort((a, b) => a.number - b.number);
   }
 
-  /** For content that can only be read from its beginning. */
+  /** What goes wrong with one part is no reason to send the others again. */
+  async #patiently<T>(item: Item, once: () => Promise<T>, { signal }: WriteOptions): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await once();
+      } catch (thrown) {
+        const error = s3Failure(thrown, `write ${item.id}`, 's3:PutObject', this.#config);
+        // `write_conflict`: the upload is gone, and with it its parts.
+        if (attempt >= PART_PATIENCE.attempts || error.next !== 'retry' || error.code === 'write_conflict')
+          throw thrown;
+        await pause(backoffMs(PART_PATIENCE, attempt, error.retryAfterMs), signal);
+      }
+    }
+  }
+
+  async #range(
+    uploadId: string,
+    number: number,
+    range: ByteRange,
+    content: Content,
+    { memory, signal }: WriteOptions,
+  ): Promise<Part> {
+    using lease = await memory.lease(range.end - range.start, signal);
+    const stream = await content.open(range);
+    const body = lease.buffer.subarray(0, await fill(lease.buffer, stream, signal));
+    return await this.#uploads.part(uploadId, number, body, stream.crc32c(), signal);
+  }
+
+  async #streamed(
+    uploadId: string,
+    content: Content,
+    options: WriteOptions,
+    begun: Begun | undefined,
+  ): Promise<Part[]> {
+    if (begun !== undefined) return this.#sequential(uploadId, begun, undefined, options);
+    await using reader = new PartReader(await content.open());
+    return await this.#sequential(uploadId, { reader }, content.size, options);
+  }
+
   async #sequential(
     uploadId: string,
     { reader, first }: Begun,
@@ -153,7 +189,7 @@ export class PartUpload {
     if (first !== undefined) {
       // Its memory is given back before the next is leased: nobody waits for memory while holding some.
       using _lease = first.lease;
-      parts.push(await this.#part(uploadId, 1, first.body, await checksumOf(first.body), signal));
+      parts.push(await this.#uploads.part(uploadId, 1, first.body, await checksumOf(first.body), signal));
     }
     while (!reader.ended) {
       const number = parts.length + 1;
@@ -162,72 +198,8 @@ export class PartUpload {
       using lease = await memory.lease(wanted, signal);
       const body = await reader.fill(lease.buffer);
       if (body.length === 0 && number > 1) break;
-      parts.push(await this.#part(uploadId, number, body, await checksumOf(body), signal));
+      parts.push(await this.#uploads.part(uploadId, number, body, await checksumOf(body), signal));
     }
     return parts;
-  }
-
-  async #part(uploadId: string, number: number, body: Buffer, crc32c: string, signal: AbortSignal): Promise<Part> {
-    const { sdk, client } = this.#s3;
-    const answer = await client.send(
-      new sdk.UploadPartCommand({
-        ...this.#target,
-        UploadId: uploadId,
-        PartNumber: number,
-        Body: body,
-        ContentLength: body.length,
-        ChecksumCRC32C: crc32c,
-      }),
-      { abortSignal: signal },
-    );
-    return { number, etag: answer.ETag ?? '', crc32c, size: body.length };
-  }
-
-  async #complete(
-    uploadId: string,
-    item: Item,
-    parts: readonly Part[],
-    conditions: object,
-    signal: AbortSignal,
-  ): Promise<Completed> {
-    const { sdk, client } = this.#s3;
-    const size = parts.reduce((sum, part) => sum + part.size, 0);
-    const crc32c = parts.reduce((sum, part) => combineCrc32c(sum, part.crc32c, part.size), EMPTY_CRC32C);
-    const published = item.checksums?.crc32c;
-    if (item.size !== undefined && size !== item.size)
-      throw new BrokerError('truncated', `${item.id}: ${size} of ${item.size} bytes`);
-    if (published !== undefined && crc32c !== published) {
-      throw new BrokerError(
-        'checksum_mismatch',
-        `${item.id}: read CRC32C ${crc32c}, the source publishes ${published}`,
-      );
-    }
-    this.sent = { size, crc32c };
-    const answer = await client.send(
-      new sdk.CompleteMultipartUploadCommand({
-        ...this.#target,
-        ...conditions,
-        UploadId: uploadId,
-        ChecksumType: 'FULL_OBJECT',
-        ChecksumCRC32C: published ?? crc32c,
-        MpuObjectSize: size,
-        MultipartUpload: {
-          Parts: parts.map(
-            ({ number, etag, crc32c: sum }): CompletedPart => ({ PartNumber: number, ETag: etag, ChecksumCRC32C: sum }),
-          ),
-        },
-      }),
-      { abortSignal: signal },
-    );
-    return { checksum: answer.ChecksumCRC32C, etag: answer.ETag, version: answer.VersionId, size, crc32c };
-  }
-
-  async #abort(uploadId: string): Promise<void> {
-    const { sdk, client } = this.#s3;
-    const signal = AbortSignal.timeout(ABORT_MS);
-    await client
-      .send(new sdk.AbortMultipartUploadCommand({ ...this.#target, UploadId: uploadId }), { abortSignal: signal })
-      // The failure that led here is the one to report; what is left is removed by the bucket's lifecycle rule.
-      .catch(() => undefined);
   }
 }

@@ -3,6 +3,7 @@ import { ownerOf, type S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { decodedKey } from './lookup.ts';
+import { leftUpload } from './unfinished.ts';
 
 /** By how much the clock of a machine that died may have been ahead of that of S3. */
 const SKEW_MS = 5 * 60_000;
@@ -17,24 +18,30 @@ export async function abortUploads(
   { sdk, client }: S3,
   config: S3Config,
   key: string,
-  { signal, since }: TidyOptions,
+  { signal, since, left }: TidyOptions,
 ): Promise<void> {
   const { bucket, prefix } = config;
   const target = { Bucket: bucket, ...ownerOf(config) };
   const place = `s3://${bucket}/${prefix}${key}`;
+  const abort = async (Key: string, UploadId: string): Promise<void> => {
+    await client
+      .send(new sdk.AbortMultipartUploadCommand({ ...target, Key, UploadId }), { abortSignal: signal })
+      .catch((error: unknown) => {
+        // Somebody was faster.
+        if ((error as Error).name === 'NoSuchUpload') return;
+        throw s3Failure(error, `abort an upload to ${place}`, 's3:AbortMultipartUpload', config);
+      });
+  };
+  // One that is known by its id needs no search.
+  const known = leftUpload(left);
+  if (known !== undefined) return abort(prefix + key, known.uploadId);
   let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
   while (marker !== undefined) {
     const page: Awaited<ReturnType<typeof list>> = await list(marker);
     for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
       const name = decodedKey(Key);
       if (name !== prefix + key || UploadId === undefined || (Initiated?.getTime() ?? 0) < since - SKEW_MS) continue;
-      await client
-        .send(new sdk.AbortMultipartUploadCommand({ ...target, Key: name, UploadId }), { abortSignal: signal })
-        .catch((error: unknown) => {
-          // Somebody was faster.
-          if ((error as Error).name === 'NoSuchUpload') return;
-          throw s3Failure(error, `abort an upload to ${place}`, 's3:AbortMultipartUpload', config);
-        });
+      await abort(name, UploadId);
     }
     const { IsTruncated, NextKeyMarker, NextUploadIdMarker } = page;
     // Sorted by key: beyond ours there is none of ours.

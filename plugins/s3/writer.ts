@@ -3,6 +3,7 @@ import {
   type Content,
   type Expected,
   type Item,
+  type Logger,
   type StoredObject,
   type WriteOptions,
   type Written,
@@ -10,15 +11,20 @@ import {
 import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
-import { objectFields, s3Metadata } from './headers.ts';
-import { type Completed, PartUpload, type Sent, type Target } from './multipart.ts';
+import { objectFields, s3Losses } from './headers.ts';
+import { PartUpload } from './multipart.ts';
 import { fill, PartReader } from './parts.ts';
+import { type Completed, type Sent, type Target, Uploads } from './uploads.ts';
 
 export interface WriterOptions {
   readonly config: S3Config;
+  readonly log: Logger;
   readonly connect: () => Promise<S3>;
   readonly stat: (key: string, signal: AbortSignal) => Promise<StoredObject | undefined>;
 }
+
+/** After these it is not known whether S3 has carried the write out. */
+const LOST: ReadonlySet<string> = new Set(['conflict', 'unavailable', 'network', 'timeout']);
 
 /** Writes one object: a single PUT up to the part size, a multipart upload above it or when the size is unknown. */
 export class S3Writer {
@@ -33,12 +39,12 @@ export class S3Writer {
     const s3 = await connect();
     const target = this.#target(item.key);
     const conditions = config.conditional ? conditionsOf(options.expected) : {};
-    const upload = new PartUpload(s3, config, target);
+    const uploads = new Uploads(s3, config, target, this.#options.log);
     try {
-      return this.#proved(item, await this.#send(s3, target, item, content, conditions, options, upload));
+      return this.#proved(item, await this.#send(s3, target, item, content, conditions, options, uploads));
     } catch (thrown) {
       const error = s3Failure(thrown, `write s3://${target.Bucket}/${target.Key}`, 's3:PutObject', config);
-      return await this.#alreadyThere(item, error, upload.sent, options.signal);
+      return await this.#alreadyThere(item, error, uploads.sent, options.signal);
     }
   }
 
@@ -58,16 +64,19 @@ export class S3Writer {
     content: Content,
     conditions: object,
     options: WriteOptions,
-    upload: PartUpload,
+    uploads: Uploads,
   ): Promise<Completed> {
-    const { partSize } = this.#options.config;
+    const { config } = this.#options;
+    const { partSize } = config;
+    const upload = new PartUpload(s3, config, uploads);
     if (content.size !== undefined && content.size > partSize) return upload.run(item, content, conditions, options);
+    await upload.end(options.unfinished?.left);
     // What fits into one part is one PUT, also when that is only known after reading it.
     using lease = await options.memory.lease(content.size ?? partSize, options.signal);
     const stream = await content.open();
     const put = (body: Buffer): Promise<Completed> => {
-      upload.sent = { size: body.length, crc32c: stream.crc32c() };
-      return this.#put(s3, target, item, body, upload.sent, conditions, options.signal);
+      uploads.sent = { size: body.length, crc32c: stream.crc32c() };
+      return this.#put(s3, target, item, body, uploads.sent, conditions, options.signal);
     };
     if (content.size !== undefined) {
       return await put(lease.buffer.subarray(0, await fill(lease.buffer, stream, options.signal)));
@@ -117,7 +126,7 @@ export class S3Writer {
     if (checksum === undefined && !byMd5 && config.proof === 'checksum') {
       throw new BrokerError('unverifiable', `${location}: the store confirmed no checksum`);
     }
-    const notes = config.metadata === 'carry' ? s3Metadata(item).notes : [];
+    const notes = s3Losses(item, config);
     if (checksum === undefined && !byMd5) notes.push('proved by size only');
     return {
       location,
@@ -133,10 +142,10 @@ export class S3Writer {
    * there has the very checksum, it is done.
    */
   async #alreadyThere(item: Item, error: BrokerError, sent: Sent | undefined, signal: AbortSignal): Promise<Written> {
-    const lost =
-      error.code === 'conflict' || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
-    if (!lost || sent === undefined) throw error;
-    const stored = await this.#options.stat(item.key, signal);
+    const lost = LOST.has(error.code) || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
+    if (!lost || sent === undefined || signal.aborted) throw error;
+    // What failed is what is to be told, not that nobody could look.
+    const stored = await this.#options.stat(item.key, signal).catch(() => undefined);
     if (stored?.checksums?.crc32c !== sent.crc32c || stored.size !== sent.size) throw error;
     const { bucket, prefix } = this.#options.config;
     return { location: `s3://${bucket}/${prefix}${item.key}`, size: sent.size, checksums: { crc32c: sent.crc32c } };

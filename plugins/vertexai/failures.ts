@@ -1,7 +1,6 @@
-import { z } from '../../core/api/index.ts';
+import { linesOf, z } from '../../core/api/index.ts';
 import type { Staging } from '../google/storage/staging.ts';
 import type { BatchJob } from './jobs.ts';
-import { linesOf } from './lines.ts';
 
 /** What jobs name their files of errors. Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.batchPredictionJobs#OutputConfig */
 export const isErrors = (key: string): boolean => /^(?:.*\/)?(?:errors?[_-]|prediction\.errors)/.test(key);
@@ -32,7 +31,7 @@ export async function countFailures(
   for await (const item of files.list('', signal)) {
     if ((item.size ?? 0) === 0) continue;
     let header = item.key.endsWith('.csv') && !isErrors(item.key);
-    for await (const { text } of linesOf(await files.open(item, undefined, signal))) {
+    for await (const { text } of linesOf(await files.open(item, undefined, signal), { name: item.key })) {
       if (header) header = false;
       else if (isErrors(item.key) || isFailed(text)) failed++;
       else successful++;

@@ -1,6 +1,5 @@
-import { BrokerError, type ByteStream, compileGlob } from '../../core/api/index.ts';
+import { BrokerError, type ByteStream, compileGlob, linesOf } from '../../core/api/index.ts';
 import { exactParse } from './api.ts';
-import { linesOf } from './lines.ts';
 import { parseGs, type Storage } from './storage.ts';
 
 const CHUNK = 256 * 1024;
@@ -41,7 +40,7 @@ export class Joined {
     });
     const rows = await this.#rows;
     let text = '';
-    for await (const line of linesOf(predictions)) {
+    for await (const line of linesOf(predictions, { name: 'predictions' })) {
       const row = rows.get(keyOf(exactParse(line.text), this.#by) ?? '');
       if (row === undefined) this.unmatched++;
       text += `{"row":${row ?? 'null'},${line.text.slice(1)}\n`;
@@ -65,7 +64,7 @@ export class Joined {
       for await (const item of staging.list(fixed, signal)) {
         if (!isMeant(item.key)) continue;
         found = true;
-        for await (const { text } of linesOf(await staging.open(item, undefined, signal))) {
+        for await (const { text } of linesOf(await staging.open(item, undefined, signal), { name: item.key })) {
           const key = keyOf(exactParse(text), this.#by);
           if (key === undefined)
             throw new BrokerError('invalid_config', `${url}: a row has no member "${this.#by}"`, {

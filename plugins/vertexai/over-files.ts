@@ -13,7 +13,7 @@ import {
   streamOf,
   z,
 } from '../../core/api/index.ts';
-import { refSchema } from '../google/storage/listing.ts';
+import { refSchema } from '../google/storage/object.ts';
 import { hashOf } from './batch-notes.ts';
 import { folderAt } from './folder.ts';
 import type { Generating } from './generate.ts';

@@ -1,6 +1,5 @@
-import { BrokerError, type PluginContext, z } from '../../core/api/index.ts';
+import { BrokerError, type Line, linesOf, type PluginContext, z } from '../../core/api/index.ts';
 import type { InputConfig } from './config.ts';
-import { type Line, linesOf } from './lines.ts';
 import { openRows, type RowFile } from './row-file.ts';
 import type { Storage } from './storage.ts';
 
@@ -26,6 +25,7 @@ export type Part = z.output<typeof partSchema>;
 
 /** A piece has at most so many bytes of rows, whatever their number. */
 const PART_BYTES = 8 * 1024 * 1024;
+const ROWS = { name: 'rows' };
 
 /** Rows that are listed in the pipeline, or lines of a file. */
 export class RowInput {
@@ -55,7 +55,8 @@ export class RowInput {
   /** The input in pieces, read once while it is listed; what is to be asked is read again, piece by piece. */
   async *parts(rowsPerFile: number, signal: AbortSignal): AsyncGenerator<{ readonly part: Part; readonly row: Row }> {
     const file = await this.#open(signal);
-    const rows = file === undefined ? this.#inline(0) : numbered(linesOf(await file.read({ start: 0 }, signal)), 0);
+    const rows =
+      file === undefined ? this.#inline(0) : numbered(linesOf(await file.read({ start: 0 }, signal), ROWS), 0);
     let number = 0;
     // Of each piece only its ends are kept.
     let first: Row | undefined;
@@ -87,7 +88,10 @@ export class RowInput {
     const file = await this.#open(signal);
     if (file === undefined) return this.#inline(first, count);
     if (file.version !== version) throw new BrokerError('source_changed', `${version} is ${file.version} now`);
-    return numbered(linesOf(await file.read({ start, ...(end === undefined ? {} : { end }) }, signal), start), first);
+    return numbered(
+      linesOf(await file.read({ start, ...(end === undefined ? {} : { end }) }, signal), { ...ROWS, offset: start }),
+      first,
+    );
   }
 
   /** The text of one row. */
@@ -100,8 +104,8 @@ export class RowInput {
     const { start, end } = place;
     if (file === undefined) for await (const { text } of this.#inline(number, 1)) return text;
     else if (start !== undefined && end !== undefined)
-      for await (const { text } of linesOf(await file.read({ start, end }, signal)))
-        return isJson(text) ? text : JSON.stringify(text);
+      for await (const { text } of linesOf(await file.read({ start, end }, signal), ROWS))
+        return isJson(text) ? text.trim() : JSON.stringify(text.trim());
     return 'null';
   }
 
@@ -129,7 +133,7 @@ export class RowInput {
 
 async function* numbered(lines: AsyncIterable<Line>, first: number): AsyncGenerator<Row> {
   let number = first;
-  for await (const line of lines) yield { number: number++, ...line };
+  for await (const { text, start, end } of lines) yield { number: number++, text: text.trim(), start, end };
 }
 
 export function isJson(text: string): boolean {

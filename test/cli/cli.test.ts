@@ -60,7 +60,7 @@ describe('isthmus', () => {
     expect(Object.keys(report)).toEqual(['pipeline', 'runId', 'outcome', 'items', 'bytes', 'durationMs', 'failures']);
     expect(report).toMatchObject({
       outcome: 'complete',
-      items: { written: 8, unchanged: 0, deleted: 0, refused: 0, failed: 0 },
+      items: { written: 8, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 },
       failures: [],
     });
     const after = await isthmus(cloud, 'plan', EXAMPLE, '--json');
@@ -256,7 +256,7 @@ describe('a stopped run', () => {
       expect(second.code).toBe(0);
       expect(JSON.parse(second.out)).toMatchObject({ outcome: 'complete', items: { written: 60, unchanged: 0 } });
       expect(lake.objects.size).toBe(60);
-      expect(await readdir(join(folder.path, 'state'))).toEqual([]);
+      expect(await readdir(join(folder.path, 'state'))).toEqual(['stopped.history.json']);
     },
   );
 });

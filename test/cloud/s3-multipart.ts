@@ -209,6 +209,11 @@ const completed = (bucket: string, object: S3Object): Reply => {
   return s3Xml(200, 'CompleteMultipartUploadResult', inner, headers);
 };
 
+const partSums = (part: S3Part): string =>
+  Object.entries(part.checksums)
+    .map(([name, value]) => `<Checksum${name.toUpperCase()}>${value}</Checksum${name.toUpperCase()}>`)
+    .join('');
+
 export function listParts(request: S3Request): Reply {
   const upload = uploadOf(request);
   const after = Number(request.query.get('part-number-marker') ?? 0);
@@ -216,7 +221,7 @@ export function listParts(request: S3Request): Reply {
   const page = parts.slice(0, Math.min(1000, Number(request.query.get('max-parts') ?? 1000)));
   const entries = page.map(
     ([number, part]) =>
-      `<Part><PartNumber>${number}</PartNumber><LastModified>${part.lastModified.toISOString()}</LastModified><ETag>${escapeXml(part.etag)}</ETag><Size>${part.size}</Size></Part>`,
+      `<Part><PartNumber>${number}</PartNumber><LastModified>${part.lastModified.toISOString()}</LastModified><ETag>${escapeXml(part.etag)}</ETag><Size>${part.size}</Size>${partSums(part)}</Part>`,
   );
   const truncated = parts.length > page.length;
   const marker = truncated ? `<NextPartNumberMarker>${page.at(-1)?.[0]}</NextPartNumberMarker>` : '';

@@ -2,9 +2,10 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BrokerError, type Item, type Sink, type Source, type StoredObject } from '../../core/api/index.ts';
+import type { Job } from '../../core/engine/job.ts';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { type Action, plan } from '../../core/engine/plan.ts';
-import { type Job, run } from '../../core/engine/run.ts';
+import { run } from '../../core/engine/run.ts';
 import { verify } from '../../core/engine/verify.ts';
 import { Watermark } from '../../core/engine/watermark.ts';
 import { forEachConcurrently } from '../../core/engine/workers.ts';
@@ -331,7 +332,9 @@ describe('a plan', () => {
     };
   };
   const actions = async (source: Source, sink: Sink, compare: Job['compare'] = 'checksum'): Promise<Action[]> =>
-    (await Array.fromAsync(plan({ sources: [source], sinks: [sink], compare, run: context, signal: never }))).flat();
+    (await Array.fromAsync(plan({ sources: [source], sinks: [sink], compare, run: context, signal: never }))).flatMap(
+      ({ actions }) => actions,
+    );
 
   it('asks the sink only where the listing leaves a doubt', async () => {
     const sink = holding(

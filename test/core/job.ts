@@ -1,5 +1,5 @@
 import type { Content, Item, Sink, Source } from '../../core/api/index.ts';
-import type { Job } from '../../core/engine/run.ts';
+import type { Job } from '../../core/engine/job.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { MemorySink, memorySource } from '../../plugins/memory/index.ts';
 import { pluginContext } from '../support.ts';

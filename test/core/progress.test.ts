@@ -15,7 +15,8 @@ describe('progress', () => {
     fingerprint: 'f',
     state,
     now: Date.now,
-    only: undefined,
+    part: undefined,
+    lasts: true,
     leaseMs: undefined,
     reset: false,
     signal: never,
@@ -91,7 +92,7 @@ describe('progress', () => {
     expect(reset.runId).not.toBe(live.runId);
     const tidied: string[] = [];
     const sink = Object.assign(new MemorySink(), { tidy: async (key: string) => void tidied.push(key) });
-    await reset.tidy([sink], never, SILENT);
+    await reset.underWay.tidy([sink], 'unknown', never, SILENT);
     expect(tidied).toEqual(['k']);
   });
 

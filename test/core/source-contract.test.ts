@@ -7,7 +7,8 @@ import {
   type StateStore,
   streamOf,
 } from '../../core/api/index.ts';
-import { contextsOf, run } from '../../core/engine/run.ts';
+import { contextsOf } from '../../core/engine/job.ts';
+import { run } from '../../core/engine/run.ts';
 import { untilReady } from '../../core/runtime/patience.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { MemorySink } from '../../plugins/memory/index.ts';

@@ -98,7 +98,7 @@ describe('the same object, delivered again while it is under way in another proc
     const dead = { ...left, value: { ...left.value, alive: { until: Date.now() - 1, lease: 1000 } } };
     fn.sink.objects.clear();
     fn.state.store({ ...record, chunks: [Buffer.from(JSON.stringify(dead))] });
-    fn.sink.uploads.set('left', { ...upload, id: 'left', parts: new Map() });
+    fn.sink.uploads.set(upload.id, { ...upload, parts: new Map() });
     const other = functionOn(fn.cloud);
     expect(await other.invoke(pushOf(fn, '2026/large'))).toMatchObject({ statusCode: 200 });
     expect(fn.cloud.s3.pendingUploads()).toBe(0);
@@ -231,7 +231,7 @@ describe('metrics', () => {
   const figures: Figures = {
     pipeline: 'exports',
     outcome: 'complete',
-    items: { written: 1, unchanged: 0, deleted: 0, refused: 0, failed: 0 },
+    items: { written: 1, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 },
     bytes: 3,
     seconds: 1,
     retries: 0,

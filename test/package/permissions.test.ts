@@ -58,7 +58,7 @@ async function live(policy: readonly PolicyStatement[]): Promise<string | undefi
   answer = await invoke(call?.payload ?? {});
   note(answer.outcome === 'complete', `going on: ${answer.message}`);
   note(sink.objects.size === 9, 'all are there');
-  note(fn.state.objects.size === 0, 'the checkpoint is gone');
+  note([...fn.state.objects.keys()].every((key) => key.includes('history')), 'the checkpoint is still there');
 
   // Equal in size and without an MD5: what is stored must be asked for its checksum.
   answer = await invoke({});
@@ -78,11 +78,11 @@ async function live(policy: readonly PolicyStatement[]): Promise<string | undefi
   const killed = invoke({}, 60_000);
   while (cloud.s3.pendingUploads() === 0 && problems.length === 0 && (await isPending(killed))) await tick();
   const left = structuredClone([...sink.uploads.values()]);
-  const record = [...fn.state.objects.values()].at(0);
+  const record = [...fn.state.objects.values()].find(({ key }) => !key.includes('history'));
   await killed;
   if (record !== undefined) fn.state.store(record);
   for (const upload of left)
-    sink.uploads.set(`${upload.id}-left`, { ...upload, id: `${upload.id}-left`, parts: new Map() });
+    sink.uploads.set(upload.id, { ...upload, parts: new Map() });
   answer = await invoke({});
   note(record !== undefined && left.length > 0, 'a write was on record before it began');
   note(answer.outcome === 'complete', `going on after a kill: ${answer.message}`);

@@ -1,7 +1,8 @@
 import type { Facts, Logger, StateStore } from '../../core/api/index.ts';
 import { CredentialCache } from '../../core/auth/cached.ts';
+import type { Job } from '../../core/engine/job.ts';
 import type { Report } from '../../core/engine/report.ts';
-import { type Job, type RunOptions, run } from '../../core/engine/run.ts';
+import { type RunOptions, run } from '../../core/engine/run.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { bigquery } from '../../plugins/bigquery/index.ts';
 import { MemorySink } from '../../plugins/memory/index.ts';

@@ -89,11 +89,8 @@ describe('file source', () => {
     await writeFile(join(folder.path, 'a'), 'x');
     await symlink('/etc/hostname', join(folder.path, 'link'));
     await writeFile(Buffer.concat([Buffer.from(`${folder.path}/caf`), Buffer.from([0xe9])]), 'x');
-    const { source, signal, items } = await list(folder.path);
-    expect(items).toHaveLength(3);
-    for (const item of items.slice(1)) {
-      await expect(source.open(item, { signal })).rejects.toMatchObject({ code: 'key_refused' });
-    }
+    const { items } = await list(folder.path);
+    expect(items.map(({ problem }) => problem?.code)).toEqual([undefined, 'key_refused', 'key_refused']);
   });
 
   it('does not take a file that is rewritten while it is read for one version of it', async () => {

@@ -2,7 +2,12 @@ import { BrokerError } from '../../../core/api/index.ts';
 import { commonFailure, type FailedAnswer } from '../http.ts';
 import type { StoragePlace } from './place.ts';
 
-const denied = (what: string, permission: string, { message }: FailedAnswer, config: StoragePlace): BrokerError =>
+const denied = (
+  what: string,
+  permission: string,
+  { message }: FailedAnswer,
+  config: Pick<StoragePlace, 'bucket' | 'identity'>,
+): BrokerError =>
   new BrokerError('permission_denied', `${what}: HTTP 403: ${message}`, {
     hint: /VPC Service Controls|organization'?s? policy/i.test(message)
       ? 'A perimeter or an organisation policy refused the request: give its administrator the message above.'
@@ -27,7 +32,11 @@ export function listFailure(config: StoragePlace, answer: FailedAnswer): BrokerE
 }
 
 /** What a failed read of one object means; 404 is left to the caller, who can look whether it was replaced. */
-export function readFailure(what: string, config: StoragePlace, answer: FailedAnswer): BrokerError {
+export function readFailure(
+  what: string,
+  config: Pick<StoragePlace, 'bucket' | 'identity'>,
+  answer: FailedAnswer,
+): BrokerError {
   const common = commonFailure(what, answer) ?? requesterPays(what, answer);
   if (common !== undefined) return common;
   if (answer.status === 403) return denied(what, 'storage.objects.get', answer, config);

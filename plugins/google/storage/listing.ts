@@ -9,44 +9,18 @@ import {
 } from '../../../core/api/index.ts';
 import type { FailedAnswer, GoogleClient } from '../http.ts';
 import { listFailure } from './errors.ts';
+import { FIELDS, objectItem, refSchema } from './object.ts';
 import type { StoragePlace } from './place.ts';
 
-/** The fields of an object that we carry. Source: https://cloud.google.com/storage/docs/json_api/v1/objects#resource */
-export const FIELDS = [
-  'name',
-  'generation',
-  'size',
-  'crc32c',
-  'md5Hash',
-  'updated',
-  'contentType',
-  'contentEncoding',
-  'cacheControl',
-  'contentDisposition',
-  'contentLanguage',
-  'metadata',
-] as const;
-
-const objectSchema = z.object({
-  name: z.string(),
-  generation: z.string(),
-  size: z.string().regex(/^\d+$/),
-  crc32c: z.string().optional(),
-  md5Hash: z.string().optional(),
-  updated: z.string().optional(),
-  contentType: z.string().optional(),
-  contentEncoding: z.string().optional(),
-  cacheControl: z.string().optional(),
-  contentDisposition: z.string().optional(),
-  contentLanguage: z.string().optional(),
-  metadata: z.record(z.string(), z.string()).optional(),
-});
 const pageSchema = z.object({ items: z.array(z.unknown()).default([]), nextPageToken: z.string().min(1).optional() });
+
+/** Empty pages that come one after the other; the glob of a server may leave out thousands of objects. */
+const MOST_EMPTY = 10_000;
+/** A loop of more pages than this ends with the order of the keys. */
+const REMEMBERED = 32;
 
 /** A listing is one long request: a passing fault must not end the run. */
 const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 200, maxDelayMs: 20_000 };
-
-export const refSchema = z.object({ name: z.string(), generation: z.string() });
 
 export interface Limits {
   readonly only?: { readonly prefix: string } | undefined;
@@ -76,17 +50,23 @@ export class GcsListing {
     const prefix = this.#config.prefix + (only?.prefix ?? '');
     let token: string | undefined;
     let left = pages ?? Number.POSITIVE_INFINITY;
+    let empty = 0;
+    const seen: string[] = [];
     do {
       const page = await this.#page(prefix, start, token, signal);
       for (const entry of page.items) {
         const item = this.item(entry);
-        if ((after === undefined || compareKeys(item.key, after) > 0) && this.selects(item.key)) yield item;
-      }
-      // A server that answers with the token it was given would be asked for ever.
-      if (page.nextPageToken !== undefined && page.nextPageToken === token) {
-        throw new BrokerError('list_order', `gs://${this.#config.bucket}: the listing repeats its page token`);
+        if (after !== undefined && compareKeys(item.key, after) <= 0) continue;
+        if (this.selects(item.key))
+          yield item.checksums?.crc32c === undefined ? await this.#looked(item, signal) : item;
       }
       token = page.nextPageToken;
+      empty = page.items.length === 0 ? empty + 1 : 0;
+      // Tokens that come again, or pages without end that hold nothing, would be followed for ever.
+      if (token !== undefined && (seen.includes(token) || empty > MOST_EMPTY))
+        throw new BrokerError('list_order', `gs://${this.#config.bucket}: the listing goes round in a loop of pages`);
+      if (token !== undefined) seen.push(token);
+      if (seen.length > REMEMBERED) seen.shift();
     } while (token !== undefined && --left > 0);
   }
 
@@ -105,6 +85,22 @@ export class GcsListing {
       throw error;
     });
     return entry === undefined ? undefined : this.item(entry);
+  }
+
+  /** What a listing does not show, the object itself may. */
+  async #looked(item: Item, signal: AbortSignal): Promise<Item> {
+    if (item.problem !== undefined) return item;
+    const { name, generation } = refSchema.parse(item.ref);
+    const asked = (await this.one(name, signal, generation)) ?? item;
+    if (asked.checksums?.crc32c !== undefined) return asked;
+    const { code, message, hint } = new BrokerError(
+      'unverifiable',
+      `${item.id}: Cloud Storage publishes no CRC32C of it`,
+      {
+        hint: 'Rewrite the object in place (`gcloud storage cp` onto itself), or leave it out with `exclude`.',
+      },
+    );
+    return { ...asked, problem: { code, message, hint } };
   }
 
   async #page(prefix: string, start: string | undefined, token: string | undefined, signal: AbortSignal) {
@@ -128,22 +124,7 @@ export class GcsListing {
 
   /** An object resource as an item. */
   item(entry: unknown): Item {
-    const parsed = objectSchema.safeParse(entry);
-    if (!parsed.success)
-      throw new BrokerError('bad_response', `${this.#client.host}: the listing holds an entry that is no object`);
-    const { name, generation, size, crc32c, md5Hash, updated, metadata, ...headers } = parsed.data;
-    const { bucket, prefix, object } = this.#config;
-    const known = Object.entries(headers).filter(([, value]) => value !== undefined && value !== '');
-    return {
-      id: `gs://${bucket}/${name}#${generation}`,
-      key: object === undefined ? name.slice(prefix.length) : name,
-      size: Number(size),
-      checksums: { ...(crc32c === undefined ? {} : { crc32c }), ...(md5Hash === undefined ? {} : { md5: md5Hash }) },
-      ...(updated === undefined ? {} : { modifiedAt: updated }),
-      headers: Object.fromEntries(known),
-      ...(metadata === undefined ? {} : { metadata }),
-      ref: { name, generation },
-    };
+    return objectItem(entry, this.#config, this.#client.host);
   }
 
   #query(parameters: Readonly<Record<string, string | undefined>>): string {

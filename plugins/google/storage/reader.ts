@@ -11,7 +11,8 @@ import {
 } from '../../../core/api/index.ts';
 import type { GoogleClient, GoogleResponse } from '../http.ts';
 import { readFailure } from './errors.ts';
-import { type GcsListing, refSchema } from './listing.ts';
+import type { GcsListing } from './listing.ts';
+import { refSchema } from './object.ts';
 import type { StoragePlace } from './place.ts';
 
 /** Resumes within one read. The engine's own retries come on top. */

@@ -1,18 +1,10 @@
-import {
-  BrokerError,
-  type ByteRange,
-  type ByteStream,
-  type Item,
-  type RetryPolicy,
-  retry,
-} from '../../../core/api/index.ts';
+import { BrokerError, type ByteRange, type ByteStream, type Item } from '../../../core/api/index.ts';
 import type { GoogleClient } from '../http.ts';
-import { readFailure } from './errors.ts';
-import { GcsListing, refSchema } from './listing.ts';
+import { GcsListing } from './listing.ts';
 import type { StoragePlace } from './place.ts';
 import { GcsReader } from './reader.ts';
+import { removeObject } from './remove.ts';
 
-const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 200, maxDelayMs: 20_000 };
 /** Deleted at once. */
 const AT_ONCE = 32;
 
@@ -65,9 +57,12 @@ export class Staging {
   async clear(folder: string, signal: AbortSignal): Promise<number> {
     if (!/[0-9a-f]{8}-[0-9a-f-]{27}\/$/.test(folder)) throw new BrokerError('internal', 'not a folder of an export');
     let deleted = 0;
-    const waiting = new Set<Promise<void>>();
+    const waiting = new Set<Promise<unknown>>();
     for await (const item of this.list(folder, signal)) {
-      const work: Promise<void> = this.#delete(item, signal).finally(() => waiting.delete(work));
+      // What was replaced meanwhile is another one, and not ours.
+      const work: Promise<unknown> = removeObject(this.#client, this.#place, item, signal).finally(() =>
+        waiting.delete(work),
+      );
       work.catch(() => undefined);
       waiting.add(work);
       deleted++;
@@ -75,25 +70,6 @@ export class Staging {
     }
     await Promise.all(waiting);
     return deleted;
-  }
-
-  async #delete(item: Item, signal: AbortSignal): Promise<void> {
-    const { name, generation } = refSchema.parse(item.ref);
-    const path = `/storage/v1/b/${this.#place.bucket}/o/${encodeURIComponent(name)}?ifGenerationMatch=${generation}`;
-    await retry(
-      async () => {
-        const response = await this.#client.get({ method: 'DELETE', path, signal });
-        // 404: it is gone; 412: it is another one now, and not ours.
-        if ([200, 204, 404, 412].includes(response.status)) return void response.body.resume();
-        const error = readFailure(`delete ${item.id}`, this.#place, await this.#client.failedAnswer(response));
-        throw error.code === 'permission_denied'
-          ? new BrokerError('permission_denied', error.message, {
-              hint: `Grant roles/storage.objectUser on gs://${this.#place.bucket} to the identity "${this.#place.identity}", and set no retention policy on it.`,
-            })
-          : error;
-      },
-      { policy: PATIENCE, signal },
-    );
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,145 @@
+import type { MemoryBudget } from '../api/bytes.ts';
+import { asBrokerError, BrokerError } from '../api/errors.ts';
+import { retry } from '../api/retry.ts';
+import type { Runtime } from '../api/runtime.ts';
+import type { Crc32cPool } from './crc32c.ts';
+import type { Job, Observer } from './job.ts';
+import type { Ledger } from './ledger.ts';
+import type { Action, Step } from './plan.ts';
+import type { Progress } from './progress.ts';
+import { failureOf, type Receipt } from './receipt.ts';
+import { transfer } from './transfer.ts';
+import type { Mark, Watermark } from './watermark.ts';
+import { forEachConcurrently } from './workers.ts';
+
+export interface CarryOptions {
+  readonly job: Job;
+  readonly runtime: Runtime;
+  /** Also fires when another run has taken over. */
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+  readonly ledger: Ledger | undefined;
+  readonly memory: MemoryBudget;
+  readonly hashers: Crc32cPool;
+  readonly observer: Observer;
+}
+
+/** An item on its way to all sinks. */
+interface Trip {
+  left: number;
+  /** So far it is proved in every sink. */
+  proved: boolean;
+}
+
+interface Task {
+  readonly action: Action;
+  readonly mark: Mark;
+  readonly trip: Trip | undefined;
+}
+
+/** Carries out the steps of a plan. */
+export class Carry {
+  readonly #options: CarryOptions;
+
+  constructor(options: CarryOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param single after the one item of a single key, asking whether there is another costs nothing.
+   * @returns whether the steps came to their end; if not, the run was stopped before.
+   */
+  async all(steps: AsyncGenerator<Step>, watermark: Watermark, single = false): Promise<boolean> {
+    const listing = { ended: false, single };
+    const tasks = this.#tasks(steps, watermark, listing);
+    await forEachConcurrently(tasks, this.#options.job.concurrency, (task) => this.#carry(task));
+    return listing.ended;
+  }
+
+  async *#tasks(
+    steps: AsyncGenerator<Step>,
+    watermark: Watermark,
+    listing: { ended: boolean; readonly single: boolean },
+  ): AsyncGenerator<Task> {
+    const { runtime, job } = this.#options;
+    try {
+      for (let begun = 0; !mustStop(runtime) || (listing.single && begun > 0); begun++) {
+        const next = await steps.next();
+        if (next.done === true) {
+          listing.ended = true;
+          return;
+        }
+        const { key, actions } = next.value;
+        const mark = watermark.begin(key, actions.length);
+        const trips = job.move === true ? tripsOf(actions) : undefined;
+        for (const action of actions) yield { action, mark, trip: trips?.get(action.source) };
+      }
+    } finally {
+      await steps.return(undefined);
+    }
+  }
+
+  async #carry({ action, mark, trip }: Task): Promise<void> {
+    const { job, progress, ledger, observer, signal } = this.#options;
+    const carried = await this.#transfer(action);
+    progress.underWay.settled(action.sink, action.item.key);
+    const receipt = trip === undefined ? carried : await this.#moved(action, carried, trip);
+    // A record that passes the item must find its receipt.
+    ledger?.add(receipt, action);
+    mark.done(receipt, job.sinks.length > 1 ? job.sinks[action.sink]?.location : undefined);
+    observer.receipt?.(receipt, action);
+    if (ledger?.full === true) await ledger.flush(signal);
+    await progress.saveSometimes(signal);
+  }
+
+  #transfer(action: Action): Promise<Receipt> {
+    const { job, runtime, signal, progress, memory, hashers, observer } = this.#options;
+    return transfer(action, {
+      ...job,
+      signal,
+      memory,
+      hashers,
+      log: runtime.log,
+      now: () => runtime.now(),
+      onBytes: (count) => observer.bytes?.(count),
+      onRetry: (retried) => observer.retried?.(retried),
+      onBegin: (sink, key) => progress.begin(sink, key, signal),
+      unfinished: (sink, key) => progress.unfinished(sink, key, signal),
+    });
+  }
+
+  /** Deletes the item in its source once the last of the sinks has it, and each has proved it. */
+  async #moved(action: Action, receipt: Receipt, trip: Trip): Promise<Receipt> {
+    const { job, signal } = this.#options;
+    trip.left--;
+    trip.proved &&= isProved(receipt);
+    const source = job.sources[action.source];
+    if (trip.left > 0 || !trip.proved || source?.remove === undefined) return receipt;
+    try {
+      await retry(async () => source.remove?.(action.item, { signal }), { policy: job.retry, signal });
+      return { ...receipt, moved: true };
+    } catch (thrown) {
+      const error = signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+      if (error.next === 'run' || error.next === 'wait') throw error;
+      const failure = failureOf(error);
+      const message = `it is in every sink, but could not be deleted in its source: ${failure.message}`;
+      return { ...receipt, outcome: 'failed', failure: { ...failure, message } };
+    }
+  }
+}
+
+/** What was only compared is the same by checksum: whoever moves compares so. */
+const isProved = ({ outcome, checksums = {} }: Receipt): boolean =>
+  outcome === 'unchanged' || (outcome === 'written' && Object.keys(checksums).length > 0);
+
+function tripsOf(actions: readonly Action[]): ReadonlyMap<number, Trip> {
+  const trips = new Map<number, Trip>();
+  for (const { source } of actions) {
+    const trip = trips.get(source) ?? { left: 0, proved: true };
+    trip.left++;
+    trips.set(source, trip);
+  }
+  return trips;
+}
+
+const mustStop = (runtime: Runtime): boolean => runtime.stop.aborted || runtime.signal.aborted;

@@ -1,0 +1,93 @@
+import type { MemoryBudget } from '../api/bytes.ts';
+import type { JsonValue } from '../api/json.ts';
+import type { Crc32cPool } from './crc32c.ts';
+import type { Job } from './job.ts';
+import { Journal, type JournalOptions } from './journal.ts';
+import type { Action } from './plan.ts';
+import { actionLine, planHeader } from './plan-file.ts';
+import type { Durable } from './progress.ts';
+import type { Receipt } from './receipt.ts';
+import type { Report } from './report.ts';
+
+export interface LedgerOptions {
+  readonly job: Job;
+  readonly runId: string;
+  /** The hash of the last receipt of the process before. */
+  readonly previous: string | undefined;
+  readonly memory: MemoryBudget;
+  readonly hashers: Crc32cPool;
+  readonly now: () => number;
+}
+
+/** What a run keeps of each item besides its report: receipts, and the dead letters of what was not carried. */
+export class Ledger implements Durable {
+  readonly #options: LedgerOptions;
+  readonly #receipts: Journal | undefined;
+  readonly #deadLetters: Journal | undefined;
+
+  /** @returns undefined when the pipeline keeps neither. */
+  static of(options: LedgerOptions): Ledger | undefined {
+    const { receipts, deadLetters } = options.job;
+    return receipts === undefined && deadLetters === undefined ? undefined : new Ledger(options);
+  }
+
+  private constructor(options: LedgerOptions) {
+    const { job, runId, previous } = options;
+    this.#options = options;
+    const shared = { ...options, retry: job.retry, folder: `${job.pipeline}/${runId}/` };
+    const open = (more: Pick<JournalOptions, 'sink' | 'header' | 'chained' | 'previous'>): Journal =>
+      new Journal({ ...shared, ...more });
+    const told = { version: 1, pipeline: job.pipeline, runId };
+    if (job.receipts !== undefined)
+      this.#receipts = open({ sink: job.receipts, header: { isthmus: 'receipts', ...told }, chained: true, previous });
+    if (job.deadLetters !== undefined) {
+      const header = planHeader(job, 'dead-letters', options.now());
+      this.#deadLetters = open({
+        sink: job.deadLetters,
+        header: { ...header, runId },
+        chained: false,
+        previous: undefined,
+      });
+    }
+  }
+
+  /** Whoever adds more flushes first. */
+  get full(): boolean {
+    return this.#receipts?.full === true || this.#deadLetters?.full === true;
+  }
+
+  get head(): string | undefined {
+    return this.#receipts?.head;
+  }
+
+  add(receipt: Receipt, action: Action): void {
+    const { job, now } = this.#options;
+    this.#receipts?.add(receiptLine(receipt, job, now()));
+    const { failure, attempts } = receipt;
+    if (failure !== undefined) this.#deadLetters?.add({ ...actionLine(action), failure: { ...failure }, attempts });
+  }
+
+  async flush(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#receipts?.flush(signal), this.#deadLetters?.flush(signal)]);
+  }
+
+  /** For the report. */
+  get kept(): Pick<Report, 'receipts' | 'deadLetters'> {
+    const [receipts, deadLetters] = [this.#receipts?.kept, this.#deadLetters?.kept];
+    return { ...(receipts && { receipts }), ...(deadLetters && { deadLetters }) };
+  }
+}
+
+/** A receipt as a line of its own: places by their names, and when it was over. */
+function receiptLine(receipt: Receipt, { sources, sinks }: Job, now: number): { readonly [name: string]: JsonValue } {
+  const { source, sink, checksums, notes, failure, ...rest } = receipt;
+  return {
+    time: new Date(now).toISOString(),
+    ...rest,
+    source: sources[source]?.location ?? null,
+    sink: sinks[sink]?.location ?? null,
+    ...(checksums === undefined ? {} : { checksums: { ...checksums } }),
+    ...(notes === undefined ? {} : { notes }),
+    ...(failure === undefined ? {} : { failure: { ...failure } }),
+  };
+}

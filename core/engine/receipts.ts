@@ -1,0 +1,71 @@
+import { BrokerError } from '../api/errors.ts';
+import { linesOf } from '../api/lines.ts';
+import type { Sink } from '../api/sink.ts';
+import { chainHash } from './journal.ts';
+
+/** A file of receipts, and what is wrong with it. */
+export interface CheckedReceipts {
+  readonly file: string;
+  readonly lines: number;
+  /** The hash that it goes on from; undefined for the first of a run. */
+  readonly previous: string | undefined;
+  /** The hash of its last line. */
+  readonly head: string | undefined;
+  /** For people; undefined when it is as it was written. */
+  readonly broken: string | undefined;
+}
+
+const HASH = /,"hash":"([0-9a-f]{64})"\}$/;
+
+/**
+ * Reads receipts and computes their chain again: within each file, and from file to file.
+ *
+ * @param folder of the files, in the sink that they were written to.
+ */
+export async function* checkReceipts(sink: Sink, folder: string, signal: AbortSignal): AsyncGenerator<CheckedReceipts> {
+  const heads = new Set<string>();
+  let run: string | undefined;
+  for await (const object of sink.list?.({ signal, ...(folder === '' ? {} : { after: folder }) }) ?? []) {
+    if (!object.key.startsWith(folder)) break;
+    if (!object.key.endsWith('.jsonl')) continue;
+    const own = object.key.slice(0, object.key.lastIndexOf('/'));
+    if (own !== run) heads.clear();
+    run = own;
+    const stream = await sink.read?.(object, { signal });
+    if (stream === undefined) throw new BrokerError('invalid_config', `${sink.location} cannot be read`);
+    const found = await checkFile(object.key, stream);
+    const lost = found.previous !== undefined && !heads.has(found.previous);
+    if (found.head !== undefined) heads.add(found.head);
+    yield lost
+      ? { ...found, broken: found.broken ?? 'the file that it goes on from is missing or was changed' }
+      : found;
+  }
+}
+
+async function checkFile(file: string, stream: AsyncIterable<Uint8Array>): Promise<CheckedReceipts> {
+  let head: string | undefined;
+  let previous: string | undefined;
+  let [lines, ended] = [0, false];
+  const broken = (why: string): CheckedReceipts => ({ file, lines, previous, head, broken: why });
+  for await (const { text, number } of linesOf(stream, { name: file })) {
+    const told = HASH.exec(text)?.[1];
+    const line = `${text.replace(HASH, '')}}`;
+    if (told === undefined) return broken(`line ${number} has no hash`);
+    let value: { readonly previous?: unknown; readonly end?: unknown };
+    try {
+      value = JSON.parse(line) as typeof value;
+    } catch {
+      return broken(`line ${number} is not JSON`);
+    }
+    if (number === 1 && typeof value.previous === 'string') {
+      previous = value.previous;
+      head = previous;
+    }
+    if (chainHash(head, line) !== told)
+      return broken(`line ${number}, or one before it, was changed, added or taken away`);
+    head = told;
+    ended = value.end === lines && number > 1;
+    if (number > 1 && !ended) lines++;
+  }
+  return ended ? { file, lines, previous, head, broken: undefined } : broken('its end is missing');
+}
