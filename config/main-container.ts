@@ -7,6 +7,7 @@ import type { Meter } from '../core/runtime/figures.ts';
 import { emfMeter } from '../core/runtime/lambda/emf.ts';
 import { logFields } from '../core/runtime/logger.ts';
 import { processRuntime } from '../core/runtime/process.ts';
+import { watchOutput } from '../core/runtime/standard-output.ts';
 import { type Packaged, packaged, secondsIn } from './packaged.ts';
 
 /** The container of one packaged pipeline: `run` (the default) carries it once, `serve` waits for pushes. */
@@ -14,13 +15,15 @@ export async function container(given: Packaged): Promise<void> {
   const { env, argv } = process;
   // A user without a home, as any number may be one: the AWS SDK would fail where it looks for a profile there.
   if (env.HOME === undefined) env.HOME = '/nonexistent';
+  const standard = watchOutput();
   const { ready, log, write, verify } = packaged(given);
   try {
     const graceMs = secondsIn(env, 'ISTHMUS_GRACE');
     const [command = 'run'] = argv.slice(2);
     if (command === 'run') {
       const meter: Meter = env.ISTHMUS_METRICS === 'emf' ? emfMeter(write) : () => {};
-      process.exitCode = await logFields.run({}, () => runOnce({ load: () => ready(meter), log, graceMs, out: write }));
+      const run = () => runOnce({ load: () => ready(meter), log, graceMs, out: write });
+      standard.end(await logFields.run({}, run));
     } else if (command === 'serve') {
       using runtime = processRuntime(log, graceMs);
       const { serve } = await import('../core/runtime/serve/server.ts');
@@ -32,6 +35,6 @@ export async function container(given: Packaged): Promise<void> {
     const { code, message, hint, next } = asBrokerError(thrown);
     if (!(thrown instanceof InvalidPipeline)) log.warn('failed', { code, message, hint });
     const invalid = thrown instanceof InvalidPipeline || code === 'invalid_config';
-    process.exitCode = invalid ? EXIT.invalid : next === 'wait' ? EXIT.paused : EXIT.failed;
+    standard.end(invalid ? EXIT.invalid : next === 'wait' ? EXIT.paused : EXIT.failed);
   }
 }

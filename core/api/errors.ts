@@ -45,6 +45,7 @@ export function asBrokerError(thrown: unknown): BrokerError {
   const code = systemErrorCode(thrown);
   const what = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
   if (code !== undefined && NETWORK_ERRORS.has(code)) return new BrokerError('network', `${code}: ${what}`);
+  if (code === 'EMFILE' || code === 'ENFILE') return new BrokerError('machine_limit', `${code}: ${what}`);
   if (thrown instanceof Error && thrown.name === 'AbortError') return new BrokerError('stopped', 'the run was stopped');
   return new BrokerError('internal', what, { cause: thrown });
 }
@@ -75,6 +76,12 @@ export const NETWORK_ERRORS: ReadonlySet<string> = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'CERT_NOT_YET_VALID',
+  'CERT_UNTRUSTED',
+  'CERT_REJECTED',
+  'EPROTO',
   'ERR_TLS_CERT_ALTNAME_INVALID',
 ]);
 

@@ -104,13 +104,27 @@ function complain(report: Report, message: string): undefined {
 
 /** Source: https://cloud.google.com/storage/docs/buckets#naming */
 export const gcsBucket = () =>
-  bucketName('gs', 222, /^[a-z0-9][a-z0-9._-]*[a-z0-9]$/, 'lower-case letters, digits, "-", "_" and "."');
+  bucketName('gs', 222, /^[a-z0-9][a-z0-9._-]*[a-z0-9]$/, 'lower-case letters, digits, "-", "_" and "."', (name) =>
+    name.split('.').some((part) => part.length > 63)
+      ? 'between its dots a bucket name has at most 63 characters'
+      : /^goog|google/.test(name)
+        ? 'a bucket name does not begin with "goog", nor hold "google"'
+        : undefined,
+  );
 
 /** Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html */
 export const s3Bucket = () =>
-  bucketName('s3', 63, /^[a-z0-9][a-z0-9.-]*[a-z0-9]$/, 'lower-case letters, digits, "-" and "."');
+  bucketName('s3', 63, /^[a-z0-9][a-z0-9.-]*[a-z0-9]$/, 'lower-case letters, digits, "-" and "."', (name) =>
+    /\.-|-\./.test(name) ? 'a bucket name must not have "-" beside "."' : undefined,
+  );
 
-const bucketName = (scheme: string, longest: number, shape: RegExp, allowed: string) =>
+const bucketName = (
+  scheme: string,
+  longest: number,
+  shape: RegExp,
+  allowed: string,
+  own: (name: string) => string | undefined,
+) =>
   checked((name, report) => {
     const url = new RegExp(`^${scheme}://([^/]*)/?(.*)$`).exec(name);
     if (url !== null) {
@@ -124,6 +138,8 @@ const bucketName = (scheme: string, longest: number, shape: RegExp, allowed: str
     if (name.includes('..')) return report('a bucket name must not hold ".."');
     if (!shape.test(name))
       return report(`a bucket name begins and ends with a letter or digit and holds only ${allowed}`);
+    const wrong = own(name);
+    if (wrong !== undefined) report(wrong);
   });
 
 /** The beginning of keys; not a path, nothing is normalised. */

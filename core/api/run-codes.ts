@@ -32,6 +32,12 @@ export const RUN_CODES = {
     cause: 'Two runs of one pipeline were under way at once.',
     fix: 'Let the other run finish, then run again. No object was harmed.',
   },
+  state_full: {
+    next: 'run',
+    title: 'There is no space for the state',
+    cause: 'The disk or the quota of the folder of the state is full.',
+    fix: 'Free some space and run again; what was saved before is still there.',
+  },
   state_unreadable: {
     next: 'run',
     title: 'The saved state cannot be used',

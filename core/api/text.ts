@@ -8,6 +8,9 @@ const SECRET_SHAPES: readonly RegExp[] = [
   /\b(?:AKIA|ASIA)[A-Z0-9]{12,}/g,
   /\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/g,
   /-----BEGIN [A-Z ]+-----[\s\S]*/g,
+  /\bgh[pousr]_\w{20,}/g,
+  /\bAIza[\w-]{30,}/g,
+  /\bxox[abprs]-[\w-]{10,}/g,
   /\bX-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=[^&\s"]+/gi,
   /\bBearer\s+[\w.~+/=-]+/gi,
 ];
@@ -22,11 +25,13 @@ export function looksSecret(text: string): boolean {
  * the terminal), and no longer than 600 characters, or as is said.
  */
 export function safeText(text: string, longest = LONGEST): string {
-  let safe = text;
-  for (const shape of SECRET_SHAPES) safe = safe.replace(shape, '[hidden]');
-  safe = visible(safe);
+  const safe = visible(hidden(text));
   return safe.length <= longest ? safe : `${safe.slice(0, longest)}…`;
 }
+
+/** A text with its secrets blotted out, by shape. */
+export const hidden = (text: string): string =>
+  SECRET_SHAPES.reduce((safe, shape) => safe.replace(shape, '[hidden]'), text);
 
 /** Escapes control characters, line breaks included, and lone surrogates. */
 export function visible(text: string): string {

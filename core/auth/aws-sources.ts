@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { BrokerError, NETWORK_ERRORS, systemErrorCode } from '../api/errors.ts';
 import { safeText } from '../api/text.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
@@ -68,6 +69,9 @@ const webIdentityProbe: Probe = async (environment, signal) => {
     const why = 'AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN are not set';
     return { source: 'web identity', outcome: 'absent', why };
   }
+  const wrong = file === undefined ? undefined : await wrongToken(file);
+  if (wrong !== undefined)
+    return { source: 'web identity', outcome: 'failed', why: wrong, id: 'AWS_WEB_IDENTITY_FILE' };
   const finding = await asked('web identity', signal, async () => {
     const { fromTokenFile } = await import('@aws-sdk/credential-providers');
     return fromTokenFile({ logger: SILENT })();
@@ -78,6 +82,26 @@ const webIdentityProbe: Probe = async (environment, signal) => {
   if (finding.passing) return { ...finding, id: 'AWS_STS_UNREACHABLE' };
   return { ...finding, id: denied ? 'AWS_WEB_IDENTITY_DENIED' : (finding.id ?? 'AWS_WEB_IDENTITY_FILE') };
 };
+
+/** What is wrong with the token of a pod, by looking at it; never the token itself. */
+async function wrongToken(file: string): Promise<string | undefined> {
+  let token: string;
+  try {
+    token = (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    return `${file}: ${systemErrorCode(error) ?? 'it cannot be read'}`;
+  }
+  if (token === '') return `${file} is empty`;
+  const [, payload = ''] = token.split('.');
+  try {
+    const { exp } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { readonly exp?: unknown };
+    if (typeof exp === 'number' && exp * 1000 < Date.now())
+      return `the token in ${file} has expired: exp is ${new Date(exp * 1000).toISOString()}`;
+    return undefined;
+  } catch {
+    return `${file} does not hold a token (JWT)`;
+  }
+}
 
 const containerProbe: Probe = async (environment, signal) => {
   const { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: path, AWS_CONTAINER_CREDENTIALS_FULL_URI: uri } = environment;

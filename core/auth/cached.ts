@@ -58,10 +58,13 @@ export class CachedCredential<T> {
   async get(fetch: Fetch<T>, { signal, minTtlMs = HARD_MS, fresh = false }: GetOptions = {}): Promise<T> {
     const held = this.#held;
     const now = this.#now();
-    const paused = this.#pending === undefined && now < (this.#failed?.until ?? 0) ? this.#failed : undefined;
+    const left = (this.#failed?.until ?? 0) - now;
+    // More than any pause is: the clock was set back since.
+    const paused = this.#pending === undefined && left > 0 && left <= LONGEST_ASKED_MS ? this.#failed : undefined;
     // `fresh` means another value, not more requests than the service bears.
     if (fresh && paused !== undefined) throw paused.error;
-    const stale = fresh && now - this.#freshAt >= FRESH_MS;
+    // Whoever comes while another one is fetched was refused with the same old one: both wait.
+    const stale = fresh && (this.#pending !== undefined || Math.abs(now - this.#freshAt) >= FRESH_MS);
     if (held !== undefined && !stale && held.current.expiresAt - now > minTtlMs) {
       // A failed renewal is not an error while the old value is good.
       if (now >= held.softAt && paused === undefined) this.#renew(fetch).catch(() => undefined);

@@ -1,31 +1,26 @@
 import process from 'node:process';
 import { asBrokerError, type BrokerError } from '../api/errors.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
+import { watchOutput } from '../runtime/standard-output.ts';
 import type { Cli } from './main.ts';
 import { EXIT, type Output } from './output.ts';
 import { version } from './version.ts';
 
 /** Runs the command line in this process: streams, exit code, and what is shown of an error that nobody handled. */
 export async function startCli(make: () => Cli, argv: readonly string[]): Promise<void> {
-  // A reader that goes away (`| head`) is no reason for a stack trace; the exit code still tells of the run.
-  process.stdout.on('error', ignoreClosedPipe);
-  process.stderr.on('error', ignoreClosedPipe);
+  const standard = watchOutput();
   const output: Output = {
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),
     terminal: process.stderr.isTTY ? process.stderr : undefined,
   };
+  let code: number;
   try {
-    process.exitCode = await make()(argv.slice(2), output, version());
+    code = await make()(argv.slice(2), output, version());
   } catch (thrown) {
-    process.exitCode = report(thrown, output, argv);
+    code = report(thrown, output, argv);
   }
-}
-
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') return;
-  process.stderr.write(`error: the output cannot be written: ${error.code ?? error.message}\n`);
-  process.exit(EXIT.failed);
+  standard.end(code);
 }
 
 /** What is shown of an error that ended a command; with --json there is one document all the same. */

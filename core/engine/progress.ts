@@ -121,7 +121,8 @@ export class Progress implements AsyncDisposable {
   }
 
   get durationMs(): number {
-    return this.#before + this.#now() - this.#started;
+    // Clocks are set back, too.
+    return this.#before + Math.max(0, this.#now() - this.#started);
   }
 
   /** What a write to this key may go on with, and where it tells how far it is; undefined where nobody would find it. */

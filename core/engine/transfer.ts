@@ -18,6 +18,7 @@ export interface TransferOptions {
   readonly hashers: Crc32cPool;
   readonly retry: RetryPolicy;
   readonly log: Logger;
+  readonly missing?: 'fail' | 'skip';
   readonly now: () => number;
   readonly onBytes: (bytes: number) => void;
   readonly onRetry: (action: Action) => void;
@@ -35,6 +36,27 @@ export interface TransferOptions {
 export async function transfer(action: Action, options: TransferOptions): Promise<Receipt> {
   if (action.action === 'skip' || action.action === 'refuse') return receiptOf(action);
   if (action.action === 'delete') return remove(action, options);
+  const receipt = await carry(action, options);
+  if (receipt.failure?.code === 'source_gone' && options.missing === 'skip') {
+    const { failure, ...rest } = receipt;
+    return { ...rest, outcome: 'skipped', reason: failure.message };
+  }
+  const newer = receipt.failure?.code === 'source_changed' ? await replaced(action, options) : undefined;
+  if (newer === undefined) return receipt;
+  options.log.info('the item was replaced after it was listed', { key: action.item.key, id: newer.item.id });
+  return carry(newer, options);
+}
+
+/** The action for what has taken the place of an item. Where its key hangs on its version, the next run must name it. */
+async function replaced(action: Action, { sources, signal }: TransferOptions): Promise<Action | undefined> {
+  if (action.from !== undefined) return undefined;
+  const now = await sources[action.source]?.stat?.(action.item, { signal }).catch(() => undefined);
+  return now === undefined || now.id === action.item.id || now.problem !== undefined
+    ? undefined
+    : { ...action, item: now, reason: `${action.reason}; replaced by ${now.id}` };
+}
+
+async function carry(action: Action, options: TransferOptions): Promise<Receipt> {
   const source = options.sources[action.source];
   const sink = options.sinks[action.sink];
   if (source === undefined || sink === undefined)
@@ -43,7 +65,10 @@ export async function transfer(action: Action, options: TransferOptions): Promis
   let attempts = 0;
   const unfinished = options.unfinished(action.sink, action.item.key);
   const base = { ...receiptOf({ ...action, action: 'skip' }), durationMs: 0 };
-  const closing = (): { attempts: number; durationMs: number } => ({ attempts, durationMs: options.now() - started });
+  const closing = (): { attempts: number; durationMs: number } => ({
+    attempts,
+    durationMs: Math.max(0, options.now() - started),
+  });
   try {
     const written = await retry(
       (attempt) => {

@@ -48,7 +48,10 @@ export function explain(
       if (issue.discriminator === undefined) {
         // Of a text that may also be a mapping the mistake in the text is what there is to tell.
         const told = issue.errors.flat().find(({ code }) => code === 'invalid_value');
-        const values = told?.code === 'invalid_value' && typeof issue.input === 'string' ? told.values.map(String) : [];
+        const values =
+          told?.code === 'invalid_value' && typeof issue.input === 'string' && !issue.message.startsWith('must')
+            ? told.values.map(String)
+            : [];
         return one(values.length > 0 ? wrongValue(issue.input, values) : issue.message);
       }
       const kinds =

@@ -44,7 +44,7 @@ const roleName = z
   .regex(/^[\w+=,.@-]{1,64}$/, 'must be the name of a role, without path: 1 to 64 letters, digits and +=,.@-');
 
 const roleArn = z.string().superRefine((text, context) => {
-  if (/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/.test(text)) return;
+  if (/^arn:aws(?:-cn|-us-gov|-iso(?:-[bef])?|-eusc)?:iam::\d{12}:role\/[\w+=,.@/-]+$/.test(text)) return;
   const why = text.includes(':user/')
     ? 'a user cannot be assumed'
     : text.includes(':assumed-role/')

@@ -4,7 +4,8 @@ import { looksSecret } from '../api/text.ts';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Names that hold credentials. There is no place for one in a pipeline. */
-const CREDENTIAL_NAME = /SECRET|TOKEN|PASSW(OR)?D|PASSPHRASE|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY/i;
+const CREDENTIAL_NAME =
+  /SECRET|TOKEN|PASSW(OR)?D|PASSPHRASE|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|_PWD$|(^|_)(PASS|PAT|AUTH)$|(DATABASE|DB|REDIS|MONGO\w*|AMQP|POSTGRES\w*)_(URL|URI|DSN)|CONNECTION_?STRING/i;
 
 const REFERENCE = /\$(\$\{|\{([^}]*)(\}|$))/g;
 const NAME = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;

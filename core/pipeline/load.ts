@@ -1,7 +1,7 @@
 import { type CustomPlugin, customPlugins } from './custom-plugins.ts';
 import { parsePipeline } from './parse.ts';
 import { placesIn, toData } from './places.ts';
-import type { Problem } from './problem.ts';
+import { InvalidPipeline, type Problem } from './problem.ts';
 import { readPipelineFile } from './read-file.ts';
 import { type Pipeline, type PipelineData, type ValidateOptions, validatePipeline } from './validate.ts';
 
@@ -24,7 +24,28 @@ export async function loadWritten(file: string, options: ValidateOptions): Promi
   const problems = [...(written.problems ?? []), ...custom.problems];
   const plugins = [...options.plugins, ...custom.plugins];
   const pipeline = validatePipeline({ ...written, problems }, { ...options, plugins });
+  const unreadable = await regexProblems(pipeline, written);
+  if (unreadable.length > 0) throw new InvalidPipeline(file, unreadable);
   return { pipeline, written, custom: custom.found };
+}
+
+/** Which regular expressions cannot be read: known only when the library for them is loaded. */
+async function regexProblems({ filter }: Pipeline, { places }: PipelineData): Promise<readonly Problem[]> {
+  const all = (['include', 'exclude'] as const).flatMap((list) =>
+    (filter?.[list] ?? []).map((pattern, index) => ({ pattern, path: ['filter', list, index, 'regex'] })),
+  );
+  const found: Problem[] = [];
+  for (const { pattern, path } of all) {
+    if (typeof pattern === 'string') continue;
+    const { compileRegex } = await import('../engine/regex.ts');
+    try {
+      compileRegex(pattern.regex);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : 'it cannot be read';
+      found.push({ ...places?.placeOf(path, false), path: path.join('.'), message: `bad pattern: ${why}` });
+    }
+  }
+  return found;
 }
 
 /** @param file names the text in messages; relative paths in the pipeline begin at its folder. */

@@ -13,9 +13,9 @@ import {
   visit,
   type YAMLError,
 } from 'yaml';
+import { MAX_DEPTH, refuseDeepText } from './deep-text.ts';
 import { InvalidPipeline, type Problem } from './problem.ts';
 
-const MAX_DEPTH = 32;
 const RESERVED = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** YAML as plain data, and where each part of it stands. */
@@ -51,7 +51,8 @@ export function parsePipeline(text: string, file: string): Parsed {
     lineCounter: lines,
     schema: 'core',
     merge: false,
-    uniqueKeys: true,
+    // Looked for below, and in a time that does not grow with the square of their number.
+    uniqueKeys: false,
     intAsBigInt: true,
     prettyErrors: false,
     stringKeys: false,
@@ -63,7 +64,7 @@ export function parsePipeline(text: string, file: string): Parsed {
   for (const error of [...document.errors, ...document.warnings])
     at(placeOfSyntax(error, text), explainSyntax(error, text));
   if (second !== undefined) at(second.range?.[0] ?? 0, 'one pipeline per file: this is a second document');
-  inspect(document, at);
+  inspect(document, at, (offset) => lines.linePos(offset).line);
   if (document.errors.length === 0 && document.contents !== null && !isMap(document.contents)) {
     at(
       document.contents.range[0],
@@ -74,29 +75,11 @@ export function parsePipeline(text: string, file: string): Parsed {
   return { document, lines };
 }
 
-/** Refuses by its text what would cost a recursive parser its stack. */
-function refuseDeepText(text: string, file: string): void {
-  let open = 0;
-  for (let index = 0; index < text.length; index++) {
-    const character = text[index];
-    if (character === '[' || character === '{') open++;
-    else if (character === ']' || character === '}') open--;
-    else if (character === '\n' && indentation(text, index + 1) <= 4 * MAX_DEPTH) continue;
-    else if (character !== '\n') continue;
-    if (open <= MAX_DEPTH && character !== '\n') continue;
-    const before = text.slice(0, index + 1).split('\n');
-    const place = { line: before.length, column: Math.max(1, before.at(-1)?.length ?? 1) };
-    throw new InvalidPipeline(file, [{ ...place, message: `nested deeper than ${MAX_DEPTH} levels` }]);
-  }
-}
-
-function indentation(text: string, from: number): number {
-  let to = from;
-  while (text[to] === ' ' || text[to] === '-') to++;
-  return to - from;
-}
-
-function inspect(document: Document.Parsed, at: (offset: number, message: string) => void): void {
+function inspect(
+  document: Document.Parsed,
+  at: (offset: number, message: string) => void,
+  lineOf: (offset: number) => number,
+): void {
   visit(document, {
     Node(_key, node, path) {
       const offset = node.range?.[0] ?? 0;
@@ -109,6 +92,17 @@ function inspect(document: Document.Parsed, at: (offset: number, message: string
       } else if (node.tag?.startsWith(YAML_TAG) === true && !CORE_TAGS.test(node.tag)) {
         // Other unknown tags are warnings of the parser.
         at(offset, `unknown tag ${node.tag.replace(YAML_TAG, '!!')}`);
+      }
+      return undefined;
+    },
+    Map(_key, map) {
+      const seen = new Map<unknown, number>();
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue;
+        const offset = key.range?.[0] ?? 0;
+        const first = seen.get(key.value);
+        if (first === undefined) seen.set(key.value, offset);
+        else at(offset, `duplicate key "${String(key.value)}" (first at line ${lineOf(first)})`);
       }
       return undefined;
     },
@@ -152,9 +146,9 @@ function explainSyntax(error: YAMLError, text: string): string {
     case 'TAB_AS_INDENT':
       return 'tabs are not allowed as indentation';
     case 'BLOCK_AS_IMPLICIT_KEY':
-      return 'nested mapping on one line; quote the value if it contains ": "';
-    case 'DUPLICATE_KEY':
-      return `duplicate key${keyAt(text, error.pos[0])}`;
+      return /: .*: /.test(lineAt(text, error.pos[0]))
+        ? 'nested mapping on one line; quote the value if it contains ": "'
+        : 'all items of a collection must start at the same column';
     case 'BAD_ALIAS':
       return 'anchors and aliases are not allowed';
     case 'TAG_RESOLVE_FAILED':
@@ -162,14 +156,13 @@ function explainSyntax(error: YAMLError, text: string): string {
     case 'BAD_INDENT':
       return 'all items of a collection must start at the same column';
     default:
-      return `not valid YAML: ${error.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '')}`;
+      // Only its own words: what follows is what stands in the file.
+      return `not valid YAML: ${/^[^"'%!|:\n]*/.exec(error.message.replace(/ at line \d+, column \d+:?/, ''))?.[0].trim()}`;
   }
 }
 
-const keyAt = (text: string, offset: number): string => {
-  const found = /^["']?([^"':\n]{1,60})/.exec(text.slice(offset, offset + 80));
-  return found === null ? '' : ` "${found[1]?.trim()}"`;
-};
+const lineAt = (text: string, offset: number): string =>
+  text.slice(text.lastIndexOf('\n', offset - 1) + 1).split('\n', 1)[0] ?? '';
 
 const unique = (problems: readonly Problem[]): Problem[] => [
   ...new Map(problems.map((problem) => [`${problem.line}:${problem.column}:${problem.message}`, problem])).values(),

@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, type Node, type Scalar } from 'yaml';
+import { isMap, isScalar, isSeq, type Node, type Pair, type Scalar, type YAMLMap } from 'yaml';
 import type { JsonValue } from '../api/json.ts';
 import type { Parsed } from './parse.ts';
 import type { Path } from './plain.ts';
@@ -32,8 +32,18 @@ export function toData({ document, lines }: Parsed, problems: Problem[]): JsonVa
   return walk(document.contents, []);
 }
 
-export const placesIn = (parsed: Parsed): Places => ({
-  placeOf: (path, ofKey) => placeOf(parsed, path, ofKey),
+/** The pairs of mappings by their keys, so that many mistakes in a large mapping are found in their number's time. */
+type Index = WeakMap<YAMLMap, ReadonlyMap<unknown, Pair>>;
+
+function pairOf(map: YAMLMap, key: unknown, index: Index): Pair | undefined {
+  const known =
+    index.get(map) ?? new Map(map.items.map((pair) => [isScalar(pair.key) ? pair.key.value : undefined, pair]));
+  index.set(map, known);
+  return known.get(key);
+}
+
+export const placesIn = (parsed: Parsed, index: Index = new WeakMap()): Places => ({
+  placeOf: (path, ofKey) => placeOf(parsed, path, ofKey, index),
   textOf: (path) => {
     const node = parsed.document.getIn(path as unknown[], true);
     return isScalar(node) ? node.source : undefined;
@@ -41,12 +51,12 @@ export const placesIn = (parsed: Parsed): Places => ({
 });
 
 /** Where a value, or the key that names it, stands; the nearest enclosing place when the path leads nowhere. */
-function placeOf({ document, lines }: Parsed, path: Path, ofKey: boolean): { line: number; column: number } {
+function placeOf({ document, lines }: Parsed, path: Path, ofKey: boolean, index: Index) {
   let node: unknown = document.contents;
   let offset = (node as Node | null)?.range?.[0] ?? 0;
   for (const [depth, step] of path.entries()) {
     if (isMap(node)) {
-      const pair = node.items.find((candidate) => isScalar(candidate.key) && candidate.key.value === step);
+      const pair = pairOf(node, step, index);
       if (pair === undefined) break;
       const last = depth === path.length - 1;
       const target = last && ofKey ? pair.key : (pair.value ?? pair.key);

@@ -35,7 +35,12 @@ export function fillIn(
     if (typeof value === 'string') return text(value, path);
     if (Array.isArray(value)) return value.map((entry, index) => walk(entry, [...path, index]));
     if (value === null || typeof value !== 'object') return value;
-    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, walk(entry ?? null, [...path, key])]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, entry]) => {
+        if (looksSecret(key)) report([...path, key], 'the key looks like a secret: pipelines hold no secrets');
+        return [key, walk(entry ?? null, [...path, key])];
+      }),
+    );
   };
   return { value: walk(data, []), interpolated };
 }

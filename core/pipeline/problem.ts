@@ -1,4 +1,4 @@
-import { visible } from '../api/text.ts';
+import { hidden, visible } from '../api/text.ts';
 
 /** One mistake in a pipeline file, with its place; lines and columns count from 1. */
 export interface Problem {
@@ -18,12 +18,21 @@ export class InvalidPipeline extends Error {
   readonly problems: readonly Problem[];
 
   constructor(file: string, problems: readonly Problem[]) {
-    const sorted = [...problems].sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+    const sorted = problems
+      .map(shown)
+      .sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
     super(describe(file, sorted));
     this.file = file;
     this.problems = sorted;
   }
 }
+
+/** What stands in a file, or in a variable, is no secret only as long as nobody has put one there. */
+const shown = ({ path, message, ...place }: Problem): Problem => ({
+  ...place,
+  ...(path === undefined ? {} : { path: hidden(path) }),
+  message: hidden(message),
+});
 
 function describe(file: string, problems: readonly Problem[]): string {
   const lines = problems.slice(0, MOST_SHOWN).map((problem) => {

@@ -87,6 +87,10 @@ export const syncKeys = {
   filter: filterSpec
     .optional()
     .describe('Which items are carried. What is not known of an item does not leave it out.'),
+  missing: z
+    .enum(['fail', 'skip'])
+    .default('fail')
+    .describe('What becomes of an item that vanishes from its source between its listing and its reading.'),
   folderMarkers: z
     .enum(['copy', 'skip', 'refuse'])
     .default('copy')

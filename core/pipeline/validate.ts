@@ -2,11 +2,13 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import type { JsonValue } from '../api/json.ts';
 import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
+import { visible } from '../api/text.ts';
 import { explain, unknown } from './explain.ts';
 import { isCircle, refusedByOperator } from './identities.ts';
 import type { Environment } from './interpolate.ts';
 import { fillIn, type Path, type Plain, pathId } from './plain.ts';
 import { InvalidPipeline, type Problem } from './problem.ts';
+import { regionWarning } from './regions.ts';
 import { keysOf, readScalar, valueAt } from './schema-keys.ts';
 import { endpointSpec, type PipelineSpec, pipelineSpec } from './spec.ts';
 
@@ -68,6 +70,7 @@ class Validation {
   readonly #options: ValidateOptions;
   readonly #problems: Problem[];
   readonly #warnings: Problem[] = [];
+  readonly #told: Set<string | undefined>;
   #identities: Readonly<Record<string, { readonly kind: string }>> = {};
 
   constructor(places: Places | undefined, plain: Plain, options: ValidateOptions, problems: Problem[]) {
@@ -75,6 +78,14 @@ class Validation {
     this.#plain = plain;
     this.#options = options;
     this.#problems = problems;
+    this.#told = new Set(problems.map(({ path }) => path));
+  }
+
+  /** A value that came from a variable is not shown: nobody knows what else it is good for. */
+  #unquoted(path: Path, message: string): string {
+    const value = valueAt(this.#plain.value, path);
+    if (typeof value !== 'string' || value === '' || !this.#plain.interpolated.has(pathId(path))) return message;
+    return message.replaceAll(visible(value), 'its value');
   }
 
   pipeline(file: string): Pipeline | undefined {
@@ -165,6 +176,9 @@ class Validation {
       const message = `keys begin with an empty segment; did you mean "${options.prefix.replace(/^\/+/, '')}"?`;
       this.#problem([...path, 'with', 'prefix'], false, message, this.#warnings);
     }
+    const region = typeof options.region === 'string' ? regionWarning(options.region) : undefined;
+    if (config !== undefined && region !== undefined)
+      this.#problem([...path, 'with', 'region'], false, region, this.#warnings);
     return config && { plugin, config, written: endpoint as JsonValue };
   }
 
@@ -211,7 +225,9 @@ class Validation {
   /** One problem for a place: what follows from it would only confuse. */
   #problem(path: Path, ofKey: boolean, message: string, list = this.#problems): void {
     const shown = path.join('.');
-    if (list.some((known) => known.path === shown)) return;
-    list.push({ ...this.#places?.placeOf(path, ofKey), path: shown, message });
+    const told = list === this.#warnings ? `warning ${shown}` : shown;
+    if (this.#told.has(told)) return;
+    this.#told.add(told);
+    list.push({ ...this.#places?.placeOf(path, ofKey), path: shown, message: this.#unquoted(path, message) });
   }
 }

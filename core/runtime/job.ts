@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import type { Endpoints, PluginContext } from '../api/plugin.ts';
@@ -108,6 +110,7 @@ async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
       move: pipeline.move,
       receipts,
       deadLetters,
+      missing: pipeline.missing,
       history: pipeline.history,
       concurrency,
       memory,
@@ -136,11 +139,25 @@ async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
 }
 
 /** A pipeline that reads what it writes would never end. */
-function refuseOverlap(source: string, sink: string): void {
+function refuseOverlap(sourceLocation: string, sinkLocation: string): void {
+  const [source, sink] = [realPlace(sourceLocation), realPlace(sinkLocation)];
   if (source.startsWith('memory:') || (!source.startsWith(sink) && !sink.startsWith(source))) return;
   throw new BrokerError('invalid_config', `source ${source} and sink ${sink} overlap: endless copying`, {
     hint: 'Give the sink a place outside of the source.',
   });
+}
+
+/** Where a folder really is, links followed as far as it is there. */
+function realPlace(location: string): string {
+  if (!location.startsWith('file://')) return location;
+  const path = location.slice('file://'.length);
+  for (let at = path; ; at = dirname(at)) {
+    try {
+      return `file://${join(realpathSync(at), relative(at, path))}/`;
+    } catch {
+      if (at === dirname(at)) return location;
+    }
+  }
 }
 
 /** What is asked of endpoints that cannot do it. */

@@ -55,7 +55,8 @@ export class FileState implements StateStore {
         await rename(temporary, this.#path(key));
       } catch (error) {
         await rm(temporary, { force: true });
-        throw error;
+        const code = systemErrorCode(error) ?? '';
+        throw FULL.has(code) ? full(this.#path(key), code) : error;
       }
       return revision;
     });
@@ -101,7 +102,12 @@ export class FileState implements StateStore {
       await writeFile(lock, owner, { flag: 'wx', mode: 0o600 });
       return true;
     } catch (error) {
-      if (systemErrorCode(error) !== 'EEXIST') throw unreadable(lock, systemErrorCode(error) ?? 'it cannot be created');
+      const code = systemErrorCode(error) ?? 'it cannot be created';
+      if (code !== 'EEXIST') {
+        // Made, and not written: nobody holds it.
+        if (FULL.has(code)) await rm(lock, { force: true });
+        throw FULL.has(code) ? full(lock, code) : unreadable(lock, code);
+      }
     }
     const holder = await contentOf(lock);
     const touched = (await stat(lock).catch(() => undefined))?.mtimeMs ?? this.#now();
@@ -130,6 +136,9 @@ async function removeStale(lock: string, holder: string | undefined): Promise<vo
   if ((await contentOf(aside)) !== holder) await link(aside, lock).catch(() => undefined);
   await rm(aside, { force: true });
 }
+
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
+const full = (path: string, code: string): BrokerError => new BrokerError('state_full', `${path}: ${code}`);
 
 const unreadable = (path: string, why: string): BrokerError => new BrokerError('state_unreadable', `${path}: ${why}`);
 

@@ -82,10 +82,12 @@ export class Files {
     const folder = Jobs.folder(current, index, unit.attempt);
     const found = await Array.fromAsync(this.#options.staging?.list(folder, signal) ?? []);
     const { files } = unit.result ?? {};
-    if (files !== undefined && found.length !== files) {
+    // A job writes one at least, also of an empty table.
+    if (found.length !== (files ?? Math.max(1, found.length))) {
+      const wrote = files === undefined ? 'does not say how many it wrote' : `wrote ${files}`;
       throw new BrokerError(
         'files_missing',
-        `${this.#options.staging?.url(folder)} holds ${found.length} files, the job of ${unit.label} wrote ${files}`,
+        `${this.#options.staging?.url(folder)} holds ${found.length} files, the job of ${unit.label} ${wrote}`,
       );
     }
     return found.map((item) => ({ ...item, key: unit.folder + item.key, ref: { staged: item.ref } }));

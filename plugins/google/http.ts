@@ -10,6 +10,9 @@ import {
 
 /** No byte for so long, while one is waited for, is a stall. */
 const IDLE_MS = 30_000;
+/** Over so long, of waiting alone, more must come than a drip: bytes a millisecond. */
+const DRIP_MS = 60_000;
+const SLOWEST = 1;
 const MOST_SOCKETS = 256;
 const LONGEST_JSON = 32 * 1024 * 1024;
 
@@ -34,6 +37,7 @@ export interface GoogleClientOptions {
   readonly endpoint: string;
   readonly token: CredentialProvider<GcpAccessToken> | undefined;
   readonly idleMs?: number | undefined;
+  readonly dripMs?: number | undefined;
   readonly now: () => number;
 }
 
@@ -47,8 +51,9 @@ export class GoogleClient {
   readonly #agent: HttpAgent;
   readonly #now: () => number;
   readonly idleMs: number;
+  readonly dripMs: number;
 
-  constructor({ endpoint, token, idleMs = IDLE_MS, now }: GoogleClientOptions) {
+  constructor({ endpoint, token, idleMs = IDLE_MS, dripMs = DRIP_MS, now }: GoogleClientOptions) {
     this.#base = new URL(endpoint);
     this.#token = token;
     const secure = this.#base.protocol === 'https:';
@@ -59,6 +64,7 @@ export class GoogleClient {
     });
     this.#now = now;
     this.idleMs = idleMs;
+    this.dripMs = dripMs;
   }
 
   get host(): string {
@@ -99,6 +105,7 @@ export class GoogleClient {
 
   async *chunks(body: IncomingMessage): AsyncGenerator<Uint8Array> {
     const iterator = body[Symbol.asyncIterator]();
+    let [waited, came] = [0, 0];
     try {
       for (;;) {
         // The clock runs only while a chunk is waited for, so a slow reader is not mistaken for a stalled server.
@@ -106,9 +113,18 @@ export class GoogleClient {
           () => body.destroy(new BrokerError('timeout', `${this.host}: no byte for ${this.idleMs} ms`)),
           this.idleMs,
         );
+        const asked = performance.now();
         const next = await iterator.next().finally(() => clearTimeout(timer));
         if (next.done === true) return;
-        yield next.value as Uint8Array;
+        const chunk = next.value as Uint8Array;
+        waited += performance.now() - asked;
+        came += chunk.byteLength;
+        if (waited >= this.dripMs) {
+          if (came < SLOWEST * this.dripMs)
+            throw new BrokerError('timeout', `${this.host}: ${came} bytes in ${Math.round(waited)} ms are a drip`);
+          [waited, came] = [0, 0];
+        }
+        yield chunk;
       }
     } catch (error) {
       throw connectionError(this.host, error);
@@ -163,7 +179,9 @@ export class GoogleClient {
 function connectionError(host: string, error: unknown): BrokerError {
   if (error instanceof BrokerError) return error;
   if (error instanceof Error && error.name === 'AbortError') return new BrokerError('stopped', 'the run was stopped');
-  return new BrokerError('network', `${host}: ${systemErrorCode(error) ?? 'the connection failed'}`);
+  const code = systemErrorCode(error);
+  if (code === 'EMFILE' || code === 'ENFILE') return new BrokerError('machine_limit', `${host}: ${code}`);
+  return new BrokerError('network', `${host}: ${code ?? 'the connection failed'}`);
 }
 
 /** The proxy of the process, where it was told to use one (NODE_USE_ENV_PROXY): an own agent knows of none by itself. */

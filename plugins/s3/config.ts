@@ -1,4 +1,14 @@
-import { byteSize, endpointUrl, identityName, integer, keyPrefix, s3Bucket, z } from '../../core/api/index.ts';
+import {
+  byteSize,
+  endpointUrl,
+  identityName,
+  integer,
+  keyPrefix,
+  type OptionProblem,
+  problemsBy,
+  s3Bucket,
+  z,
+} from '../../core/api/index.ts';
 
 const STORAGE_CLASSES = [
   'STANDARD',
@@ -24,7 +34,8 @@ const metadataRules = z.strictObject({
   add: z.record(z.string().min(1), z.string()).default({}).describe('What every object gets; it replaces what it has.'),
 });
 
-export const s3Config = z.strictObject({
+/** Of a bucket, and of what is written to it; not looked at together. */
+export const s3Options = z.strictObject({
   bucket: s3Bucket().describe('The bare name of the bucket.'),
   identity: identityName().optional().describe('An identity of kind `aws`. Default: the ambient credentials.'),
   prefix: keyPrefix().default('').describe('Put before every key.'),
@@ -35,7 +46,10 @@ export const s3Config = z.strictObject({
     .describe('Of the bucket. Default: the region of the environment.'),
   storageClass: z
     .union([z.enum([...STORAGE_CLASSES, 'match']), z.record(z.string().min(1), z.enum(STORAGE_CLASSES))], {
-      error: () => 'must be a storage class, match, or a mapping from those of the source to those of S3',
+      error: ({ input }) =>
+        typeof input === 'string'
+          ? undefined
+          : 'must be a storage class, match, or a mapping from those of the source to those of S3',
     })
     .optional()
     .describe(
@@ -59,7 +73,8 @@ export const s3Config = z.strictObject({
     .describe('The account that must own the bucket; recommended.'),
   metadata: z
     .union([z.enum(['carry', 'drop']), metadataRules], {
-      error: () => 'must be carry, drop, or a mapping with remove, rename and add',
+      error: ({ input }) =>
+        typeof input === 'string' ? undefined : 'must be carry, drop, or a mapping with remove, rename and add',
     })
     .default('carry')
     .describe('What becomes of user metadata.'),
@@ -87,5 +102,19 @@ export const s3Config = z.strictObject({
     .optional()
     .describe('`endpoint/bucket/key` instead of `bucket.endpoint/key`. Default: on when an endpoint is given.'),
 });
+
+export const s3Config = s3Options.superRefine(
+  problemsBy(function* ({ encryption, kmsKeyId, region }): Generator<OptionProblem> {
+    if (kmsKeyId === undefined) return;
+    if (encryption === undefined || encryption === 'AES256')
+      yield { path: ['kmsKeyId'], message: 'needs encryption: aws:kms, or aws:kms:dsse' };
+    const own = /^arn:[^:]+:kms:([^:]+):/.exec(kmsKeyId)?.[1];
+    if (own !== undefined && region !== undefined && own !== region)
+      yield {
+        path: ['kmsKeyId'],
+        message: `is a key of ${own}, the bucket is in ${region}: S3 takes only keys of its region`,
+      };
+  }),
+);
 
 export type S3Config = z.output<typeof s3Config>;

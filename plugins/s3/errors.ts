@@ -37,6 +37,7 @@ function read(error: unknown): SdkError {
 
 const BY_NAME: Readonly<Record<string, ErrorCode>> = {
   SlowDown: 'throttled',
+  'KMS.ThrottlingException': 'throttled',
   ThrottlingException: 'throttled',
   RequestTimeout: 'timeout',
   TimeoutError: 'timeout',
@@ -94,12 +95,23 @@ export function s3Failure(error: unknown, doing: string, permission: string, con
   if (name === 'RequestTimeTooSkewed')
     return fail('unauthenticated', 'Set the clock of this machine: it is wrong by more than 15 minutes.');
   if (code !== undefined) return fail(code);
+  if (name.startsWith('KMS.'))
+    return fail(
+      'permission_denied',
+      'Look at the KMS key that the message names: it must be enabled, and of the region of the bucket.',
+    );
   if (status === 403) return fail('permission_denied', deniedHint(message, permission, config));
   if (status !== undefined && (status >= 500 || status === 408)) return fail('unavailable');
   if (status === 429) return fail('throttled');
   const system = systemErrorCode(error);
-  if (system !== undefined && NETWORK_ERRORS.has(system)) return new BrokerError('network', `${doing}: ${system}`);
+  const host =
+    config.endpoint === undefined ? `s3.${config.region ?? 'REGION'}.amazonaws.com` : new URL(config.endpoint).host;
+  if (system !== undefined && NETWORK_ERRORS.has(system))
+    return new BrokerError('network', `${doing}: ${host}: ${system}`);
+  if (system === 'EMFILE' || system === 'ENFILE') return new BrokerError('machine_limit', `${doing}: ${system}`);
   if (name === 'CredentialsProviderError') return fail('no_credentials');
+  // An answer that says 200 and cannot be read: nobody knows what was done.
+  if (status === 200) return fail('unavailable');
   if (status !== undefined) return fail('invalid_request');
   const other = asBrokerError(error);
   return other.code === 'internal' ? fail('internal') : other;
@@ -108,6 +120,10 @@ export function s3Failure(error: unknown, doing: string, permission: string, con
 function deniedHint(message: string, permission: string, config: S3Place): string {
   if (/kms/i.test(message))
     return 'Allow kms:GenerateDataKey and kms:Decrypt on the key, in its key policy and to the role.';
+  if (/object lock|legal hold|retention|WORM/i.test(message))
+    return 'The object is locked: wait until its retention ends, or write under another key.';
+  if (/explicit deny/i.test(message))
+    return `A policy forbids it. If it demands encryption, set encryption and kmsKeyId on the sink; if not, let it allow ${permission}.`;
   const owner =
     config.expectedBucketOwner === undefined
       ? ''

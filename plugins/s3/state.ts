@@ -15,7 +15,7 @@ import {
   z,
 } from '../../core/api/index.ts';
 import { connectS3, ownerOf, type S3, type S3Place } from './client.ts';
-import { s3Config } from './config.ts';
+import { s3Options } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { literal, partitionOf } from './grants.ts';
 import { isListed, statusOf } from './lookup.ts';
@@ -201,7 +201,7 @@ export const s3State = defineState({
   name: 's3',
   summary: 'Keeps the checkpoint in an S3 bucket, so a run goes on where it was, wherever the next invocation is.',
   lasts: 'anywhere',
-  config: s3Config.pick({
+  config: s3Options.pick({
     bucket: true,
     identity: true,
     prefix: true,

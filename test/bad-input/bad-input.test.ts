@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compose } from '../../config/composition.ts';
@@ -17,6 +19,7 @@ const environment = {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: a reference inside of a value must stay as it is
   INJECTION: 'x"\n  sink: evil ${MISSING}',
   EMPTY: '',
+  HUNTER: 'hunter2',
 };
 
 /** What `isthmus validate` prints and answers. */
@@ -40,6 +43,7 @@ describe('every file of the corpus gets exactly its answer', () => {
     expect(shown).toBe(await readFile(expected, 'utf8'));
     expect(code).toBe(name.startsWith('good') ? 0 : 2);
     expect(shown).not.toContain(SECRET);
+    expect(shown).not.toContain('hunter2');
     expect(shown).not.toMatch(/\n\s+at /);
   });
 });
@@ -55,8 +59,43 @@ describe('what is not a file', () => {
     expect((await validate('/dev/null')).text).toContain('/dev/null: not a regular file');
     expect((await validate(at('large.yaml'))).text).toContain('1.4 MiB: pipelines are limited to 1 MiB');
     expect((await validate(at('none.yaml'))).code).toBe(2);
+    // Nobody writes to it: whoever opened it would wait for ever.
+    await promisify(execFile)('mkfifo', [at('pipe.yaml')]);
+    expect((await validate(at('pipe.yaml'))).text).toContain('pipe.yaml: not a regular file');
   });
 });
+
+describe('places that overlap', () => {
+  it('are found behind symbolic links', async () => {
+    await using temporary = await temporaryFolder();
+    await mkdir(join(temporary.path, 'data'));
+    await symlink(join(temporary.path, 'data'), join(temporary.path, 'link'));
+    const file = join(temporary.path, 'p.yaml');
+    const spec = (path: string) => ({ use: 'file', with: { path } });
+    await writeFile(file, JSON.stringify({ name: 'p', source: spec('data'), sink: spec('link/out') }));
+    expect((await validate(file)).text).toContain('overlap');
+  });
+});
+
+describe('many keys', () => {
+  it('are told in one go, each twice at the place where it is', () => {
+    const keys = Array.from({ length: 20_000 }, (_, index) => `k${index}: 1\n`).join('');
+    const problems = problemsOf(`name: p\n${keys}k7: 2\n`);
+    expect(problems.length).toBe(1);
+    expect(problems[0]?.message).toBe('duplicate key "k7" (first at line 9)');
+    expect(problemsOf(`name: p\n${keys}`).length).toBe(20_002);
+  });
+});
+
+const problemsOf = (text: string): InvalidPipeline['problems'] => {
+  try {
+    parsePipelineText(text, 'p.yaml', { plugins, environment: {} });
+    return [];
+  } catch (error) {
+    if (error instanceof InvalidPipeline) return error.problems;
+    throw error;
+  }
+};
 
 describe('a pipeline file that was damaged at random', () => {
   const good =

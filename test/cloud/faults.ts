@@ -14,7 +14,7 @@ export type Fault =
       readonly kind: 'answer';
       readonly status: number;
       readonly headers?: Record<string, string>;
-      readonly body?: string;
+      readonly body?: string | Uint8Array;
     }
   | { readonly kind: 'reset-before' | 'reset-after' }
   | { readonly kind: 'reset-body' | 'cut-body' | 'stall-body' | 'short-body' | 'corrupt-body'; readonly at: number }

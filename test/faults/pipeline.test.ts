@@ -117,11 +117,28 @@ describe('reading', () => {
     expect(w.cloud.s3.pendingUploads()).toBe(0);
   });
 
-  it('takes a 200 for a range, or another range, for what it is', async () => {
+  it('passes over what comes before a range when a server sends the whole of it', async () => {
     await using w = await world();
-    w.bucket.put('large', randomBytes(6 * MIB));
-    w.cloud.gcs.faults.add(MEDIA, { kind: 'answer', status: 200, body: 'x'.repeat(100) });
+    const bytes = randomBytes(3 * MIB);
+    const { generation } = w.bucket.put('a', bytes);
+    w.cloud.gcs.faults.add(MEDIA, { kind: 'reset-body', at: MIB });
+    const headers = { 'x-goog-generation': generation };
+    w.cloud.gcs.faults.add(MEDIA, { kind: 'answer', status: 200, headers, body: bytes });
+    expect(await w.carry()).toMatchObject({ outcome: 'complete' });
+    expect(w.lake.bytes('a')?.equals(bytes)).toBe(true);
+  });
+
+  it.each([
+    ['the whole of another generation', 200, { 'x-goog-generation': '1' }],
+    ['a range that begins elsewhere', 206, { 'content-range': `bytes 5-${3 * MIB - 1}/${3 * MIB}` }],
+    ['a range that is longer', 206, { 'content-range': `bytes ${MIB}-${4 * MIB}/${4 * MIB}` }],
+  ])('uses no byte of %s', async (_name, status, headers) => {
+    await using w = await world();
+    w.bucket.put('a', randomBytes(3 * MIB));
+    w.cloud.gcs.faults.add(MEDIA, { kind: 'reset-body', at: MIB });
+    w.cloud.gcs.faults.add(MEDIA, { kind: 'answer', status, headers, body: 'x'.repeat(100) });
     expect(await w.carry()).toMatchObject({ outcome: 'failed', error: { code: 'bad_response' } });
+    expect(w.lake.objects.size).toBe(0);
     expect(w.cloud.s3.pendingUploads()).toBe(0);
   });
 

@@ -24,7 +24,7 @@ describe('isthmus permissions', () => {
     const text = await command(PIPELINES.full ?? '', 'permissions');
     for (const line of [
       'AWS role arn:aws:iam::111122223333:role/exports (the pipeline runs as it)',
-      '  s3:PutObject, s3:PutObjectTagging, s3:AbortMultipartUpload, s3:GetObject',
+      '  s3:PutObject, s3:PutObjectTagging, s3:AbortMultipartUpload, s3:ListMultipartUploadParts, s3:GetObject',
       '    to keep the checkpoint below s3://state/isthmus/',
       '  lambda:InvokeFunction\n    on the function itself',
       '  roles/storage.objectViewer\n    on bucket gs://exports',

@@ -94,8 +94,8 @@ export const AWS_FAILURES = {
     step: 'aws-source',
     code: 'no_credentials',
     title: 'The web identity token of the pod cannot be read',
-    cause: 'AWS_WEB_IDENTITY_TOKEN_FILE names a file that is missing, or AWS_ROLE_ARN is not set.',
-    fix: 'Annotate the Kubernetes service account with eks.amazonaws.com/role-arn and restart the pod, so that EKS mounts the token.',
+    cause: 'AWS_WEB_IDENTITY_TOKEN_FILE names a file that is missing, empty or expired, or AWS_ROLE_ARN is not set.',
+    fix: 'Restart the pod, so that EKS mounts a token anew; annotate its Kubernetes service account with eks.amazonaws.com/role-arn if it is not.',
     said: /Web identity configuration not specified|AWS_WEB_IDENTITY_TOKEN_FILE/,
   },
   AWS_STS_UNREACHABLE: {

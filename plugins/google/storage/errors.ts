@@ -9,9 +9,11 @@ const denied = (
   config: Pick<StoragePlace, 'bucket' | 'identity'>,
 ): BrokerError =>
   new BrokerError('permission_denied', `${what}: HTTP 403: ${message}`, {
-    hint: /VPC Service Controls|organization'?s? policy/i.test(message)
-      ? 'A perimeter or an organisation policy refused the request: give its administrator the message above.'
-      : `Grant ${permission} (roles/storage.objectViewer) on gs://${config.bucket} to the identity "${config.identity}"; changes take a minute or more.`,
+    hint: /\bKMS\b|CryptoKey/i.test(message)
+      ? 'Let the service agent of Cloud Storage use the KMS key that the message names (roles/cloudkms.cryptoKeyDecrypter), and see that the key is enabled.'
+      : /VPC Service Controls|organization'?s? policy/i.test(message)
+        ? 'A perimeter or an organisation policy refused the request: give its administrator the message above.'
+        : `Grant ${permission} (roles/storage.objectViewer) on gs://${config.bucket} to the identity "${config.identity}"; changes take a minute or more.`,
   });
 
 /** What a failed listing means: it ends the run, so its errors are those of the bucket. */
@@ -43,6 +45,10 @@ export function readFailure(
   if (/customer-supplied encryption key/i.test(answer.message) || /EncryptedWithCustomer/.test(answer.reason)) {
     return new BrokerError('source_encrypted', `${what}: ${answer.message}`);
   }
+  if (/\bKMS\b|CryptoKey/i.test(answer.message))
+    return new BrokerError('permission_denied', `${what}: HTTP ${answer.status}: ${answer.message}`, {
+      hint: 'Enable the KMS key that the message names.',
+    });
   return new BrokerError('invalid_request', `${what}: HTTP ${answer.status}: ${answer.message}`);
 }
 

@@ -64,7 +64,7 @@ export class GcsReader {
     for (let failures = 0; ; ) {
       try {
         response ??= await this.#connect(item, at, end, signal);
-        for await (const chunk of this.#client.chunks(response.body)) {
+        for await (const chunk of wanted(this.#client.chunks(response.body), skipOf(response, at), end - at)) {
           at += chunk.byteLength;
           yield chunk;
         }
@@ -91,7 +91,7 @@ export class GcsReader {
     // Accept-Encoding asks for the stored bytes: without it gzip objects come decompressed, without length or proof.
     const headers = { 'accept-encoding': 'gzip', ...(whole ? {} : { range: `bytes=${start}-${end - 1}` }) };
     const response = await this.#client.get({ path, headers, signal });
-    const problem = await this.#problem(item, name, response, whole, start, signal);
+    const problem = await this.#problem(item, { name, generation }, response, { whole, start, end }, signal);
     if (problem === undefined) return response;
     response.body.destroy();
     throw problem;
@@ -99,10 +99,9 @@ export class GcsReader {
 
   async #problem(
     item: Item,
-    name: string,
+    { name, generation }: { readonly name: string; readonly generation: string },
     response: GoogleResponse,
-    whole: boolean,
-    start: number,
+    { whole, start, end }: { readonly whole: boolean; readonly start: number; readonly end: number },
     signal: AbortSignal,
   ) {
     const what = `read ${item.id}`;
@@ -118,15 +117,33 @@ export class GcsReader {
       );
     }
     if (status === (whole ? 200 : 206)) {
-      const range = /^bytes (\d+)-/.exec(headers['content-range'] ?? '');
-      const wrong = !whole && Number(range?.[1] ?? -1) !== start;
+      const range = /^bytes (\d+)-(\d+)\//.exec(headers['content-range'] ?? '');
+      const wrong = !whole && (Number(range?.[1] ?? -1) !== start || Number(range?.[2] ?? -1) >= end);
       return wrong ? new BrokerError('bad_response', `${what}: another range than ${start}- was answered`) : undefined;
     }
-    if (status === 200) return new BrokerError('bad_response', `${what}: the server ignores Range`);
+    // The whole of it: what comes before the range is passed over.
+    if (status === 200 && (headers['x-goog-generation'] ?? generation) === generation) return undefined;
+    if (status === 200) return new BrokerError('bad_response', `${what}: another generation was answered`);
     const answer = await this.#client.failedAnswer(response);
     if (status !== 404) return readFailure(what, this.#config, answer);
     const now = await this.#listing.one(name, signal);
     if (now === undefined) return new BrokerError('source_gone', `${item.id} was deleted after it was listed`);
     return new BrokerError('source_changed', `${item.id} was replaced by ${now.id}`);
+  }
+}
+
+/** What a server that ignores Range sends before the bytes that were asked for. */
+const skipOf = ({ status }: GoogleResponse, at: number): number => (status === 200 ? at : 0);
+
+/** What comes after the first `skip` bytes. One byte more than `length` is passed on: whoever counts finds it. */
+async function* wanted(chunks: AsyncIterable<Uint8Array>, skip: number, length: number): AsyncGenerator<Uint8Array> {
+  if (skip === 0) return yield* chunks;
+  let [before, left] = [skip, length];
+  for await (const chunk of chunks) {
+    const piece = chunk.subarray(Math.min(before, chunk.byteLength)).subarray(0, left);
+    before = Math.max(0, before - chunk.byteLength);
+    left -= piece.byteLength;
+    if (piece.byteLength > 0) yield piece;
+    if (left === 0) return;
   }
 }

@@ -1,0 +1,18 @@
+import { distance } from 'fastest-levenshtein';
+
+/** Those that AWS had when this was written: what is not here may be new. Source: https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html */
+const REGIONS = (
+  'af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1 ' +
+  'ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-6 ap-southeast-7 ca-central-1 ca-west-1 ' +
+  'cn-north-1 cn-northwest-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2 eu-west-1 eu-west-2 eu-west-3 ' +
+  'eusc-de-east-1 il-central-1 me-central-1 me-south-1 mx-central-1 sa-east-1 us-east-1 us-east-2 us-gov-east-1 ' +
+  'us-gov-west-1 us-iso-east-1 us-iso-west-1 us-isob-east-1 us-isof-south-1 us-isof-east-1 us-west-1 us-west-2'
+).split(' ');
+
+/** A warning for a region that is probably a typing error. */
+export function regionWarning(region: string): string | undefined {
+  if (REGIONS.includes(region)) return undefined;
+  const near = REGIONS.map((known) => [distance(region, known), known] as const).sort(([a], [b]) => a - b)[0];
+  const hint = near !== undefined && near[0] <= 2 ? `: did you mean ${near[1]}?` : '';
+  return `unknown region ${region}${hint}`;
+}
