@@ -60,6 +60,8 @@ export class Naming {
     const { filter, folderMarkers = 'copy', keys, since = Date.now() } = this.#options;
     const leaves = filter?.leaves(item, since);
     if (leaves !== undefined) return { item, source, decided: leave(`left out by the filter: ${leaves}`) };
+    // The folder that the source itself is has no name below it.
+    if (item.key === '' && item.size === 0) return { item, source, decided: leave('it stands for the source itself') };
     if (folderMarkers !== 'copy' && isFolderMarker(item)) {
       const refused = refusal('key_refused', `${item.id} stands for a folder`, 'Set folderMarkers: copy, or skip.');
       return { item, source, decided: folderMarkers === 'skip' ? leave('it stands for a folder') : refused };

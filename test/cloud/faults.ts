@@ -1,12 +1,14 @@
 /**
  * What goes wrong with one request. Byte counts are of the answer's body.
  *
- * - `answer`: this status (with these headers and body) instead of the right answer; the request is not carried out.
+ * - `answer`: this status (with these headers and body) instead of the right answer; the request is not carried out,
+ *   unless it says `after`.
  * - `reset-before`: the connection is reset before anything is done.
  * - `reset-after`: the request is carried out, then the connection is reset instead of answering.
  * - `reset-body`, `cut-body`, `stall-body`: after so many bytes the connection is reset, closed, or goes silent.
  * - `short-body`: the answer is chunked and ends properly after so many bytes.
  * - `corrupt-body`: this byte of the body is inverted.
+ * - `drip-body`: the body comes byte by byte, one each so many milliseconds.
  * - `delay`: the answer comes so many milliseconds later.
  */
 export type Fault =
@@ -15,10 +17,11 @@ export type Fault =
       readonly status: number;
       readonly headers?: Record<string, string>;
       readonly body?: string | Uint8Array;
+      readonly after?: true;
     }
   | { readonly kind: 'reset-before' | 'reset-after' }
   | { readonly kind: 'reset-body' | 'cut-body' | 'stall-body' | 'short-body' | 'corrupt-body'; readonly at: number }
-  | { readonly kind: 'delay'; readonly ms: number };
+  | { readonly kind: 'delay' | 'drip-body'; readonly ms: number };
 
 export interface Seen {
   readonly method: string;

@@ -9,7 +9,7 @@ export interface GcsObject {
   readonly generation: string;
   readonly metageneration: string;
   readonly size: string;
-  readonly crc32c: string;
+  readonly crc32c?: string;
   /** Composite objects have none. */
   readonly md5Hash?: string;
   readonly componentCount?: number;
@@ -20,6 +20,8 @@ export interface GcsObject {
   readonly contentLanguage?: string;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly storageClass: string;
+  readonly customTime?: string;
+  readonly temporaryHold?: boolean;
   readonly timeCreated: string;
   readonly updated: string;
   readonly customerEncryption?: { readonly encryptionAlgorithm: string; readonly keySha256: string };
@@ -34,6 +36,10 @@ export interface PutOptions {
   readonly contentLanguage?: string;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly storageClass?: string;
+  readonly customTime?: string;
+  readonly temporaryHold?: boolean;
+  /** Published as for any object, but for one of a customer's key. */
+  readonly crc32c?: false;
   /** As `compose` makes it: without an MD5. */
   readonly composite?: boolean;
   /** Encrypted with a key that only the customer holds. */
@@ -57,6 +63,9 @@ export class GcsBucket implements ObjectTable {
   /** Principals that may create and delete objects. */
   readonly writers = new Set<string>();
   requesterPays = false;
+  /** Older generations stay, and can be read by their number. */
+  versioned = false;
+  readonly #older = new Map<string, GcsObject>();
   location = 'EU';
   /** Seconds for which deleted objects are kept, and billed; that of a new bucket is a week. */
   softDelete = 0;
@@ -73,7 +82,7 @@ export class GcsBucket implements ObjectTable {
   put(name: string, content: string | Uint8Array | Body, options: PutOptions = {}): GcsObject {
     const bytes = typeof content === 'string' || content instanceof Uint8Array ? Buffer.from(content) : undefined;
     const body = bytes === undefined ? (content as Body) : bufferBody(bytes);
-    const { composite, customerKey, storageClass = 'STANDARD', ...headers } = options;
+    const { composite, customerKey, crc32c: published, storageClass = 'STANDARD', ...headers } = options;
     const now = new Date().toISOString();
     const object: GcsObject = {
       name,
@@ -81,7 +90,7 @@ export class GcsBucket implements ObjectTable {
       generation: String(++lastGeneration),
       metageneration: '1',
       size: String(body.size),
-      crc32c: body.crc32c,
+      ...(published === false ? {} : { crc32c: body.crc32c }),
       ...(composite === true || bytes === undefined
         ? {}
         : { md5Hash: createHash('md5').update(bytes).digest('base64') }),
@@ -93,12 +102,24 @@ export class GcsBucket implements ObjectTable {
       ...(customerKey === true ? { customerEncryption: { encryptionAlgorithm: 'AES256', keySha256: 'c2hh' } } : {}),
       body,
     };
+    this.#retire(name);
     if (!this.#objects.has(name)) this.#sorted = undefined;
     this.#objects.set(name, object);
     return object;
   }
 
+  #retire(name: string): void {
+    const old = this.#objects.get(name);
+    if (this.versioned && old !== undefined) this.#older.set(`${name}#${old.generation}`, old);
+  }
+
+  /** One of the older generations, where they are kept. */
+  older(name: string, generation: string): GcsObject | undefined {
+    return this.#older.get(`${name}#${generation}`);
+  }
+
   delete(name: string): boolean {
+    this.#retire(name);
     this.#sorted = undefined;
     return this.#objects.delete(name);
   }

@@ -222,8 +222,8 @@ function masked(answer: Record<string, unknown>, mask: string | null): unknown {
 
 function wanted(bucket: GcsBucket, name: string, query: URLSearchParams): GcsObject {
   refuseUnknown(query, GET_PARAMETERS);
-  const object = bucket.get(name);
   const generation = query.get('generation');
+  const object = (generation === null ? undefined : bucket.older(name, generation)) ?? bucket.get(name);
   if (object === undefined || (generation !== null && generation !== object.generation)) {
     throw new ReplyError(googleError(404, 'NOT_FOUND', `No such object: ${bucket.name}/${name}`, 'notFound'));
   }

@@ -78,7 +78,9 @@ export abstract class LocalServer {
       if (fault?.kind === 'reset-before') return void request.socket.resetAndDestroy();
       if (fault?.kind === 'delay') await sleep(fault.ms);
       await this.hold;
-      const reply = fault?.kind === 'answer' ? await this.#instead(request, fault) : await this.#answer(request);
+      const isInstead = fault?.kind === 'answer' && fault.after !== true;
+      const right = isInstead ? undefined : await this.#answer(request);
+      const reply = fault?.kind === 'answer' ? await this.#instead(request, fault) : (right as Reply);
       seen.status = reply.status;
       response.setHeader('date', new Date(this.#now()).toUTCString());
       if (fault?.kind === 'reset-after') return void request.socket.resetAndDestroy();
@@ -123,12 +125,20 @@ async function send(
   for await (const piece of whole === undefined ? (body as AsyncIterable<Uint8Array>) : [whole]) {
     if (response.destroyed) return;
     const chunk = damaged(piece, sent, fault).subarray(0, limit - sent);
+    if (fault?.kind === 'drip-body') await drip(response, chunk, fault.ms);
     sent += chunk.byteLength;
     if (chunk.byteLength > 0 && !response.write(chunk)) await drained(response);
     if (sent >= limit) break;
   }
   if (sent < limit || fault?.kind === 'short-body') return void response.end();
   await broken(response, fault);
+}
+
+async function drip(response: ServerResponse, chunk: Uint8Array, ms: number): Promise<void> {
+  for (let at = 0; at < chunk.byteLength - 1 && !response.destroyed; at++) {
+    response.write(chunk.subarray(at, at + 1));
+    await sleep(ms);
+  }
 }
 
 async function drained(response: ServerResponse): Promise<void> {

@@ -1,68 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { compose } from '../../config/composition.ts';
-import { tokens } from '../../config/tokens.ts';
-import type { AuthStep } from '../../core/auth/steps.ts';
-import type { Receipt } from '../../core/engine/receipt.ts';
-import type { Report } from '../../core/engine/report.ts';
-import { run } from '../../core/engine/run.ts';
-import { jsonLogger } from '../../core/runtime/logger.ts';
 import { patternBody } from '../cloud/body.ts';
-import type { GcsBucket } from '../cloud/gcs-objects.ts';
-import { LOCAL_AUDIENCE, LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from '../cloud/local-cloud.ts';
-import type { S3Bucket } from '../cloud/s3-objects.ts';
-import { searchForLeaks, searchValue } from '../leaks.ts';
-import { temporaryFolder, testRuntime } from '../support.ts';
+import { LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 import { proxy } from './tcp-proxy.ts';
-
-interface World extends AsyncDisposable {
-  readonly cloud: LocalCloud;
-  readonly bucket: GcsBucket;
-  readonly lake: S3Bucket;
-  /** Runs the pipeline GCS → S3; `extra` goes into the sink's options, `top` to the top of the file. */
-  carry(options?: { sink?: object; source?: object; top?: object; s3?: string }): Promise<Report>;
-}
-
-async function world(): Promise<World> {
-  const cloud = await localCloud();
-  const folder = await temporaryFolder();
-  const bucket = cloud.gcs.bucket('exports', [LOCAL_SERVICE_ACCOUNT]);
-  const lake = cloud.s3.bucket('lake');
-  Object.assign(process.env, cloud.environment);
-  return {
-    cloud,
-    bucket,
-    lake,
-    async carry({ sink = {}, source = {}, top = {}, s3 = cloud.endpoints.s3 } = {}) {
-      const file = join(folder.path, 'pipeline.yaml');
-      const spec = {
-        name: 'faults',
-        identities: { reader: { kind: 'gcp', audience: LOCAL_AUDIENCE, serviceAccount: LOCAL_SERVICE_ACCOUNT } },
-        source: { use: 'gcs', with: { bucket: 'exports', identity: 'reader', ...source } },
-        sink: { use: 's3', with: { bucket: 'lake', region: 'eu-west-1', partSize: '5MiB', ...sink } },
-        retry: { attempts: 3, baseDelay: '1ms', maxDelay: '5ms' },
-        ...top,
-      };
-      await writeFile(file, JSON.stringify(spec));
-      const environment = { ...cloud.environment, ISTHMUS_ENDPOINTS: JSON.stringify({ ...cloud.endpoints, s3 }) };
-      const lines: string[] = [];
-      const log = jsonLogger((line) => lines.push(line), Date.now, 'debug');
-      const onAuth = ({ step, detail }: AuthStep): void => log.debug('auth', { step, detail });
-      await using open = await compose(environment).get(tokens.jobs).open(file, { log, now: Date.now, onAuth });
-      const receipt = ({ failure, ...rest }: Receipt): void => log.info('item', { key: rest.key, ...failure });
-      const report = await run(open.job, { runtime: testRuntime({ log }), observer: { receipt } });
-      searchForLeaks('log of a run', lines.join('\n'));
-      searchValue('report', report);
-      return report;
-    },
-    async [Symbol.asyncDispose]() {
-      await folder[Symbol.asyncDispose]();
-      await cloud[Symbol.asyncDispose]();
-    },
-  };
-}
+import { world } from './world.ts';
 
 const MIB = 2 ** 20;
 const MEDIA = 'alt=media';

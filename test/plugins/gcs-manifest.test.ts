@@ -1,0 +1,181 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type World, world } from '../faults/world.ts';
+
+/** Runs the pipeline over a list of objects that lies beside it. */
+async function listed(w: World, name: string, text: string | Buffer, source: object = {}) {
+  await writeFile(join(w.folder, name), text);
+  return w.carry({ source: { manifest: name, ...source } });
+}
+
+describe('a list of objects', () => {
+  it.each([
+    ['CSV', 'list.csv', 'b\na\n'],
+    [
+      'CSV with a header, quotes, a byte order mark, CRLF and blank lines',
+      'list.csv',
+      '\ufeffname,generation\r\n\r\n"b"\r\na,\r\n\r\n',
+    ],
+    ['JSON lines', 'list.jsonl', '{"name":"b"}\n\n{"name":"a"}'],
+  ])('of %s is carried, in whatever order, and nothing else', async (_name, file, text) => {
+    await using w = await world();
+    for (const key of ['a', 'b', 'c']) w.bucket.put(key, key);
+    expect(await listed(w, file, text)).toMatchObject({ outcome: 'complete', items: { written: 2 } });
+    expect(w.lake.keys()).toEqual(['a', 'b']);
+  });
+
+  it('names odd keys exactly', async () => {
+    await using w = await world();
+    const keys = ['a,b', 'quote"d', ' led', 'trail ', 'line\u2028separator', 'ä/é'];
+    for (const key of keys) w.bucket.put(key, key);
+    const csv = keys.map((key) => `"${key.replaceAll('"', '""')}"`).join('\n');
+    expect(await listed(w, 'list.csv', csv)).toMatchObject({ outcome: 'complete', items: { written: keys.length } });
+    w.lake.objects.clear();
+    const jsonl = keys.map((name) => JSON.stringify({ name })).join('\n');
+    expect(await listed(w, 'list.ndjson', jsonl)).toMatchObject({
+      outcome: 'complete',
+      items: { written: keys.length },
+    });
+  });
+
+  it('may name a generation: that one is carried, or refused by name', async () => {
+    await using w = await world();
+    w.bucket.versioned = true;
+    const { generation } = w.bucket.put('a', 'first');
+    w.bucket.put('a', 'second');
+    expect(await listed(w, 'list.csv', `a,${generation}\n`)).toMatchObject({ outcome: 'complete' });
+    expect(w.lake.bytes('a')?.toString()).toBe('first');
+    const report = await listed(w, 'list.jsonl', `{"name":"a","generation":"7"}\n{"name":"none"}`);
+    expect(report.failures).toMatchObject([
+      { key: 'a', code: 'source_gone', message: expect.stringContaining('list.jsonl:1') },
+      { key: 'none', code: 'source_gone', message: expect.stringContaining('list.jsonl:2') },
+    ]);
+  });
+
+  it('may lie in Cloud Storage', async () => {
+    await using w = await world();
+    w.bucket.put('2026/a', 'x');
+    w.bucket.put('lists/today.csv', '2026/a\n');
+    const report = await w.carry({ source: { prefix: '2026/', manifest: 'gs://exports/lists/today.csv' } });
+    expect(report).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+    expect(w.lake.keys()).toEqual(['a']);
+  });
+
+  it.each([
+    ['a line that is no JSON', 'l.jsonl', '{"name":"a"}\n{oops\n', 'l.jsonl:2: not JSON'],
+    ['an entry without a name', 'l.jsonl', '{"key":"a"}', 'l.jsonl:1: name: must be the name of an object'],
+    ['a generation that is none', 'l.csv', 'a,abc', 'l.csv:1: generation: must be a generation'],
+    ['a generation beyond 2^63', 'l.csv', 'a,9999999999999999999', 'l.csv:1: generation: must be a generation'],
+    ['a name twice', 'l.csv', 'a\nb\na\n', 'l.csv:3: "a" is there twice'],
+    ['too many fields', 'l.csv', 'a,1,2', 'l.csv:1: expected name,generation; found 3 fields'],
+    ['a quote that is not closed', 'l.csv', '"a', 'l.csv:1: a quote is not closed'],
+    ['bytes that are not UTF-8', 'l.csv', Buffer.from([0x61, 0x0a, 0xe9, 0x0a]), 'l.csv:2: not valid UTF-8'],
+    ['a line of 300 kB', 'l.csv', `a\n${'x'.repeat(300_000)}`, 'l.csv:2: the line is longer than 262144 bytes'],
+    ['a name outside of the prefix', 'l.csv', 'b', '"b" is not below the prefix "a/"', { prefix: 'a/' }],
+  ])('with %s ends the run and names the line', async (_name, file, text, why, source: object = {}) => {
+    await using w = await world();
+    w.bucket.put('a', 'x');
+    w.bucket.put('b', 'x');
+    expect(await listed(w, file, text, source)).toMatchObject({
+      outcome: 'failed',
+      error: { message: expect.stringContaining(why) },
+    });
+  });
+
+  it('that is not there ends the run', async () => {
+    await using w = await world();
+    expect(await w.carry({ source: { manifest: 'none.csv' } })).toMatchObject({ error: { code: 'invalid_config' } });
+    expect(await w.carry({ source: { manifest: 'gs://exports/none.csv' } })).toMatchObject({
+      error: { code: 'invalid_config' },
+    });
+  });
+
+  it('goes on where it stopped', async () => {
+    await using w = await world();
+    const names = Array.from({ length: 30 }, (_, n) => `k${n}`);
+    for (const name of names) w.bucket.put(name, name);
+    const stop = new AbortController();
+    let puts = 0;
+    const tenth = ({ method, target }: { method: string; target: string }): boolean => {
+      if (method === 'PUT' && target.startsWith('/lake/') && ++puts === 10) stop.abort();
+      return false;
+    };
+    w.cloud.s3.faults.add(tenth, { kind: 'delay', ms: 0 }, Number.POSITIVE_INFINITY);
+    await writeFile(join(w.folder, 'list.csv'), names.join('\n'));
+    const top = { state: { use: 'file', with: { path: 'state' } } };
+    const options = { source: { manifest: 'list.csv' }, top };
+    expect(await w.carry({ ...options, runtime: { stop: stop.signal } })).toMatchObject({ outcome: 'paused' });
+    expect(await w.carry(options)).toMatchObject({ outcome: 'complete', items: { written: 30 } });
+    expect(puts).toBe(30);
+  });
+});
+
+describe('what an object has besides its bytes', () => {
+  it('goes to the storage class that is meant, with the metadata that is meant, and what is lost is told', async () => {
+    await using w = await world();
+    w.bucket.put('cold', 'x', { storageClass: 'COLDLINE', metadata: { owner: 'me', secret: 's', old: 'v' } });
+    w.bucket.put('odd', 'x', { storageClass: 'STANDARD', customTime: '2026-01-01T00:00:00Z', temporaryHold: true });
+    const metadata = { remove: ['secret'], rename: { old: 'new' }, add: { team: 'data' } };
+    const report = await w.carry({ sink: { storageClass: 'match', metadata, provenance: true } });
+    const { headers } = w.lake.objects.get('cold') ?? {};
+    expect(headers).toMatchObject({
+      'x-amz-storage-class': 'GLACIER_IR',
+      'x-amz-meta-owner': 'me',
+      'x-amz-meta-new': 'v',
+      'x-amz-meta-team': 'data',
+      'x-amz-meta-isthmus-source': `gs://exports/cold#${w.bucket.get('cold')?.generation}`,
+    });
+    expect(headers).not.toHaveProperty('x-amz-meta-secret');
+    expect(report.notes).toEqual({
+      'customTime is not carried: S3 has no place for it': 1,
+      'temporaryHold is not carried: S3 has no place for it': 1,
+    });
+  });
+
+  it('that is not asked for is told by name and number', async () => {
+    await using w = await world();
+    for (const key of ['a', 'b', 'c']) w.bucket.put(key, key, { storageClass: 'ARCHIVE' });
+    expect((await w.carry()).notes).toEqual({
+      'storage class ARCHIVE is not carried: set storageClass on the sink': 3,
+    });
+    w.lake.objects.clear();
+    const mapped = await w.carry({ sink: { storageClass: { ARCHIVE: 'DEEP_ARCHIVE' } } });
+    expect(mapped).not.toHaveProperty('notes');
+    expect(w.lake.objects.get('a')?.headers['x-amz-storage-class']).toBe('DEEP_ARCHIVE');
+  });
+});
+
+describe('moving from Cloud Storage', () => {
+  it('deletes the very version that was proved, and leaves one that came meanwhile', async () => {
+    await using w = await world();
+    w.bucket.writers.add('exports-reader@acme.iam.gserviceaccount.com');
+    w.bucket.put('a', 'x');
+    w.bucket.put('b', 'old');
+    let done = false;
+    const replace = ({ method, target }: { method: string; target: string }): boolean => {
+      if (method === 'DELETE' && target.includes('/o/b') && !done) {
+        done = true;
+        w.bucket.put('b', 'new');
+      }
+      return false;
+    };
+    w.cloud.gcs.faults.add(replace, { kind: 'delay', ms: 0 }, Number.POSITIVE_INFINITY);
+    const report = await w.carry({ top: { move: true } });
+    expect(report).toMatchObject({ outcome: 'partial', moved: 1, failures: [{ key: 'b', code: 'source_changed' }] });
+    expect(w.bucket.get('a')).toBeUndefined();
+    expect(w.bucket.get('b')?.size).toBe('3');
+    expect(await w.carry({ top: { move: true } })).toMatchObject({ outcome: 'complete', moved: 1 });
+    expect(w.lake.bytes('b')?.toString()).toBe('new');
+    expect([...w.bucket.from('')]).toEqual([]);
+  });
+
+  it('tells which role is missing', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'x');
+    const report = await w.carry({ top: { move: true } });
+    expect(report).toMatchObject({ outcome: 'failed', failures: [{ code: 'permission_denied' }] });
+    expect(report.failures[0]?.hint).toContain('roles/storage.objectUser');
+    expect(w.lake.keys()).toEqual(['a']);
+  });
+});
