@@ -7,8 +7,9 @@ import type { Meter } from '../core/runtime/figures.ts';
 import { emfMeter } from '../core/runtime/lambda/emf.ts';
 import { logFields } from '../core/runtime/logger.ts';
 import { processRuntime } from '../core/runtime/process.ts';
+import { secondsIn } from '../core/runtime/seconds.ts';
 import { watchOutput } from '../core/runtime/standard-output.ts';
-import { type Packaged, packaged, secondsIn } from './packaged.ts';
+import { type Packaged, packaged } from './packaged.ts';
 
 /** The container of one packaged pipeline: `run` (the default) carries it once, `serve` waits for pushes. */
 export async function container(given: Packaged): Promise<void> {

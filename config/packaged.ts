@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
-import { BrokerError, type JsonValue, type PluginDefinition } from '../core/api/index.ts';
+import type { JsonValue, PluginDefinition } from '../core/api/index.ts';
 import { CredentialCache } from '../core/auth/cached.ts';
 import { authRuntime } from '../core/auth/runtime.ts';
 import type { Finding } from '../core/doctor/finding.ts';
@@ -14,6 +14,7 @@ import { jobFactory } from '../core/runtime/job.ts';
 import { jsonLogger, type Level } from '../core/runtime/logger.ts';
 import { memoryFor } from '../core/runtime/memory-size.ts';
 import { googleTokens } from '../core/runtime/oidc.ts';
+import { secondsIn } from '../core/runtime/seconds.ts';
 import { tracingFrom } from '../core/runtime/traces.ts';
 import { endpointsFrom } from './endpoints.ts';
 
@@ -43,14 +44,6 @@ const THIS_PROCESS: ProcessParts = {
 function spareMemory(): void {
   setFlagsFromString('--max-semi-space-size=1');
   setFlagsFromString('--semi-space-growth-factor=1');
-}
-
-/** A number of seconds in a variable, as milliseconds. @throws BrokerError `invalid_config` */
-export function secondsIn(environment: Environment, name: string): number | undefined {
-  const text = environment[name];
-  if (text === undefined || text === '') return undefined;
-  if (/^\d{1,4}$/.test(text)) return Number(text) * 1000;
-  throw new BrokerError('invalid_config', `${name} must be a number of seconds`, { hint: `Correct or unset ${name}.` });
 }
 
 const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];

@@ -6,6 +6,7 @@ import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import type { Sink } from '../api/sink.ts';
 import { appliedSteps, type PlanFile, planHeaderOf } from '../engine/apply.ts';
 import type { RunOptions } from '../engine/run.ts';
+import type { Environment } from '../pipeline/interpolate.ts';
 import type { JobFactory, OpenJob } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
 import type { Output } from './output.ts';
@@ -16,7 +17,13 @@ export interface ApplyFlags extends RunFlags {
 }
 
 /** `isthmus apply`: carries out a plan that was saved, or what a run could not carry. */
-export async function applyCommand(plan: string, flags: ApplyFlags, jobs: JobFactory, output: Output): Promise<number> {
+export async function applyCommand(
+  plan: string,
+  flags: ApplyFlags,
+  jobs: JobFactory,
+  environment: Environment,
+  output: Output,
+): Promise<number> {
   const log = loggerFor(flags, output);
   using runtime = processRuntime(log);
   const isUrl = /^[a-z0-9]+:\/\//.test(plan);
@@ -26,7 +33,8 @@ export async function applyCommand(plan: string, flags: ApplyFlags, jobs: JobFac
     throw new BrokerError('invalid_config', `${plan} does not say of which pipeline it is`, {
       hint: 'Name the pipeline file: --pipeline FILE.',
     });
-  return await carryCommand(pipeline, flags, jobs, output, runtime, async (open): Promise<Partial<RunOptions>> => {
+  const parts = { jobs, environment, output, runtime };
+  return await carryCommand(pipeline, flags, parts, async (open): Promise<Partial<RunOptions>> => {
     const files = local ?? (await deadLetters(plan, open, runtime.signal));
     const { job } = open;
     const name = hash('sha256', JSON.stringify([plan, files.map((file) => file.name)]));

@@ -49,7 +49,7 @@ export const cli =
     withRunFlags(program.command('run').description('carry out a pipeline').argument('<pipeline>', 'the pipeline file'))
       .option('--reset-state', 'forget a saved checkpoint and begin from the start')
       .option('--no-progress', 'no progress bar')
-      .action(does((file: string, flags: RunFlags) => runCommand(file, flags, jobs, output)));
+      .action(does((file: string, flags: RunFlags) => runCommand(file, flags, jobs, environment, output)));
     withRunFlags(
       program
         .command('plan')
@@ -68,7 +68,7 @@ export const cli =
       .option('--no-progress', 'no progress bar')
       .action(
         does(async (plan: string, flags: ApplyFlags) =>
-          (await import('./apply.ts')).applyCommand(plan, flags, jobs, output),
+          (await import('./apply.ts')).applyCommand(plan, flags, jobs, environment, output),
         ),
       );
     withRunFlags(

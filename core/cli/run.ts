@@ -3,12 +3,14 @@ import type { RunContext } from '../api/source.ts';
 import type { AuthStep } from '../auth/steps.ts';
 import { contextsOf, type Job, type Observer } from '../engine/job.ts';
 import { type RunOptions, run } from '../engine/run.ts';
+import type { Environment } from '../pipeline/interpolate.ts';
 import { eventsTo } from '../runtime/events-log.ts';
 import type { JobFactory, OpenJob } from '../runtime/job.ts';
 import { jsonLogger, textLogger } from '../runtime/logger.ts';
 import { untilReady } from '../runtime/patience.ts';
 import { processRuntime } from '../runtime/process.ts';
 import type { ProgressBar } from '../runtime/progress.ts';
+import { secondsIn } from '../runtime/seconds.ts';
 import { EXIT, type Output, summary } from './output.ts';
 
 export interface RunFlags {
@@ -20,23 +22,34 @@ export interface RunFlags {
 }
 
 /** `isthmus run`: carries out a pipeline and answers with its report and exit code. */
-export async function runCommand(file: string, flags: RunFlags, jobs: JobFactory, output: Output): Promise<number> {
+export async function runCommand(
+  file: string,
+  flags: RunFlags,
+  jobs: JobFactory,
+  environment: Environment,
+  output: Output,
+): Promise<number> {
   using runtime = processRuntime(loggerFor(flags, output));
-  return await carryCommand(file, flags, jobs, output, runtime, async () => ({}));
+  return await carryCommand(file, flags, { jobs, environment, output, runtime }, async () => ({}));
+}
+
+export interface CommandParts {
+  readonly jobs: JobFactory;
+  readonly environment: Environment;
+  readonly output: Output;
+  readonly runtime: Runtime;
 }
 
 /** Carries out a pipeline, or a plan of it. @param what is asked once the pipeline is open. */
 export async function carryCommand(
   file: string,
   flags: RunFlags,
-  jobs: JobFactory,
-  output: Output,
-  runtime: Runtime,
+  { jobs, environment, output, runtime }: CommandParts,
   what: (open: OpenJob) => Promise<Partial<RunOptions>>,
 ): Promise<number> {
   const { log } = runtime;
   await using open = await jobs.open(file, { log, now: () => runtime.now(), onAuth: (step) => logAuth(log, step) });
-  const wanted = await what(open);
+  const wanted = { leaseMs: secondsIn(environment, 'ISTHMUS_LEASE'), ...(await what(open)) };
   open.credentials.warm();
   for (const warning of open.pipeline.warnings) log.warn('pipeline', { ...warning });
   let begun = false;

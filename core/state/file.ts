@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import process from 'node:process';
 import { z } from 'zod';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
@@ -12,6 +14,8 @@ const LOCK_TRIES = 100;
 const LOCK_PAUSE_MS = 20;
 /** A lock this old was left by a process that died: holding one takes milliseconds. */
 const LOCK_STALE_MS = 30_000;
+/** One that names nobody: its process died between making it and writing to it, which takes microseconds. */
+const LOCK_UNNAMED_MS = 1000;
 
 /** One file for each key. Replaced whole (temporary file, fsync, rename), so a crash leaves the old or the new. */
 export class FileState implements StateStore {
@@ -84,7 +88,8 @@ export class FileState implements StateStore {
   async #alone<T>(key: string, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const lock = `${this.#path(key)}.lock`;
-    const owner = randomUUID();
+    // Its process is named, so that others see when it is dead.
+    const owner = `${hostname()} ${process.pid} ${randomUUID()}`;
     for (let attempt = 1; !(await this.#acquire(lock, owner)); attempt++) {
       if (attempt >= LOCK_TRIES) throw new BrokerError('state_conflict', `${lock} is held by another run`);
       await pause(LOCK_PAUSE_MS, signal);
@@ -111,7 +116,8 @@ export class FileState implements StateStore {
     }
     const holder = await contentOf(lock);
     const touched = (await stat(lock).catch(() => undefined))?.mtimeMs ?? this.#now();
-    if (this.#now() - touched > LOCK_STALE_MS) await removeStale(lock, holder);
+    const staleAfter = isDead(holder) ? 0 : holder === '' ? LOCK_UNNAMED_MS : LOCK_STALE_MS;
+    if (this.#now() - touched > staleAfter) await removeStale(lock, holder);
     return false;
   }
 
@@ -122,6 +128,18 @@ export class FileState implements StateStore {
 
 /** Each save has its own revision, though it may save the same value. */
 const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
+
+/** Whether a lock was left by a process of this very machine that is no more. */
+function isDead(holder: string | undefined): boolean {
+  const [host, pid] = holder?.split(' ') ?? [];
+  if (host !== hostname() || pid === undefined || !/^\d+$/.test(pid)) return false;
+  try {
+    process.kill(Number(pid), 0);
+    return false;
+  } catch (error) {
+    return systemErrorCode(error) === 'ESRCH';
+  }
+}
 
 const contentOf = (path: string): Promise<string | undefined> => readFile(path, 'utf8').catch(() => undefined);
 

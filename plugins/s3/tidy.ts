@@ -18,7 +18,7 @@ export async function abortUploads(
   { sdk, client }: S3,
   config: S3Config,
   key: string,
-  { signal, since, left }: TidyOptions,
+  { signal, since, left, except }: TidyOptions & { readonly except?: string | undefined },
 ): Promise<void> {
   const { bucket, prefix } = config;
   const target = { Bucket: bucket, ...ownerOf(config) };
@@ -40,7 +40,13 @@ export async function abortUploads(
     const page: Awaited<ReturnType<typeof list>> = await list(marker);
     for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
       const name = decodedKey(Key);
-      if (name !== prefix + key || UploadId === undefined || (Initiated?.getTime() ?? 0) < since - SKEW_MS) continue;
+      if (
+        name !== prefix + key ||
+        UploadId === undefined ||
+        UploadId === except ||
+        (Initiated?.getTime() ?? 0) < since - SKEW_MS
+      )
+        continue;
       await abort(name, UploadId);
     }
     const { IsTruncated, NextKeyMarker, NextUploadIdMarker } = page;

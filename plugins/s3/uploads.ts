@@ -4,6 +4,8 @@ import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { objectFields } from './headers.ts';
+import { statusOf } from './lookup.ts';
+import { abortUploads } from './tidy.ts';
 
 /** How long tidying up after a failed upload may take; the run's own signal may have fired by then. */
 const ABORT_MS = 15_000;
@@ -60,16 +62,35 @@ export class Uploads {
 
   async create(item: Item, signal: AbortSignal): Promise<string> {
     const { sdk, client } = this.#s3;
-    const created = await client.send(
-      new sdk.CreateMultipartUploadCommand({
-        ...this.target,
-        ...objectFields(item, this.#config),
-        ChecksumAlgorithm: 'CRC32C',
-        ChecksumType: 'FULL_OBJECT',
-      }),
-      { abortSignal: signal },
-    );
-    return created.UploadId ?? '';
+    const since = Date.now();
+    const command = new sdk.CreateMultipartUploadCommand({
+      ...this.target,
+      ...objectFields(item, this.#config),
+      ChecksumAlgorithm: 'CRC32C',
+      ChecksumType: 'FULL_OBJECT',
+    });
+    const created = await client.send(command, { abortSignal: signal }).catch(async (error: unknown) => {
+      // Refused is what has a status below 500; of anything else nobody knows whether it was begun.
+      if ((statusOf(error) ?? 500) >= 500) await this.#abortOthers(since, undefined, AbortSignal.timeout(ABORT_MS));
+      throw error;
+    });
+    const uploadId = created.UploadId ?? '';
+    // The answer to an earlier try was lost: that may have begun another upload.
+    if ((created.$metadata.attempts ?? 1) > 1) await this.#abortOthers(since, uploadId, signal);
+    return uploadId;
+  }
+
+  async #abortOthers(since: number, except: string | undefined, signal: AbortSignal): Promise<void> {
+    const key = this.target.Key.slice(this.#config.prefix.length);
+    await abortUploads(this.#s3, this.#config, key, { since, signal, except }).catch((error: unknown) => {
+      const { message, hint } = s3Failure(
+        error,
+        'look for an upload that was begun twice',
+        's3:ListBucketMultipartUploads',
+        this.#config,
+      );
+      this.#log.warn('an upload may have been begun twice', { key, message, hint });
+    });
   }
 
   async part(uploadId: string, number: number, body: Buffer, crc32c: string, signal: AbortSignal): Promise<Part> {

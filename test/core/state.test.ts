@@ -1,4 +1,5 @@
 import { readdir, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FileState } from '../../core/state/file.ts';
@@ -50,5 +51,23 @@ describe('file state', () => {
     const store = new FileState(folder.path, () => Date.now() + 60_000);
     await store.save('p', 1, undefined, options);
     expect((await store.load('p'))?.value).toBe(1);
+  });
+
+  it('takes over at once the lock of a process of this machine that is no more, and waits for one that is', async () => {
+    await using folder = await temporaryFolder();
+    const store = new FileState(folder.path);
+    const lock = join(folder.path, 'p.json.lock');
+    // No process has this number: the kernel gives out none so high.
+    await writeFile(lock, `${hostname()} 4194305 x`);
+    await store.save('p', 1, undefined, options);
+    await writeFile(lock, `${hostname()} ${process.pid} x`);
+    const stopped = new AbortController();
+    const waiting = store.save('p', 2, undefined, { signal: stopped.signal });
+    stopped.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'stopped' });
+    await writeFile(lock, 'another-machine 4194305 x');
+    await expect(store.save('p', 2, undefined, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'stopped',
+    });
   });
 });
