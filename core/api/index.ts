@@ -61,6 +61,7 @@ export type { Checksums, ContentHeaders, Estimate, Item, Refusal, StoredObject, 
 export type { JsonValue } from './json.ts';
 export { compareKeys, keyBefore, keyBytes } from './keys.ts';
 export { type Line, linesOf } from './lines.ts';
+export { Paged } from './paged.ts';
 export {
   defineSink,
   defineSource,

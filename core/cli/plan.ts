@@ -9,7 +9,7 @@ import type { RunContext } from '../api/source.ts';
 import { formatBytes, visible } from '../api/text.ts';
 import { deletion, type ExtrasCount, guard, withExtras } from '../engine/extras.ts';
 import { contextsOf, detailsOf, type Job } from '../engine/job.ts';
-import { type Action, plan } from '../engine/plan.ts';
+import { type Action, plan, type Step } from '../engine/plan.ts';
 import { actionLine, planHeader } from '../engine/plan-file.ts';
 import { type PlanTotals, Totals } from '../engine/totals.ts';
 import type { JobFactory } from '../runtime/job.ts';
@@ -37,12 +37,14 @@ export async function planCommand(file: string, flags: PlanFlags, jobs: JobFacto
   await using saved = flags.out === undefined ? undefined : new PlanWriter(flags.out);
   const from = flags.out === undefined ? {} : { file: relative(dirname(resolve(flags.out)), resolve(file)) };
   await saved?.line({ ...planHeader(job, 'plan', runtime.now()), ...from });
-  for await (const action of allActions(job, { ...context, since: runtime.now(), extras })) {
-    totals.add(action);
-    await saved?.line(actionLine(action));
-    // What is saved can be read there.
-    if (flags.json !== true && saved === undefined)
-      output.out(line(action, job.sinks.length > 1 ? (job.sinks[action.sink]?.location ?? '') : ''));
+  const many = job.sinks.length > 1;
+  for await (const { actions } of allSteps(job, { ...context, since: runtime.now(), extras })) {
+    for (const action of actions) {
+      totals.add(action);
+      if (saved !== undefined) await saved.line(actionLine(action));
+      // What is saved can be read there.
+      else if (flags.json !== true) output.out(line(action, many ? (job.sinks[action.sink]?.location ?? '') : ''));
+    }
   }
   const { all } = totals;
   const lines = Object.values(all.actions).reduce((sum, count) => sum + count, 0);
@@ -70,16 +72,24 @@ interface AllOptions {
 }
 
 /** What a run would do, in its order: items first, then deletes. */
-async function* allActions(job: Job, { extras, ...context }: AllOptions): AsyncGenerator<Action> {
-  for await (const { actions } of plan({ ...job, ...context })) yield* actions;
-  if (job.deletes === undefined) return;
+function allSteps(job: Job, options: AllOptions): AsyncIterable<Step> {
+  const items = plan({ ...job, ...options });
+  return job.deletes === undefined ? items : withDeletes(items, job, options);
+}
+
+async function* withDeletes(
+  items: AsyncIterable<Step>,
+  job: Job,
+  { extras, ...context }: AllOptions,
+): AsyncGenerator<Step> {
+  yield* items;
   for (const [number, sink] of job.sinks.entries()) {
     let [found, of] = [0, 0];
     for await (const { stored, extra } of withExtras({ ...job, ...context }, number)) {
       of++;
       if (!extra) continue;
       found++;
-      yield deletion(stored, number, sink.location);
+      yield { key: stored.key, actions: [deletion(stored, number, sink.location)] };
     }
     extras.push({ found, of });
   }

@@ -77,13 +77,15 @@ function age(item: Item, stored: StoredObject): number | undefined {
   return Number.isNaN(order) ? undefined : order;
 }
 
+const SAME = { crc32c: skip('same CRC32C'), md5: skip('same MD5') } as const;
+
 function byChecksum(item: Item, stored: StoredObject): Verdict | undefined {
   for (const name of ['crc32c', 'md5'] as const) {
     const ours = item.checksums?.[name];
     const theirs = stored.checksums?.[name];
     if (ours === undefined || theirs === undefined) continue;
     const label = name === 'md5' ? 'MD5' : 'CRC32C';
-    return ours === theirs ? skip(`same ${label}`) : update(`${label} differs`);
+    return ours === theirs ? SAME[name] : update(`${label} differs`);
   }
   return undefined;
 }

@@ -2,7 +2,7 @@ import { BrokerError } from '../api/errors.ts';
 import type { Item, StoredObject } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
 import type { RunContext, Source } from '../api/source.ts';
-import { ascending, merged } from './order.ts';
+import { merged } from './order.ts';
 import type { Action, Rules, Step } from './plan.ts';
 
 /** How much may be deleted; more, and nothing is. */
@@ -41,15 +41,18 @@ export async function* withExtras(
   const sourceKey = (key: string): string | undefined => (keys === undefined ? key : keys.sourceKey?.(key));
   const isOurs = (key: string): boolean =>
     filter?.key(key) !== false && sources.some((source) => source.selects?.(key) !== false);
-  const listings = sources.map((source, place) => ascending(source.list({ signal, run: run(place) }), source.location));
-  const stored = ascending(sink.list({ signal }), sink.location);
+  const listings = sources.map((source, place) => ({
+    items: source.list({ signal, run: run(place) }),
+    location: source.location,
+  }));
+  const stored = sink.list({ signal });
   const asItems = (async function* (): AsyncGenerator<Item> {
     for await (const object of stored) {
       const key = sourceKey(object.key);
       if (key !== undefined) yield { id: key, key, ref: object as never };
     }
   })();
-  for await (const group of merged([...listings, asItems])) {
+  for await (const group of merged([...listings, { items: asItems, location: sink.location }])) {
     const ours = group.find(({ source }) => source === sources.length);
     if (ours === undefined || !isOurs(ours.item.key)) continue;
     yield { stored: ours.item.ref as unknown as StoredObject, extra: group.length === 1 };

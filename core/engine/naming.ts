@@ -28,7 +28,8 @@ export interface Named extends Listed {
   readonly decided?: Decision;
 }
 
-type Decision = Pick<Action, 'action' | 'reason' | 'left' | 'code' | 'hint'>;
+/** What is decided by a rule alone. */
+export type Decision = Pick<Action, 'action' | 'reason' | 'left' | 'code' | 'hint'>;
 
 /** All that has one key in the sources. */
 export interface Group {
@@ -46,14 +47,12 @@ export class Naming {
     this.#taken = options.keys?.unique === false ? new TakenKeys() : undefined;
   }
 
-  /** @param after of what comes up to this key only the names are taken note of. */
-  async *of(groups: AsyncIterable<readonly Listed[]>, after: string | undefined): AsyncGenerator<Group> {
-    for await (const group of groups) {
-      const key = group[0]?.item.key ?? '';
-      const entries = group.map((one) => this.#named(one));
-      if (this.#taken !== undefined && after !== undefined && compareKeys(key, after) <= 0) continue;
-      yield { key, entries: entries.length > 1 ? this.#collided(entries) : entries };
-    }
+  /** @param after of what comes up to this key only the names are taken note of: then the answer is undefined. */
+  of(group: readonly Listed[], after: string | undefined): Group | undefined {
+    const key = group[0]?.item.key ?? '';
+    const entries = group.map((one) => this.#named(one));
+    if (this.#taken !== undefined && after !== undefined && compareKeys(key, after) <= 0) return undefined;
+    return { key, entries: entries.length > 1 ? this.#collided(entries) : entries };
   }
 
   #named({ item, source }: Listed): Named {

@@ -1,18 +1,23 @@
 import { BrokerError } from '../api/errors.ts';
 import type { Item } from '../api/item.ts';
 import { compareKeys } from '../api/keys.ts';
+import { Paged } from '../api/paged.ts';
 
-/** Passes a listing through and fails when keys do not strictly ascend: a merge join over such a listing would lie. */
+/** @throws BrokerError `list_order` unless a key comes strictly after the one before: a merge join over it would lie. */
+export function expectAfter(last: string | undefined, key: string, location: string): void {
+  if (last === undefined || compareKeys(key, last) > 0) return;
+  const what = key === last ? 'listed twice' : `listed after "${last}"`;
+  throw new BrokerError('list_order', `${location}: "${key}" was ${what}`);
+}
+
+/** Passes a listing through and fails when keys do not strictly ascend. */
 export async function* ascending<T extends { readonly key: string }>(
   listing: AsyncIterable<T>,
   location: string,
 ): AsyncGenerator<T> {
   let last: string | undefined;
   for await (const entry of listing) {
-    if (last !== undefined && compareKeys(entry.key, last) <= 0) {
-      const what = entry.key === last ? 'listed twice' : `listed after "${last}"`;
-      throw new BrokerError('list_order', `${location}: "${entry.key}" was ${what}`);
-    }
+    expectAfter(last, entry.key, location);
     last = entry.key;
     yield entry;
   }
@@ -24,12 +29,23 @@ export interface Listed {
   readonly source: number;
 }
 
+/** Where items come from, and the name of the place. */
+export interface Listing {
+  readonly items: AsyncIterable<Item>;
+  readonly location: string;
+}
+
 /**
- * Merges listings into one, in key order. Items of several sources with one key come together, in one group, since
- * only one of them could be stored.
+ * Merges listings into one, in key order, and fails when one of them is not. Items of several sources with one key come
+ * together, in one group, since only one of them could be stored.
  */
-export async function* merged(listings: readonly AsyncIterable<Item>[]): AsyncGenerator<readonly Listed[]> {
-  const iterators = listings.map((listing) => listing[Symbol.asyncIterator]());
+export function merged(listings: readonly Listing[]): AsyncGenerator<readonly Listed[]> {
+  const [only, second] = listings;
+  return only !== undefined && second === undefined ? single(only) : joined(listings);
+}
+
+async function* joined(listings: readonly Listing[]): AsyncGenerator<readonly Listed[]> {
+  const iterators = listings.map(({ items, location }) => ascending(items, location));
   try {
     const heads = await Promise.all(iterators.map((iterator) => iterator.next()));
     for (;;) {
@@ -42,7 +58,28 @@ export async function* merged(listings: readonly AsyncIterable<Item>[]): AsyncGe
       }
     }
   } finally {
-    await Promise.allSettled(iterators.map((iterator) => iterator.return?.()));
+    await Promise.allSettled(iterators.map((iterator) => iterator.return(undefined)));
+  }
+}
+
+async function* single({ items, location }: Listing): AsyncGenerator<readonly Listed[]> {
+  const iterator = items[Symbol.asyncIterator]();
+  const paged = iterator instanceof Paged ? (iterator as Paged<Item>) : undefined;
+  let last: string | undefined;
+  try {
+    for (;;) {
+      let item = paged?.take();
+      if (item === undefined) {
+        const next = await iterator.next();
+        if (next.done === true) return;
+        item = next.value;
+      }
+      expectAfter(last, item.key, location);
+      last = item.key;
+      yield [{ item, source: 0 }];
+    }
+  } finally {
+    await iterator.return?.();
   }
 }
 

@@ -4,11 +4,11 @@ import { asBrokerError } from '../api/errors.ts';
 import type { Item, StoredObject } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
 import type { RunContext, Selection, Source } from '../api/source.ts';
-import { type Compare, compareAsked, compareListed, type Overwrite } from './compare.ts';
+import { type Compare, compareAsked, compareListed, type Overwrite, type Verdict } from './compare.ts';
 import type { Filter } from './filter.ts';
 import type { KeyMap } from './key-map.ts';
-import { type FolderMarkers, type Group, type Named, Naming, refusal } from './naming.ts';
-import { ascending, merged } from './order.ts';
+import { type Decision, type FolderMarkers, type Named, Naming, refusal } from './naming.ts';
+import { type Listed, type Listing, merged } from './order.ts';
 import { listed } from './select.ts';
 import { indexOf, type SinkIndex } from './sink-index.ts';
 
@@ -71,34 +71,37 @@ export interface Step {
 const ASKED_AT_ONCE = 32;
 
 /** Lists, merges and compares; yields the actions of one key at a time, in key order. */
-export async function* plan(options: PlanOptions): AsyncGenerator<Step> {
-  const { sources, sinks, signal, run, last = false, only } = options;
+export function plan(options: PlanOptions): AsyncGenerator<Step> {
+  const { sources, sinks, signal, run, last = false, only, since } = options;
   // What is written last is named and chosen by its source.
   const rules: Rules = last ? { compare: options.compare } : options;
   // Which keys are taken is known only from the beginning on.
   const after = rules.keys?.unique === false ? undefined : options.after;
   const wanted = { signal, ...(after === undefined ? {} : { after }), ...(only === undefined ? {} : { only }) };
-  const listings = sources.map((source, number) => {
+  const listings = sources.map((source, number): Listing => {
     const all = { ...wanted, run: run(number) };
-    return ascending(last ? (source.last?.(all) ?? nothing()) : listed(source, all), source.location);
+    return { items: last ? (source.last?.(all) ?? nothing()) : listed(source, all), location: source.location };
   });
   const asks = (only !== undefined && 'key' in only) || rules.keys?.ordered === false;
   const indexes = options.compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, asks));
   const planner = new Planner({ ...rules, sinks, signal }, indexes);
-  const naming = new Naming({ ...rules, sources, ...(options.since === undefined ? {} : { since: options.since }) });
-  try {
-    const found = planner.found(naming.of(merged(listings), options.after));
-    yield* ahead(found, ASKED_AT_ONCE, (group) => planner.decided(group));
-  } finally {
-    await Promise.allSettled(indexes.map((index) => index[Symbol.asyncDispose]()));
-  }
+  const naming = new Naming({ ...rules, sources, ...(since === undefined ? {} : { since }) });
+  return ahead(planner.found(merged(listings), naming, options.after), ASKED_AT_ONCE, (group) =>
+    planner.decided(group),
+  );
 }
 
 type Seen = StoredObject | undefined;
 
 /** What each sink shows under the key of an item: a promise where it is asked. */
-interface Found extends Named {
+interface Found {
+  readonly named: Named;
   readonly stored: readonly (Seen | Promise<Seen>)[];
+}
+
+interface FoundGroup {
+  readonly key: string;
+  readonly entries: readonly Found[];
 }
 
 class Planner {
@@ -111,69 +114,111 @@ class Planner {
   }
 
   /** Walks the listings of the sinks beside. */
-  async *found(groups: AsyncIterable<Group>): AsyncGenerator<{ readonly key: string; readonly entries: Found[] }> {
-    for await (const { key, entries } of groups) {
-      const found: Found[] = [];
-      for (const entry of entries) {
-        const stored: (Seen | Promise<Seen>)[] = [];
-        for (const [number, index] of this.#indexes.entries()) {
-          // What is refused is not looked for: its key may be one that no request can hold.
-          const refused = this.#options.sinks[number]?.refuses?.(entry.item) !== undefined;
-          const one = entry.decided !== undefined || refused ? undefined : index.find(entry.item.key);
-          if (index.walks) stored.push(one instanceof Promise ? await one : one);
-          else {
-            if (one instanceof Promise) one.catch(() => undefined); // told where it is waited for
-            stored.push(one);
-          }
+  async *found(
+    groups: AsyncIterable<readonly Listed[]>,
+    naming: Naming,
+    after: string | undefined,
+  ): AsyncGenerator<FoundGroup> {
+    try {
+      for await (const group of groups) {
+        const named = naming.of(group, after);
+        if (named === undefined) continue;
+        const entries: Found[] = [];
+        for (const entry of named.entries) {
+          const stored = this.#look(entry);
+          entries.push({ named: entry, stored: stored instanceof Promise ? await stored : stored });
         }
-        found.push({ ...entry, stored });
+        yield { key: named.key, entries };
       }
-      yield { key, entries: found };
+    } finally {
+      await Promise.allSettled(this.#indexes.map((index) => index[Symbol.asyncDispose]()));
     }
   }
 
-  decided({ key, entries }: { readonly key: string; readonly entries: readonly Found[] }): Step | Promise<Step> {
-    const actions = entries.flatMap((entry) =>
-      this.#options.sinks.map((sink, number) => this.#decide(entry, number, sink)),
-    );
-    if (!actions.some((action) => action instanceof Promise)) return { key, actions: actions as Action[] };
+  /** What the sinks show; a promise while a listing has to be read on. */
+  #look({ item, decided }: Named): Found['stored'] | Promise<Found['stored']> {
+    if (decided !== undefined || this.#indexes.length === 0) return NOTHING_SEEN;
+    const stored = this.#indexes.map((index, number) => {
+      // What is refused is not looked for: its key may be one that no request can hold.
+      if (this.#options.sinks[number]?.refuses?.(item) !== undefined) return undefined;
+      const one = index.find(item.key);
+      if (one instanceof Promise) one.catch(() => undefined); // told where it is waited for
+      return one;
+    });
+    const reads = stored.some((one, number) => one instanceof Promise && this.#indexes[number]?.walks === true);
+    if (!reads) return stored;
+    return Promise.all(
+      stored.map((one, number) => (this.#indexes[number]?.walks === true ? one : { asked: one })),
+    ).then((all) => all.map((one) => (one !== undefined && 'asked' in one ? one.asked : one)));
+  }
+
+  decided({ key, entries }: FoundGroup): Step | Promise<Step> {
+    const actions: (Action | Promise<Action>)[] = [];
+    let waits = false;
+    for (const entry of entries)
+      for (const [number, sink] of this.#options.sinks.entries()) {
+        const action = this.#decide(entry, number, sink);
+        waits ||= action instanceof Promise;
+        actions.push(action);
+      }
+    if (!waits) return { key, actions: actions as Action[] };
     return Promise.all(actions).then((all) => ({ key, actions: all }));
   }
 
-  #decide({ item, source, from, decided, stored }: Found, number: number, sink: Sink): Action | Promise<Action> {
-    const named = { item, source, sink: number, ...(from === undefined ? {} : { from }) };
-    if (decided !== undefined) return { ...decided, ...named, looked: false };
-    const refused = sink.refuses?.(item);
+  #decide({ named, stored }: Found, number: number, sink: Sink): Action | Promise<Action> {
+    const { decided } = named;
+    if (decided !== undefined) return actionOf(decided, named, number, false);
+    const refused = sink.refuses?.(named.item);
     if (refused !== undefined)
-      return { ...refusal(refused.code, refused.message, refused.hint), ...named, looked: false };
+      return actionOf(refusal(refused.code, refused.message, refused.hint), named, number, false);
     const seen = stored[number];
     return seen instanceof Promise
-      ? seen.then((one) => this.#compared(named, one, sink)).catch((thrown) => cannotBeLookedAt(named, thrown))
-      : this.#compared(named, seen, sink);
+      ? seen
+          .then((one) => this.#compared(named, one, number, sink))
+          .catch((thrown) => cannotBeLookedAt(named, number, thrown))
+      : this.#compared(named, seen, number, sink);
   }
 
-  #compared(named: NamedAction, stored: Seen, sink: Sink): Action | Promise<Action> {
+  #compared(named: Named, stored: Seen, number: number, sink: Sink): Action | Promise<Action> {
     const { compare, overwrite = 'different', signal } = this.#options;
     const { item } = named;
     const verdict = compareListed({ item, stored }, compare, overwrite);
-    if (verdict !== undefined) return { ...verdict, ...named, ...looked(stored, compare !== 'always') };
-    if (sink.stat === undefined) return { ...compareAsked({ item, stored }, overwrite), ...named, ...looked(stored) };
+    if (verdict !== undefined) return actionOf(verdict, named, number, compare !== 'always', stored);
+    if (sink.stat === undefined)
+      return actionOf(compareAsked({ item, stored }, overwrite), named, number, true, stored);
     return sink
       .stat(item.key, { signal })
-      .then((asked): Action => ({ ...compareAsked({ item, stored: asked }, overwrite), ...named, ...looked(asked) }))
-      .catch((thrown) => cannotBeLookedAt(named, thrown));
+      .then((asked) => actionOf(compareAsked({ item, stored: asked }, overwrite), named, number, true, asked))
+      .catch((thrown) => cannotBeLookedAt(named, number, thrown));
   }
 }
 
-type NamedAction = Pick<Action, 'item' | 'source' | 'sink' | 'from'>;
+const NOTHING_SEEN: Found['stored'] = [];
 
-const looked = (stored: Seen, looked = true) => ({ looked, ...(stored === undefined ? {} : { stored }) });
+/** Put together by hand: there may be millions of them. */
+function actionOf(
+  verdict: Verdict | Decision,
+  { item, source, from }: Named,
+  sink: number,
+  looked: boolean,
+  stored?: StoredObject,
+): Action {
+  const { action, reason, left } = verdict;
+  const made: { -readonly [Name in keyof Action]: Action[Name] } = { action, reason, item, source, sink, looked };
+  if (from !== undefined) made.from = from;
+  if (stored !== undefined) made.stored = stored;
+  if (left !== undefined) made.left = left;
+  if ('unproved' in verdict && verdict.unproved) made.unproved = true;
+  if ('code' in verdict && verdict.code !== undefined) made.code = verdict.code;
+  if ('hint' in verdict && verdict.hint !== undefined) made.hint = verdict.hint;
+  return made;
+}
 
 /** One object that cannot be looked at is one refusal, not the end of the plan. */
-function cannotBeLookedAt(named: NamedAction, thrown: unknown): Action {
+function cannotBeLookedAt(named: Named, sink: number, thrown: unknown): Action {
   const error = asBrokerError(thrown);
   if (error.next === 'run' || error.next === 'wait') throw error;
-  return { ...refusal(error.code, error.message, error.hint), ...named, looked: true };
+  return actionOf(refusal(error.code, error.message, error.hint), named, sink, true);
 }
 
 async function* nothing(): AsyncGenerator<never> {}

@@ -9,12 +9,16 @@ export const selects = (only: Selection, key: string): boolean =>
  * Lists a source, or the selected part of it. A source need not know of selections: the listing begins just before the
  * part, and ends with it.
  */
-export async function* listed(source: Source, { only, after, ...options }: ListOptions): AsyncGenerator<Item> {
-  if (only === undefined) return yield* source.list({ ...options, ...(after === undefined ? {} : { after }) });
+export function listed(source: Source, { only, after, ...options }: ListOptions): AsyncIterable<Item> {
+  if (only === undefined) return source.list({ ...options, ...(after === undefined ? {} : { after }) });
+  return selected(source, { ...options, only, ...(after === undefined ? {} : { after }) }, only);
+}
+
+async function* selected(source: Source, { after, ...options }: ListOptions, only: Selection): AsyncGenerator<Item> {
   const first = 'key' in only ? only.key : only.prefix;
   const before = keyBefore(first);
   const start = after === undefined || (before !== undefined && compareKeys(before, after) > 0) ? before : after;
-  for await (const item of source.list({ ...options, only, ...(start === undefined ? {} : { after: start }) })) {
+  for await (const item of source.list({ ...options, ...(start === undefined ? {} : { after: start }) })) {
     if (selects(only, item.key)) yield item;
     else if (compareKeys(item.key, first) > 0) return;
   }

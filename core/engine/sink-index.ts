@@ -1,7 +1,8 @@
 import type { StoredObject } from '../api/item.ts';
 import { compareKeys, keyBefore } from '../api/keys.ts';
+import { Paged } from '../api/paged.ts';
 import type { Sink } from '../api/sink.ts';
-import { ascending } from './order.ts';
+import { expectAfter } from './order.ts';
 
 /** After so many stored objects between two items it is cheaper to begin the listing anew at the item. */
 const SEEK_AFTER = 2000;
@@ -33,7 +34,9 @@ class ListingIndex implements SinkIndex {
   readonly walks = true;
   readonly #sink: Sink;
   readonly #signal: AbortSignal;
-  #listing: AsyncGenerator<StoredObject> | undefined;
+  #listing: AsyncIterator<StoredObject> | undefined;
+  #paged: Paged<StoredObject> | undefined;
+  #last: string | undefined;
   #head: StoredObject | undefined;
   #ended = false;
 
@@ -42,15 +45,18 @@ class ListingIndex implements SinkIndex {
     this.#signal = signal;
   }
 
-  /** What stands at the head of the listing is answered at once. */
+  /** What can be told from the page at hand is answered at once. */
   find(key: string): MaybeLater<StoredObject | undefined> {
-    if (this.#listing !== undefined) {
-      if (this.#head === undefined) return undefined;
+    if (this.#listing === undefined) return this.#walk(key);
+    for (let passed = 0; this.#head !== undefined; passed++) {
       const order = compareKeys(this.#head.key, key);
       if (order > 0) return undefined;
       if (order === 0) return this.#head;
+      const next = passed < SEEK_AFTER ? this.#paged?.take() : undefined;
+      if (next === undefined) return this.#walk(key);
+      this.#stand(next);
     }
-    return this.#walk(key);
+    return undefined;
   }
 
   async #walk(key: string): Promise<StoredObject | undefined> {
@@ -64,20 +70,29 @@ class ListingIndex implements SinkIndex {
 
   async #seek(key: string): Promise<void> {
     if (this.#ended || this.#sink.list === undefined) return;
-    await this.#listing?.return(undefined);
+    await this.#listing?.return?.();
     const after = keyBefore(key);
     const listing = this.#sink.list({ signal: this.#signal, ...(after === undefined ? {} : { after }) });
-    this.#listing = ascending(listing, this.#sink.location);
+    this.#listing = listing[Symbol.asyncIterator]();
+    this.#paged = this.#listing instanceof Paged ? (this.#listing as Paged<StoredObject>) : undefined;
+    this.#last = undefined;
     await this.#advance();
   }
 
   async #advance(): Promise<void> {
     const next = await this.#listing?.next();
     this.#ended = next?.done !== false;
-    this.#head = next?.done === false ? next.value : undefined;
+    if (next?.done === false) this.#stand(next.value);
+    else this.#head = undefined;
+  }
+
+  #stand(head: StoredObject): void {
+    expectAfter(this.#last, head.key, this.#sink.location);
+    this.#last = head.key;
+    this.#head = head;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#listing?.return(undefined);
+    await this.#listing?.return?.();
   }
 }

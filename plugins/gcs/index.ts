@@ -85,19 +85,26 @@ class GcsSource implements Source {
           });
   }
 
-  async *list({ after, only, signal }: ListOptions): AsyncGenerator<Item> {
-    const { object, prefix, matchGlob } = this.#config;
-    if (this.#manifest !== undefined) return yield* this.#manifest.items(after, signal);
+  list({ after, only, signal }: ListOptions): AsyncIterable<Item> {
+    const { object, matchGlob } = this.#config;
+    if (this.#manifest !== undefined) return this.#manifest.items(after, signal);
+    if (object !== undefined) return this.#object(object, { after, only, signal });
     // What a glob of Cloud Storage selects, only its listing tells.
-    if (object === undefined && only !== undefined && 'key' in only && matchGlob === undefined) {
-      const item = this.#listing.selects(only.key) ? await this.#listing.one(prefix + only.key, signal) : undefined;
-      if (item !== undefined) yield item;
-      return;
-    }
-    if (object === undefined) {
-      const below = only !== undefined && 'key' in only ? { prefix: only.key } : only;
-      return yield* this.#listing.items(after, signal, { only: below });
-    }
+    if (only !== undefined && 'key' in only && matchGlob === undefined) return this.#one(only.key, signal);
+    const below = only !== undefined && 'key' in only ? { prefix: only.key } : only;
+    return this.#listing.items(after, signal, { only: below });
+  }
+
+  async *#one(key: string, signal: AbortSignal): AsyncGenerator<Item> {
+    if (!this.#listing.selects(key)) return;
+    const item = await this.#listing.one(this.#config.prefix + key, signal);
+    if (item !== undefined) yield item;
+  }
+
+  async *#object(
+    object: string,
+    { after, only, signal }: { after: string | undefined; only: ListOptions['only']; signal: AbortSignal },
+  ): AsyncGenerator<Item> {
     if (after !== undefined && compareKeys(object, after) <= 0) return;
     const item = await this.#listing.one(object, signal);
     // Somebody asks for it because it was there a moment ago; else it is a mistake in the pipeline.

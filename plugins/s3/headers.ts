@@ -65,7 +65,8 @@ export function s3Refusal(item: Item, config: S3Config): Refusal | undefined {
     hint: new BrokerError(code, '').hint,
   });
   if (key === '') return refuse('key_refused', `${item.id}: the key would be empty`);
-  if (keyBytes(key) > LONGEST_KEY) {
+  // A character has at most three bytes for each of its units.
+  if (key.length * 3 > LONGEST_KEY && keyBytes(key) > LONGEST_KEY) {
     return refuse(
       'key_refused',
       `"${key.slice(0, 80)}…" has ${keyBytes(key)} bytes with its prefix, S3 allows ${LONGEST_KEY}`,
@@ -74,9 +75,9 @@ export function s3Refusal(item: Item, config: S3Config): Refusal | undefined {
   if (!key.isWellFormed()) return refuse('key_refused', `${item.id}: the name is not valid Unicode`);
   if (item.size !== undefined && item.size > LARGEST)
     return refuse('too_large', `${item.id} has ${item.size} bytes, S3 allows 50 TB`);
-  const odd = Object.entries(item.headers ?? {}).find(([, value]) => value !== undefined && !PRINTABLE.test(value));
-  if (odd !== undefined)
-    return refuse('metadata_refused', `${item.id}: ${odd[0]} holds characters that a header cannot carry`);
+  for (const name in item.headers)
+    if (!PRINTABLE.test(item.headers[name as keyof typeof item.headers] ?? ''))
+      return refuse('metadata_refused', `${item.id}: ${name} holds characters that a header cannot carry`);
   return metadataRefusal(item, config, refuse);
 }
 
@@ -85,6 +86,7 @@ function metadataRefusal(
   config: S3Config,
   refuse: (code: Refusal['code'], message: string) => Refusal,
 ): Refusal | undefined {
+  if (item.metadata === undefined && config.metadata === 'carry' && !config.provenance) return undefined;
   const names = metadataOf(item, config).map(([name]) => name);
   if (names.length === 0) return undefined;
   const lower = names.map((name) => name.toLowerCase());

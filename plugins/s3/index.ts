@@ -6,22 +6,24 @@ import {
   defineSink,
   type Estimate,
   type Item,
+  Paged,
   type PluginContext,
   type Refusal,
   type Sink,
   type StoredObject,
   type TidyOptions,
 } from '../../core/api/index.ts';
-import { connectS3, ownerOf, type S3 } from './client.ts';
+import { connectS3, ownerOf, readBySelf, type S3 } from './client.ts';
 import { type S3Config, s3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { s3Estimate } from './estimate.ts';
 import { s3Grants } from './grants.ts';
 import { s3Refusal } from './headers.ts';
-import { decodedKey, isListed, statusOf } from './lookup.ts';
+import { isListed, statusOf } from './lookup.ts';
+import { type ListPage, md5OfEtag, readPage } from './page.ts';
 import { probeWrite } from './probe.ts';
 import { abortUploads } from './tidy.ts';
-import { md5OfEtag, S3Writer } from './writer.ts';
+import { S3Writer } from './writer.ts';
 
 /** Pages that hold nothing, one after the other. */
 const MOST_EMPTY = 100;
@@ -49,48 +51,47 @@ class S3Sink implements Sink {
     return s3Refusal(item, this.#config);
   }
 
-  async *list({ after, signal }: { signal: AbortSignal; after?: string }): AsyncGenerator<StoredObject> {
-    const { sdk, client } = await this.#connect();
-    const { bucket, prefix } = this.#config;
-    let token: string | undefined;
+  list({ after, signal }: { signal: AbortSignal; after?: string }): AsyncIterable<StoredObject> {
+    return new Paged(this.#pages(after, signal));
+  }
+
+  async *#pages(after: string | undefined, signal: AbortSignal): AsyncGenerator<readonly StoredObject[]> {
     let empty = 0;
-    do {
-      const page = await client
-        .send(
-          new sdk.ListObjectsV2Command({
-            Bucket: bucket,
-            ...ownerOf(this.#config),
-            // XML cannot carry every character that a key may hold.
-            EncodingType: 'url',
-            ...(prefix === '' ? {} : { Prefix: prefix }),
-            ...(token === undefined
-              ? after === undefined
-                ? {}
-                : { StartAfter: prefix + after }
-              : { ContinuationToken: token }),
-          }),
-          { abortSignal: signal },
-        )
-        .catch((error: unknown) => {
-          throw s3Failure(error, `list ${this.location}`, 's3:ListBucket', this.#config);
-        });
-      for (const entry of page.Contents ?? []) {
-        const key = decodedKey(entry.Key);
-        const md5 = md5OfEtag(entry.ETag);
-        yield {
-          key: key.slice(prefix.length),
-          size: entry.Size ?? 0,
-          ...(md5 === undefined ? {} : { checksums: { md5 } }),
-          ...(entry.ETag === undefined ? {} : { revision: entry.ETag }),
-          ...(entry.LastModified === undefined ? {} : { modifiedAt: entry.LastModified.toISOString() }),
-        };
-      }
-      const next = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-      empty = (page.Contents ?? []).length === 0 ? empty + 1 : 0;
-      if (page.IsTruncated === true && (next === undefined || next === token || empty > MOST_EMPTY))
+    let page: Promise<ListPage> | undefined = this.#page({ after }, signal);
+    let token: string | undefined;
+    while (page !== undefined) {
+      const { objects, next, isTruncated }: ListPage = await page;
+      empty = objects.length === 0 ? empty + 1 : 0;
+      if (isTruncated && (next === undefined || next === token || empty > MOST_EMPTY))
         throw new BrokerError('list_order', `${this.location}: the listing goes round in a loop of pages`);
       token = next;
-    } while (token !== undefined);
+      // Asked for while this one is read.
+      page = next === undefined ? undefined : this.#page({ token: next }, signal);
+      page?.catch(() => undefined);
+      yield objects;
+    }
+  }
+
+  async #page(from: { after?: string | undefined; token?: string }, signal: AbortSignal): Promise<ListPage> {
+    const { sdk, client } = await this.#connect();
+    const { bucket, prefix } = this.#config;
+    const command = new sdk.ListObjectsV2Command({
+      Bucket: bucket,
+      ...ownerOf(this.#config),
+      // XML cannot carry every character that a key may hold.
+      EncodingType: 'url',
+      ...(prefix === '' ? {} : { Prefix: prefix }),
+      ...(from.after === undefined ? {} : { StartAfter: prefix + from.after }),
+      ...(from.token === undefined ? {} : { ContinuationToken: from.token }),
+    });
+    let page: ListPage | undefined;
+    readBySelf(command, (xml) => {
+      page = readPage(xml, prefix);
+    });
+    await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+      throw s3Failure(error, `list ${this.location}`, 's3:ListBucket', this.#config);
+    });
+    return page ?? { objects: [], next: undefined, isTruncated: false };
   }
 
   async stat(key: string, { signal }: { signal: AbortSignal }): Promise<StoredObject | undefined> {

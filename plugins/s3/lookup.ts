@@ -28,4 +28,5 @@ export const statusOf = (error: unknown): number | undefined =>
   (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
 
 /** A key of a listing with `EncodingType: url`. */
-export const decodedKey = (text: string | undefined): string => decodeURIComponent((text ?? '').replaceAll('+', ' '));
+export const decodedKey = (text = ''): string =>
+  /[%+]/.test(text) ? decodeURIComponent(text.replaceAll('+', ' ')) : text;

@@ -13,6 +13,7 @@ import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { objectFields, s3Losses } from './headers.ts';
 import { PartUpload } from './multipart.ts';
+import { md5OfEtag } from './page.ts';
 import { fill, PartReader } from './parts.ts';
 import { type Completed, type Sent, type Target, Uploads } from './uploads.ts';
 
@@ -155,10 +156,4 @@ export class S3Writer {
 function conditionsOf(expected: Expected): { IfNoneMatch?: string; IfMatch?: string } {
   if (expected === 'absent') return { IfNoneMatch: '*' };
   return expected?.revision === undefined ? {} : { IfMatch: expected.revision };
-}
-
-/** The base64 MD5 that an ETag may be; KMS-encrypted objects have one that only looks so. */
-export function md5OfEtag(etag: string | undefined): string | undefined {
-  const hex = /^"?([0-9a-f]{32})"?$/.exec(etag ?? '')?.[1];
-  return hex === undefined ? undefined : Buffer.from(hex, 'hex').toString('base64');
 }

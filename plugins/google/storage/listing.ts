@@ -3,6 +3,7 @@ import {
   compareKeys,
   compileGlob,
   type Item,
+  Paged,
   type RetryPolicy,
   retry,
   z,
@@ -13,6 +14,7 @@ import { FIELDS, objectItem, refSchema } from './object.ts';
 import type { StoragePlace } from './place.ts';
 
 const pageSchema = z.object({ items: z.array(z.unknown()).default([]), nextPageToken: z.string().min(1).optional() });
+type Page = z.output<typeof pageSchema>;
 
 /** Empty pages that come one after the other; the glob of a server may leave out thousands of objects. */
 const MOST_EMPTY = 10_000;
@@ -45,29 +47,44 @@ export class GcsListing {
     this.selects = (key) => include?.some((glob) => glob(key)) !== false && !exclude.some((glob) => glob(key));
   }
 
-  async *items(after: string | undefined, signal: AbortSignal, { only, pages }: Limits = {}): AsyncGenerator<Item> {
+  items(after: string | undefined, signal: AbortSignal, limits: Limits = {}): AsyncIterable<Item> {
+    return new Paged(this.#pages(after, signal, limits));
+  }
+
+  async *#pages(
+    after: string | undefined,
+    signal: AbortSignal,
+    { only, pages: most = Number.POSITIVE_INFINITY }: Limits,
+  ): AsyncGenerator<readonly Item[]> {
     const start = after === undefined ? undefined : this.#config.prefix + after;
     const prefix = this.#config.prefix + (only?.prefix ?? '');
-    let token: string | undefined;
-    let left = pages ?? Number.POSITIVE_INFINITY;
-    let empty = 0;
     const seen: string[] = [];
-    do {
-      const page = await this.#page(prefix, start, token, signal);
-      for (const entry of page.items) {
-        const item = this.item(entry);
-        if (after !== undefined && compareKeys(item.key, after) <= 0) continue;
-        if (this.selects(item.key))
-          yield item.checksums?.crc32c === undefined ? await this.#looked(item, signal) : item;
-      }
-      token = page.nextPageToken;
-      empty = page.items.length === 0 ? empty + 1 : 0;
+    let empty = 0;
+    let page: Promise<Page> | undefined = this.#page(prefix, start, undefined, signal);
+    for (let left = most; page !== undefined; ) {
+      const { items, nextPageToken: token }: Page = await page;
+      empty = items.length === 0 ? empty + 1 : 0;
       // Tokens that come again, or pages without end that hold nothing, would be followed for ever.
       if (token !== undefined && (seen.includes(token) || empty > MOST_EMPTY))
         throw new BrokerError('list_order', `gs://${this.#config.bucket}: the listing goes round in a loop of pages`);
       if (token !== undefined) seen.push(token);
       if (seen.length > REMEMBERED) seen.shift();
-    } while (token !== undefined && --left > 0);
+      // Asked for while this one is read.
+      page = token === undefined || --left <= 0 ? undefined : this.#page(prefix, start, token, signal);
+      page?.catch(() => undefined);
+      yield await this.#wanted(items, after, signal);
+    }
+  }
+
+  async #wanted(entries: readonly unknown[], after: string | undefined, signal: AbortSignal): Promise<readonly Item[]> {
+    const items: Item[] = [];
+    for (const entry of entries) {
+      const item = this.item(entry);
+      if (after !== undefined && compareKeys(item.key, after) <= 0) continue;
+      if (!this.selects(item.key)) continue;
+      items.push(item.checksums?.crc32c === undefined ? await this.#looked(item, signal) : item);
+    }
+    return items;
   }
 
   /** The object of the option `object`, or nothing. */
@@ -103,7 +120,12 @@ export class GcsListing {
     return { ...asked, problem: { code, message, hint } };
   }
 
-  async #page(prefix: string, start: string | undefined, token: string | undefined, signal: AbortSignal) {
+  async #page(
+    prefix: string,
+    start: string | undefined,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Page> {
     const { bucket, matchGlob } = this.#config;
     const query = this.#query({
       prefix: prefix === '' ? undefined : prefix,

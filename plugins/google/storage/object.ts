@@ -16,7 +16,8 @@ export const FIELDS = [
 export const refSchema = z.object({ name: z.string(), generation: z.string() });
 
 const text = z.string().optional();
-const objectSchema = z.looseObject({
+const present = z.unknown().optional();
+const objectSchema = z.object({
   name: z.string(),
   generation: z.string(),
   size: z.string().regex(/^\d+$/),
@@ -30,6 +31,12 @@ const objectSchema = z.looseObject({
   contentLanguage: text,
   metadata: z.record(z.string(), z.string()).optional(),
   storageClass: text,
+  customerEncryption: present,
+  customTime: present,
+  temporaryHold: present,
+  eventBasedHold: present,
+  retention: present,
+  contexts: present,
 });
 type StorageObject = z.output<typeof objectSchema>;
 
@@ -55,11 +62,14 @@ export function objectItem(
   if (updated !== undefined) item.modifiedAt = updated;
   if (metadata !== undefined) item.metadata = metadata;
   if (storageClass !== undefined) item.storageClass = storageClass;
-  const uncarried = UNCARRIED.filter((field) => found[field] !== undefined && found[field] !== false);
-  if (uncarried.length > 0) item.uncarried = uncarried;
+  if (hasMore(found))
+    item.uncarried = UNCARRIED.filter((field) => found[field] !== undefined && found[field] !== false);
   if (customerEncryption !== undefined) item.problem = encrypted(id);
   return item;
 }
+
+const hasMore = (found: StorageObject): boolean =>
+  UNCARRIED.some((field) => found[field] !== undefined && found[field] !== false);
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
 

@@ -34,7 +34,7 @@ export class Staging {
   }
 
   /** Objects below a folder; their keys are what follows it. */
-  list(folder: string, signal: AbortSignal): AsyncGenerator<Item> {
+  list(folder: string, signal: AbortSignal): AsyncIterable<Item> {
     const { bucket, prefix, identity } = this.#place;
     return new GcsListing(this.#client, { bucket, identity, prefix: prefix + folder }).items(undefined, signal);
   }

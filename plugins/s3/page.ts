@@ -1,0 +1,73 @@
+import { BrokerError, type StoredObject } from '../../core/api/index.ts';
+import { decodedKey } from './lookup.ts';
+
+/** One page of a listing. */
+export interface ListPage {
+  readonly objects: readonly StoredObject[];
+  /** Where the next page begins; undefined for the last. */
+  readonly next: string | undefined;
+  readonly isTruncated: boolean;
+}
+
+/**
+ * Reads the answer of ListObjectsV2. The parser of the SDK makes a tree of every page first: comparing a bucket of a
+ * million objects took three times as long with it.
+ *
+ * Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+ * @param prefix of the sink; keys are what follows it. @throws BrokerError `bad_response`
+ */
+export function readPage(xml: string, prefix: string): ListPage {
+  if (!xml.includes('<ListBucketResult')) throw new BrokerError('bad_response', 'the answer is no listing of S3');
+  const objects: StoredObject[] = [];
+  for (let at = xml.indexOf('<Contents>'); at >= 0; ) {
+    const end = xml.indexOf('</Contents>', at);
+    if (end < 0) throw new BrokerError('bad_response', 'the listing of S3 was cut off');
+    objects.push(objectIn(xml, at, end, prefix));
+    at = xml.indexOf('<Contents>', end);
+  }
+  const isTruncated = textIn(xml, 'IsTruncated', 0, xml.length) === 'true';
+  return { objects, isTruncated, next: isTruncated ? textIn(xml, 'NextContinuationToken', 0, xml.length) : undefined };
+}
+
+function objectIn(xml: string, at: number, end: number, prefix: string): StoredObject {
+  const key = textIn(xml, 'Key', at, end);
+  const size = Number(textIn(xml, 'Size', at, end));
+  if (key === undefined || !Number.isSafeInteger(size))
+    throw new BrokerError('bad_response', 'the listing of S3 holds an entry without key or size');
+  const etag = textIn(xml, 'ETag', at, end);
+  const modifiedAt = textIn(xml, 'LastModified', at, end);
+  const md5 = md5OfEtag(etag);
+  const object: { -readonly [Name in keyof StoredObject]: StoredObject[Name] } = {
+    key: decodedKey(key).slice(prefix.length),
+    size,
+  };
+  if (md5 !== undefined) object.checksums = { md5 };
+  if (etag !== undefined) object.revision = etag;
+  if (modifiedAt !== undefined) object.modifiedAt = modifiedAt;
+  return object;
+}
+
+/** The text of the first element of this name between two places. */
+function textIn(xml: string, name: string, at: number, end: number): string | undefined {
+  const from = xml.indexOf(`<${name}>`, at);
+  if (from < 0 || from >= end) return undefined;
+  const begin = from + name.length + 2;
+  const text = xml.slice(begin, xml.indexOf('<', begin));
+  // As S3 writes every ETag.
+  if (text.startsWith('&quot;') && text.endsWith('&quot;')) return `"${text.slice(6, -6)}"`;
+  return text.includes('&') ? text.replace(ENTITY, decoded) : text;
+}
+
+const ENTITY = /&(?:#(\d{1,7})|#x([\da-fA-F]{1,6})|(quot|amp|lt|gt|apos));/g;
+const NAMED: Readonly<Record<string, string>> = { quot: '"', amp: '&', lt: '<', gt: '>', apos: "'" };
+
+const decoded = (_: string, decimal: string | undefined, hex: string | undefined, name: string): string => {
+  const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
+  return Number.isNaN(code) ? (NAMED[name] ?? '') : String.fromCodePoint(Math.min(code, 0x10ffff));
+};
+
+/** The base64 MD5 that an ETag may be; KMS-encrypted objects have one that only looks so. */
+export function md5OfEtag(etag: string | undefined): string | undefined {
+  const hex = /^"?([0-9a-f]{32})"?$/.exec(etag ?? '')?.[1];
+  return hex === undefined ? undefined : Buffer.from(hex, 'hex').toString('base64');
+}
