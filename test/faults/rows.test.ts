@@ -194,7 +194,6 @@ describe('listing', () => {
       if (target.includes('pageToken=')) {
         w.bucket.put('k0000-late', 'behind');
         w.bucket.put('k1400-late', 'ahead');
-        w.bucket.delete('k0001');
         w.bucket.delete('k1450');
       }
       return false;
@@ -205,7 +204,7 @@ describe('listing', () => {
       items: { written: 1500 },
     });
     w.cloud.gcs.faults.clear();
-    expect(await w.carry()).toMatchObject({ outcome: 'complete', items: { written: 1, unchanged: 1499 } });
+    expect(await w.carry()).toMatchObject({ outcome: 'complete', items: { written: 1, unchanged: 1500 } });
     expect(w.lake.objects.has('k0000-late')).toBe(true);
   });
 });
