@@ -16,18 +16,24 @@ import { stateSuite } from '../conformance/state-suite.ts';
 import { pluginContext, SILENT, temporaryFolder, testRuntime } from '../support.ts';
 import { credentials, gcsUrl, newGcsBucket, newS3Bucket, s3Url } from './fixtures.ts';
 
-sourceSuite('gcs source on fake-gcs-server', async (objects) => {
-  const bucket = await newGcsBucket();
-  for (const [key, bytes] of Object.entries(objects)) await bucket.put(`2026/${key}`, bytes);
-  const context = pluginContext({ identities: { nobody: { kind: 'anonymous' } } });
-  const options = { bucket: bucket.name, prefix: '2026/', identity: 'nobody', endpoint: gcsUrl };
-  return {
-    source: gcs.create(gcs.config.parse(options), context),
-    remove: (key) => bucket.remove(`2026/${key}`),
-    replace: (key, bytes) => bucket.put(`2026/${key}`, bytes),
-    [Symbol.asyncDispose]: async () => {},
-  };
-});
+sourceSuite(
+  'gcs source on fake-gcs-server',
+  async (objects) => {
+    const bucket = await newGcsBucket();
+    for (const [key, bytes] of Object.entries(objects)) await bucket.put(`2026/${key}`, bytes);
+    const context = pluginContext({ identities: { nobody: { kind: 'anonymous' } } });
+    const options = { bucket: bucket.name, prefix: '2026/', identity: 'nobody', endpoint: gcsUrl };
+    return {
+      source: gcs.create(gcs.config.parse(options), context),
+      remove: (key) => bucket.remove(`2026/${key}`),
+      replace: (key, bytes) => bucket.put(`2026/${key}`, bytes),
+      [Symbol.asyncDispose]: async () => {},
+    };
+  },
+  {
+    'deletes the version that was listed, and no other': 'fake-gcs-server ignores ifGenerationMatch on DELETE',
+  },
+);
 
 sinkSuite(
   's3 sink on MinIO',
@@ -107,4 +113,57 @@ it('the whole pipeline, fake-gcs-server to MinIO, and once more: everything unch
   for (const [key, bytes] of objects) expect((await sink.read(key))?.equals(bytes), key).toBe(true);
   expect(await carry()).toMatchObject({ outcome: 'complete', items: { unchanged: 4, written: 0 } });
   expect(await sink.uploads()).toBe(0);
+});
+
+it('a plan with what is deleted and moved, its receipts, and an object that goes on after a stop: fake-gcs-server to MinIO', async () => {
+  await using folder = await temporaryFolder();
+  const [source, sink, kept] = [await newGcsBucket(), await newS3Bucket(), await newS3Bucket()];
+  const large = randomBytes(21 * 2 ** 20);
+  await source.put('large.bin', large);
+  const file = join(folder.path, 'pipeline.yaml');
+  const s3Bucket = (bucket: string) => ({ use: 's3', with: { bucket, region: 'us-east-1', endpoint: s3Url } });
+  const write = async (more: object = {}): Promise<void> => {
+    const spec = {
+      name: 'compat',
+      identities: { nobody: { kind: 'anonymous' } },
+      source: { use: 'gcs', with: { bucket: source.name, identity: 'nobody', endpoint: gcsUrl } },
+      sink: { ...s3Bucket(sink.name), with: { ...s3Bucket(sink.name).with, partSize: '5MiB', partConcurrency: 1 } },
+      state: { use: 'file', with: { path: 'state' } },
+      receipts: s3Bucket(kept.name),
+      ...more,
+    };
+    await writeFile(file, JSON.stringify(spec));
+  };
+  const end = new AbortController();
+  const carry = async (signal = new AbortController().signal) => {
+    await using open = await compose(process.env).get(tokens.jobs).open(file, { log: SILENT, now: Date.now });
+    let sent = 0;
+    const bytes = (count: number): void => {
+      sent += count;
+      if (sent > 12 * 2 ** 20) end.abort();
+    };
+    return await run(open.job, { runtime: testRuntime({ signal }), observer: { bytes } });
+  };
+  await write();
+  expect(await carry(end.signal)).toMatchObject({ outcome: 'paused', unfinishedBytes: 10 * 2 ** 20 });
+  expect(await sink.uploads()).toBe(1);
+  expect(await carry()).toMatchObject({ outcome: 'complete', items: { written: 1 }, receipts: { lines: 1 } });
+  expect((await sink.read('large.bin'))?.equals(large)).toBe(true);
+  expect(await sink.uploads()).toBe(0);
+  const cli = compose(process.env).get(tokens.cli);
+  const out: string[] = [];
+  const output = { out: (line: string) => void out.push(line), err: () => {}, terminal: undefined };
+  expect(await cli(['receipts', file], output, '0')).toBe(0);
+  expect(await cli(['verify', file, '--deep'], output, '0')).toBe(0);
+  // What is gone in the source goes in the sink.
+  await source.put('new', Buffer.from('x'));
+  await source.remove('large.bin');
+  await write({ delete: { extras: true, maxPercent: 100 } });
+  const plan = join(folder.path, 'plan.jsonl');
+  expect(await cli(['plan', file, '--out', plan], output, '0')).toBe(0);
+  expect(await cli(['apply', plan], output, '0')).toBe(0);
+  expect(await sink.read('large.bin')).toBeUndefined();
+  expect(await sink.read('new')).toEqual(Buffer.from('x'));
+  await write({ move: true });
+  expect(await carry()).toMatchObject({ outcome: 'complete', moved: 1 });
 });

@@ -4,6 +4,7 @@ import {
   type Content,
   compareKeys,
   type Item,
+  type JsonValue,
   type Sink,
   type StoredObject,
   type WriteOptions,
@@ -197,6 +198,46 @@ export function sinkSuite(name: string, make: () => Promise<SinkFixture>, except
         const found = await stat(sink, 'a');
         assert.equal(found?.size, 5);
         assert.equal(found?.checksums?.crc32c, crc32c(Buffer.from('hello')));
+      }),
+      'reads the revision it was shown and no other': withFixture(async ({ sink }) => {
+        if (sink.read === undefined) return;
+        const text = async (stored: StoredObject): Promise<string> =>
+          Buffer.concat(await Array.fromAsync((await sink.read?.(stored, { signal: never })) ?? [])).toString();
+        await put(sink, bytes('a', Buffer.from('first')), 'absent');
+        const seen = await stat(sink, 'a');
+        assert.ok(seen);
+        assert.equal(await text(seen), 'first');
+        await put(sink, bytes('a', Buffer.from('second')), seen);
+        await assert.rejects(text(seen), failsWith('conflict'));
+      }),
+      'goes on with a write that was stopped, or ends it': withFixture(async ({ sink, read }) => {
+        const large = noise(17 * MIB + 3);
+        const stopped = async (): Promise<JsonValue | undefined> => {
+          const controller = new AbortController();
+          let left: JsonValue | undefined;
+          const tell = (told: JsonValue, done: number): void => {
+            left = told;
+            if (done > 0) controller.abort();
+          };
+          const { item, content } = bytes('a', large, { signal: controller.signal });
+          const unfinished = { left: undefined, tell };
+          const written = await sink.write(item, content, { ...options('absent', controller.signal), unfinished }).then(
+            () => true,
+            () => false,
+          );
+          // One that tells how far it is heeds the signal.
+          assert.ok(left === undefined || !written);
+          return left;
+        };
+        const left = await stopped();
+        // A sink that leaves nothing has told nothing.
+        if (left === undefined) return;
+        const { item, content } = bytes('a', large);
+        await sink.write(item, content, { ...options('absent'), unfinished: { left, tell: () => {} } });
+        assert.ok((await read('a'))?.equals(large));
+        await sink.delete?.((await stat(sink, 'a')) as StoredObject, { signal: never });
+        const again = await stopped();
+        await sink.tidy?.('a', { signal: never, since: Date.now(), left: again });
       }),
       'deletes the revision it was shown and no other': withFixture(async ({ sink, read }) => {
         await put(sink, bytes('a', Buffer.from('first')), 'absent');

@@ -145,6 +145,40 @@ export function sourceSuite(
           );
         },
       ),
+      'knows whether an item is still the one that was listed': withFixture(async ({ source, remove, replace }) => {
+        const { stat } = source;
+        if (stat === undefined) return;
+        const look = async (item: Item) => stat.call(source, item, { signal: never });
+        const [kept, gone, changed] = [
+          await itemOf(source, 'a.txt'),
+          await itemOf(source, 'b-1'),
+          await itemOf(source, 'empty'),
+        ];
+        await remove('b-1');
+        await replace('empty', Buffer.from('not any more'));
+        assert.equal((await look(kept))?.id, kept.id);
+        assert.equal(await look(gone), undefined);
+        const now = await look(changed);
+        assert.notEqual(now?.id, changed.id);
+        assert.equal(now?.size, 12);
+      }),
+      'deletes the version that was listed, and no other': withFixture(async ({ source, replace }) => {
+        const { remove } = source;
+        if (remove === undefined) return;
+        const [one, other] = [await itemOf(source, 'a.txt'), await itemOf(source, 'b-1')];
+        await replace('b-1', Buffer.from('newer'));
+        await remove.call(source, one, { signal: never });
+        // What is gone already is no error.
+        await remove.call(source, one, { signal: never });
+        await assert.rejects(async () => remove.call(source, other, { signal: never }), failsWith('source_changed'));
+        assert.deepEqual(
+          (await all(source)).map(({ key }) => key),
+          sorted.filter((key) => key !== 'a.txt'),
+        );
+      }),
+      'selects what it lists': withFixture(async ({ source }) => {
+        for (const { key } of await all(source)) assert.notEqual(source.selects?.(key), false, key);
+      }),
       'stops reading when the signal fires': withFixture(async ({ source }) => {
         const item = await itemOf(source, 'b/10.txt');
         const controller = new AbortController();

@@ -19,6 +19,8 @@ sourceSuite(
       'its items are part of the pipeline and cannot vanish',
     'fails with source_changed when an object was replaced after it was listed':
       'its items are part of the pipeline and cannot change',
+    'knows whether an item is still the one that was listed': 'its items are part of the pipeline and cannot change',
+    'deletes the version that was listed, and no other': 'its items are part of the pipeline and have no versions',
     'stops reading when the signal fires': 'reading takes no time',
   },
 );
