@@ -10,6 +10,8 @@ import { run } from '../../core/engine/run.ts';
 import { FileState } from '../../core/state/file.ts';
 import { MemoryState } from '../../core/state/memory.ts';
 import { GoogleClient } from '../../plugins/google/http.ts';
+import { GcsListing } from '../../plugins/google/storage/listing.ts';
+import { GcsReader } from '../../plugins/google/storage/reader.ts';
 import { s3Failure } from '../../plugins/s3/errors.ts';
 import { job, numbered, sinkThat, sourceOf } from '../core/job.ts';
 import { temporaryFolder, testRuntime } from '../support.ts';
@@ -156,6 +158,50 @@ describe('reading', () => {
     expect(failures[0]?.hint).toContain(hint);
     expect(failures[0]?.message).toContain(message);
     expect(reads(w)).toBe(1);
+  });
+});
+
+describe('a stall', () => {
+  it('in the middle of a body is gone on from at the next byte', async () => {
+    await using w = await world();
+    const bytes = randomBytes(2 * MIB);
+    const { generation } = w.bucket.put('a', bytes);
+    w.bucket.readers.add('allUsers');
+    w.cloud.gcs.faults.add(MEDIA, { kind: 'stall-body', at: MIB });
+    const place = { bucket: 'exports', prefix: '', identity: 'nobody' };
+    using client = new GoogleClient({ endpoint: w.cloud.gcs.url, token: undefined, idleMs: 100, now: Date.now });
+    const listing = new GcsListing(client, place);
+    const signal = new AbortController().signal;
+    const [item] = await Array.fromAsync(listing.items(undefined, signal));
+    if (item === undefined) throw new Error('nothing is listed');
+    const stream = await new GcsReader(client, place, listing).open(item, undefined, signal);
+    const got: Uint8Array[] = [];
+    for await (const chunk of stream) {
+      // Whoever reads slowly is no server that stalls.
+      if (got.length === 0) await new Promise((resolve) => setTimeout(resolve, 150));
+      got.push(Buffer.from(chunk));
+    }
+    expect(Buffer.concat(got).equals(bytes)).toBe(true);
+    expect(
+      w.cloud.gcs.requests
+        .filter(({ target }) => target.includes(`generation=${generation}`))
+        .map(({ status }) => status),
+    ).toEqual([200, 206]);
+  });
+});
+
+describe('a server that decompresses', () => {
+  it('although it was asked not to is noticed: the bytes would not be those that are stored', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'stored as gzip', { contentEncoding: 'gzip' });
+    const headers = { 'x-goog-stored-content-encoding': 'gzip' };
+    w.cloud.gcs.faults.add(
+      MEDIA,
+      { kind: 'answer', status: 200, headers, body: 'decompressed!!' },
+      Number.POSITIVE_INFINITY,
+    );
+    expect(await w.carry()).toMatchObject({ outcome: 'failed', error: { code: 'bad_response' } });
+    expect(w.lake.objects.size).toBe(0);
   });
 });
 

@@ -533,6 +533,23 @@ describe('never silently wrong', () => {
     expect(cloud.staged()).toBe(0);
   });
 
+  it('of which the job says nothing, and none is there, end the run', async () => {
+    await using cloud = await bigQueryCloud();
+    cloud.bigquery.asksUntilDone = 1;
+    await cloud.carry({ ...TABLE, staging });
+    const job = cloud.jobs('EXTRACT')[0];
+    const work = job?.work;
+    if (job !== undefined && work !== undefined)
+      Object.assign(job, {
+        work: async () => {
+          await work();
+          for (const { name } of [...cloud.staging.from('')]) cloud.staging.delete(name);
+          return { statistics: {} };
+        },
+      });
+    await expectError(cloud.carry({ ...TABLE, staging }), 'files_missing', 'does not say how many it wrote');
+  });
+
   it('what could not be stored is stored by the next run, from the same job; until then the files stay', async () => {
     await using cloud = await bigQueryCloud();
     cloud.bigquery.rowsPerFile = 1;
@@ -554,7 +571,10 @@ describe('never silently wrong', () => {
     await using cloud = await bigQueryCloud();
     cloud.staging.put('isthmus/mine', 'x');
     cloud.staging.put('other', 'y');
-    await cloud.carry({ ...TABLE, staging });
+    // Nor does it carry what others have put beside its files.
+    const { report } = await cloud.carry({ ...TABLE, staging });
+    expect(report.failures).toEqual([]);
+    expect(JSON.stringify(report)).not.toContain('mine');
     expect([...cloud.staging.from('')].map(({ name }) => name)).toEqual(['isthmus/mine', 'other']);
   });
 });
