@@ -3,6 +3,7 @@ import { asBrokerError } from '../api/errors.ts';
 import type { Grant } from '../api/plugin.ts';
 import { failureSaid } from '../auth/failures/table.ts';
 import { factsOf, type GcpIdentity, type Known } from '../auth/federated.ts';
+import { usesOf } from '../pipeline/grants.ts';
 import type { OpenJob } from '../runtime/job.ts';
 import { prefixCondition } from '../setup/trust.ts';
 import { type Finding, found } from './finding.ts';
@@ -28,9 +29,18 @@ export async function endpointFindings(
   );
   const findings: Finding[] = [];
   const { state } = pipeline;
+  const uses = usesOf(pipeline);
+  const kept = [
+    [pipeline.receipts, job.receipts],
+    [pipeline.deadLetters, job.deadLetters],
+  ] as const;
+  const besides = kept.flatMap(([configured, made]) => (configured && made ? [{ configured, made }] : []));
   const all = {
     source: { configured: pipeline.sources, made: job.sources },
-    sink: { configured: pipeline.sinks, made: job.sinks },
+    sink: {
+      configured: [...pipeline.sinks, ...besides.map(({ configured }) => configured)],
+      made: [...job.sinks, ...besides.map(({ made }) => made)],
+    },
     // What keeps nothing elsewhere has nothing that could be refused.
     state: { configured: state === undefined ? [] : [state], made: job.state.check === undefined ? [] : [job.state] },
   };
@@ -39,7 +49,7 @@ export async function endpointFindings(
     for (const [index, endpoint] of made.entries()) {
       const { plugin, config } = configured[index] ?? {};
       const about = 'location' in endpoint ? endpoint.location : (plugin?.name ?? kind);
-      const grants = plugin?.grants?.(config ?? {}) ?? [];
+      const grants = plugin?.grants?.(config ?? {}, kind === 'source' ? uses.source : {}) ?? [];
       const identity = grants[0]?.identity;
       if (identity !== undefined && broken.has(identity)) {
         findings.push(found(kind, 'skip', `not reached: identity ${identity} does not work`, { about }));

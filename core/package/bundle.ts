@@ -4,6 +4,7 @@ import { BrokerError } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
 import { visible } from '../api/text.ts';
 import type { CustomPlugin } from '../pipeline/custom-plugins.ts';
+import { endpointsOf } from '../pipeline/grants.ts';
 import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
 
 export type Target = 'lambda' | 'container';
@@ -116,12 +117,8 @@ function entryFor(
   return [...imports, start[target]].join('\n');
 }
 
-function modulesOf(
-  { sources, sinks, state }: Pipeline,
-  custom: readonly CustomPlugin[],
-  packaging: Packaging,
-): readonly PluginModule[] {
-  const used = new Set<PluginDefinition>([...sources, ...sinks, ...(state ? [state] : [])].map(({ plugin }) => plugin));
+function modulesOf(pipeline: Pipeline, custom: readonly CustomPlugin[], packaging: Packaging): readonly PluginModule[] {
+  const used = new Set<PluginDefinition>(endpointsOf(pipeline).map(({ endpoint }) => endpoint.plugin));
   return [...used].map((plugin) => {
     const found = custom.find(({ definition }) => definition === plugin);
     const own = packaging.plugins[`${plugin.kind} ${plugin.name}`];

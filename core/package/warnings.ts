@@ -1,4 +1,5 @@
 import { formatBytes } from '../api/text.ts';
+import { endpointsOf } from '../pipeline/grants.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { memoryFor } from '../runtime/memory-size.ts';
 import { ownRoleName } from '../setup/model.ts';
@@ -6,10 +7,12 @@ import type { Target } from './bundle.ts';
 import { silenceOf } from './deployment.ts';
 
 /** What of a pipeline will not work, or not as it looks, where it is packaged for. */
-export function warningsFor(target: Target, { name: pipeline, ...rest }: Pipeline): string[] {
-  const { sources, sinks, state, identities, deploy, memory } = rest;
+export function warningsFor(target: Target, whole: Pipeline): string[] {
+  const { name: pipeline, sources, state, identities, deploy, memory } = whole;
   const warnings: string[] = [];
-  const endpoints = [...sources, ...sinks];
+  const endpoints = endpointsOf(whole)
+    .map(({ endpoint }) => endpoint)
+    .filter(({ plugin }) => plugin.kind !== 'state');
   const lambda = target === 'lambda';
   for (const { plugin } of endpoints) {
     if (plugin.name === 'file')

@@ -7,14 +7,24 @@ export const usesOf = ({ move, ...pipeline }: Pick<Pipeline, 'move' | 'delete'>)
   sink: pipeline.delete === undefined ? {} : { deletes: true },
 });
 
-/** What the identities of a pipeline must be allowed, as its plugins declare it. */
-export function grantsOf(pipeline: Pipeline): readonly Grant[] {
-  const { sources, sinks, state, receipts, deadLetters } = pipeline;
-  const uses = usesOf(pipeline);
-  const all: readonly (readonly [Configured<PluginDefinition> | undefined, Use])[] = [
-    ...sources.map((source) => [source, uses.source] as const),
-    ...sinks.map((sink) => [sink, uses.sink] as const),
-    ...[state, receipts, deadLetters].map((one) => [one, {}] as const),
-  ];
-  return all.flatMap(([endpoint, use]) => endpoint?.plugin.grants?.(endpoint.config, use) ?? []);
+/** A place that a pipeline names, and what is done with it. */
+export interface UsedEndpoint {
+  readonly endpoint: Configured<PluginDefinition>;
+  readonly use: Use;
 }
+
+/** All that a pipeline names: sources, sinks, state, and where receipts and dead letters go. */
+export function endpointsOf(pipeline: Pipeline): readonly UsedEndpoint[] {
+  const { sources, sinks, state, receipts, deadLetters } = pipeline;
+  const { source, sink } = usesOf(pipeline);
+  const kept = [state, receipts, deadLetters].filter((endpoint) => endpoint !== undefined);
+  return [
+    ...sources.map((endpoint) => ({ endpoint, use: source })),
+    ...sinks.map((endpoint) => ({ endpoint, use: sink })),
+    ...kept.map((endpoint) => ({ endpoint, use: {} })),
+  ];
+}
+
+/** What the identities of a pipeline must be allowed, as its plugins declare it. */
+export const grantsOf = (pipeline: Pipeline): readonly Grant[] =>
+  endpointsOf(pipeline).flatMap(({ endpoint, use }) => endpoint.plugin.grants?.(endpoint.config, use) ?? []);

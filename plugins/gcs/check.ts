@@ -6,6 +6,7 @@ import type { GcsConfig } from './config.ts';
 
 /** What a run does with the bucket. */
 const NEEDED = ['storage.objects.list', 'storage.objects.get'] as const;
+const DELETE = 'storage.objects.delete';
 
 /** Lists one page, and reads the metadata of what it shows: the two things that a run needs, done and not asked about. */
 export async function checkBucket(
@@ -50,6 +51,19 @@ async function mayRead(client: GoogleClient, config: GcsConfig, signal: AbortSig
   return { name: 'read', verdict: 'warn', detail, hint: 'Put an object there, or run `isthmus plan`.' };
 }
 
+/** For a pipeline that moves: asked for, since a delete that is tried deletes. */
+export async function mayDelete(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<Check> {
+  const held = await permissions(client, config, signal).catch((): readonly string[] => []);
+  if (held.includes(DELETE)) return { name: 'delete', verdict: 'pass', detail: `holds ${DELETE}` };
+  const detail = `${DELETE} on gs://${config.bucket} could not be confirmed; the pipeline moves`;
+  return {
+    name: 'delete',
+    verdict: 'warn',
+    detail,
+    hint: 'Grant roles/storage.objectUser, as `isthmus auth setup` does.',
+  };
+}
+
 async function whatIsMissing(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<readonly Check[]> {
   const held = await permissions(client, config, signal).catch(() => undefined);
   if (held === undefined) return [];
@@ -63,7 +77,7 @@ const answerSchema = z.object({ permissions: z.array(z.string()).default([]) });
 
 /** Source: https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions */
 async function permissions(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<readonly string[]> {
-  const asked = NEEDED.map((permission) => `permissions=${permission}`).join('&');
+  const asked = [...NEEDED, DELETE].map((permission) => `permissions=${permission}`).join('&');
   const payer = config.userProject === undefined ? '' : `&userProject=${encodeURIComponent(config.userProject)}`;
   const path = `/storage/v1/b/${config.bucket}/iam/testPermissions?${asked}${payer}`;
   const failure = (answer: FailedAnswer): BrokerError => listFailure(config, answer);

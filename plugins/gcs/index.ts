@@ -16,7 +16,7 @@ import { GcsListing } from '../google/storage/listing.ts';
 import { refSchema } from '../google/storage/object.ts';
 import { GcsReader } from '../google/storage/reader.ts';
 import { removeObject } from '../google/storage/remove.ts';
-import { checkBucket } from './check.ts';
+import { checkBucket, mayDelete } from './check.ts';
 import { type GcsConfig, gcsConfig, mayReceiveTokens } from './config.ts';
 import { isInCloud, Manifest, manifestPlace } from './manifest.ts';
 
@@ -43,10 +43,12 @@ class GcsSource implements Source {
   readonly #listing: GcsListing;
   readonly #reader: GcsReader;
   readonly #manifest: Manifest | undefined;
+  readonly #deletes: boolean;
 
   constructor(config: GcsConfig, context: PluginContext) {
     this.location = `gs://${config.bucket}/${config.object ?? config.prefix}`;
     this.#config = config;
+    this.#deletes = context.use?.deletes === true;
     const token = context.credentials.gcp(config.identity, {
       scopes: [context.use?.deletes === true ? WRITE_SCOPE : READ_SCOPE],
       within: [...placesOf(config, context.use)],
@@ -151,7 +153,8 @@ class GcsSource implements Source {
   }
 
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
-    return checkBucket(this.#client, this.#config, this.#listing, signal);
+    const checks = await checkBucket(this.#client, this.#config, this.#listing, signal);
+    return this.#deletes ? [...checks, await mayDelete(this.#client, this.#config, signal)] : checks;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -21,7 +21,7 @@ import { s3Grants } from './grants.ts';
 import { s3Refusal } from './headers.ts';
 import { isListed, statusOf } from './lookup.ts';
 import { type ListPage, md5OfEtag, readPage } from './page.ts';
-import { probeWrite } from './probe.ts';
+import { probeDelete, probeWrite } from './probe.ts';
 import { abortUploads } from './tidy.ts';
 import { S3Writer } from './writer.ts';
 
@@ -191,7 +191,9 @@ class S3Sink implements Sink {
     });
     // Where not even the listing works, a second refusal says nothing new.
     if (list.verdict === 'fail' && list.code !== 'permission_denied') return [list];
-    return [list, await checked('write', () => probeWrite(this.#config, () => this.#connect(), signal))];
+    const write = await checked('write', () => probeWrite(this.#config, () => this.#connect(), signal));
+    if (this.#context.use?.deletes !== true) return [list, write];
+    return [list, write, await checked('delete', () => probeDelete(this.#config, () => this.#connect(), signal))];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

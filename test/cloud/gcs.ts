@@ -97,8 +97,13 @@ export class LocalGcs extends LocalServer {
     const bucket = this.buckets.get(decodeURIComponent(name));
     if (bucket === undefined) return googleError(404, 'NOT_FOUND', 'The specified bucket does not exist.', 'notFound');
     const reads = bucket.readers.has('allUsers') || (token !== undefined && bucket.readers.has(token.principal));
-    const permissions = url.searchParams.getAll('permissions');
-    return json(200, { kind: 'storage#testIamPermissionsResponse', ...(reads ? { permissions } : {}) });
+    const writes = bucket.writers.has('allUsers') || (token !== undefined && bucket.writers.has(token.principal));
+    const asked = url.searchParams.getAll('permissions');
+    const permissions = asked.filter((permission) => (permission.endsWith('.delete') ? writes : reads));
+    return json(200, {
+      kind: 'storage#testIamPermissionsResponse',
+      ...(permissions.length > 0 ? { permissions } : {}),
+    });
   }
 
   #mayWrite(request: IncomingMessage, bucket: GcsBucket): void {

@@ -33,6 +33,17 @@ describe('isthmus permissions', () => {
       expect(text).toContain(line);
   });
 
+  it('asks for the right to delete only where the pipeline deletes, and where its receipts go', async () => {
+    const plain = await command(PIPELINES.plain ?? '', 'permissions');
+    expect(plain).not.toMatch(/s3:DeleteObject|storage\.objectUser/);
+    const more =
+      'delete: { extras: true }\nreceipts: { use: s3, with: { bucket: proofs, prefix: r/, region: eu-west-1 } }\n';
+    const deleting = await command(`${PIPELINES.plain}${more}`, 'permissions');
+    expect(deleting).toContain('  s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload');
+    expect(deleting).toContain('on arn:aws:s3:::proofs/r/*');
+    expect(await command(`${PIPELINES.plain}move: true\n`, 'permissions')).toContain('  roles/storage.objectUser\n');
+  });
+
   it('says nothing of a Lambda where it is none', async () => {
     expect(await command(PIPELINES.full ?? '', 'permissions', '--place', 'ecs')).not.toContain('lambda:');
   });

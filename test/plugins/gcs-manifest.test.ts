@@ -1,7 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { compose } from '../../config/composition.ts';
+import { tokens } from '../../config/tokens.ts';
 import { type World, world } from '../faults/world.ts';
+import { SILENT } from '../support.ts';
 
 /** Runs the pipeline over a list of objects that lies beside it. */
 async function listed(w: World, name: string, text: string | Buffer, source: object = {}) {
@@ -168,6 +171,33 @@ describe('moving from Cloud Storage', () => {
     expect(await w.carry({ top: { move: true } })).toMatchObject({ outcome: 'complete', moved: 1 });
     expect(w.lake.bytes('b')?.toString()).toBe('new');
     expect([...w.bucket.from('')]).toEqual([]);
+  });
+
+  it('is checked by doctor: whether objects may be deleted, here and in a sink', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'x');
+    const check = async (top: object, mayDelete: boolean) => {
+      if (mayDelete) w.bucket.writers.add('exports-reader@acme.iam.gserviceaccount.com');
+      const file = await w.write({ top });
+      const jobs = compose(w.cloud.environment).get(tokens.jobs);
+      await using open = await jobs.open(file, { log: SILENT, now: Date.now });
+      const { signal } = new AbortController();
+      const checks = [...open.job.sources, ...open.job.sinks].map(async (one) => one.check?.({ signal }));
+      return (await Promise.all(checks))
+        .flatMap((found) => found ?? [])
+        .map(({ name, verdict }) => `${name} ${verdict}`);
+    };
+    expect(await check({}, false)).toEqual(['list pass', 'read pass', 'list pass', 'write pass']);
+    expect(await check({ move: true }, false)).toContain('delete warn');
+    expect(await check({ move: true }, true)).toContain('delete pass');
+    expect(await check({ delete: { extras: true } }, true)).toContain('delete pass');
+    w.cloud.s3.faults.add('x-id=DeleteObject', {
+      kind: 'answer',
+      status: 403,
+      body: '<Error><Code>AccessDenied</Code></Error>',
+    });
+    expect(await check({ delete: { extras: true } }, true)).toContain('delete fail');
+    expect(w.lake.objects.size).toBe(0);
   });
 
   it('tells which role is missing', async () => {
