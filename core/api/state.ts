@@ -14,6 +14,8 @@ export interface Saved {
  * wins, and the other gets `state_conflict`. A saved value is durable when the promise resolves.
  */
 export interface StateStore extends Partial<AsyncDisposable> {
+  /** Where it keeps what it keeps, as sinks tell it; each key follows it. Absent where no sink could write. */
+  readonly location?: string;
   /** @throws BrokerError `state_unreadable` when something is there that this store did not write whole. */
   load(key: string, options: { readonly signal: AbortSignal }): Promise<Saved | undefined>;
   /** @param expected the revision that was loaded, or undefined when nothing was there. */

@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open as openFile, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import type { Sink } from '../api/sink.ts';
-import { appliedSteps, type PlanFile, planHeaderOf } from '../engine/apply.ts';
+import { appliedPlan, type PlanFile, planHeaderOf } from '../engine/apply.ts';
 import type { RunOptions } from '../engine/run.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import type { JobFactory, OpenJob } from '../runtime/job.ts';
@@ -38,12 +38,9 @@ export async function applyCommand(
     const files = local ?? (await deadLetters(plan, open, runtime.signal));
     const { job } = open;
     const name = hash('sha256', JSON.stringify([plan, files.map((file) => file.name)]));
-    return { made: { name: `apply ${name}`, steps: (context) => appliedSteps({ job, files, ...context }) } };
+    return { made: appliedPlan(`apply ${name}`, job, files) };
   });
 }
-
-/** So much of the end of a file holds its last line. */
-const TAIL = 64 * 1024;
 
 async function localFiles(path: string): Promise<PlanFile[]> {
   try {
@@ -63,13 +60,6 @@ async function localFiles(path: string): Promise<PlanFile[]> {
 const localFile = (path: string): PlanFile => ({
   name: path,
   open: async () => createReadStream(path, { highWaterMark: 2 ** 18 }),
-  tail: async () => {
-    await using file = await openFile(path, 'r');
-    const { size } = await file.stat();
-    const buffer = Buffer.alloc(Math.min(size, TAIL));
-    await file.read({ buffer, position: size - buffer.length });
-    return buffer;
-  },
 });
 
 /** As it stands in the plan, from its folder on. */

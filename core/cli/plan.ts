@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
+import { finished } from 'node:stream/promises';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import type { RunContext } from '../api/source.ts';
@@ -148,10 +149,9 @@ class PlanWriter implements AsyncDisposable {
 
   async end(value: { readonly [name: string]: JsonValue }): Promise<void> {
     await this.line(value);
-    await new Promise<void>((resolve, reject) => {
-      this.#stream.once('error', reject);
-      this.#stream.end(resolve);
-    }).catch((error: unknown) => {
+    this.#stream.end();
+    // Only then is the last of it written.
+    await finished(this.#stream).catch((error: unknown) => {
       throw this.#failure(error);
     });
     await rename(this.#temporary, this.#path);

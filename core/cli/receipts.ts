@@ -1,5 +1,8 @@
+import { z } from 'zod';
 import { BrokerError } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
+import { pastRuns } from '../engine/history.ts';
+import type { Job } from '../engine/job.ts';
 import { checkReceipts } from '../engine/receipts.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
@@ -28,20 +31,41 @@ export async function receiptsCommand(
     });
   const signal = AbortSignal.any([runtime.signal, runtime.stop]);
   const folder = `${job.pipeline}/${flags.run === undefined ? '' : `${flags.run}/`}`;
-  let [files, lines, broken] = [0, 0, 0];
+  let [files, lines] = [0, 0];
   const told: { readonly file: string; readonly why: string }[] = [];
+  const tell = (name: string, why: string): void => {
+    told.push({ file: name, why });
+    if (flags.json !== true) output.out(`${visible(job.receipts?.location + name)}: ${why}`);
+  };
+  const missing = await headsOf(job, folder, signal);
   for await (const found of checkReceipts(job.receipts, folder, signal)) {
     files++;
     lines += found.lines;
-    if (found.broken === undefined) continue;
-    broken++;
-    if (flags.json === true) told.push({ file: found.file, why: found.broken });
-    else output.out(`${visible(job.receipts.location + found.file)}: ${found.broken}`);
+    missing.delete(found.head ?? '');
+    if (found.broken !== undefined) tell(found.file, found.broken);
   }
+  // The last file of a run has none after it that would miss it.
+  for (const [head, run] of missing)
+    tell(`${job.pipeline}/${run}/`, `the history names ${head.slice(0, 16)}… as the last receipt; it is not there`);
+  if (files === 0 && told.length === 0)
+    throw new BrokerError('invalid_config', `there are no receipts below ${visible(job.receipts.location + folder)}`, {
+      hint: 'Run the pipeline first, or correct --run.',
+    });
+  const broken = told.length;
   if (flags.json === true) output.out(JSON.stringify({ pipeline: job.pipeline, files, lines, broken: told }));
   else
     output.out(
-      `${lines} receipts in ${files} files: ${broken === 0 ? 'as they were written' : `${broken} files were changed`}`,
+      `${lines} receipts in ${files} files: ${broken === 0 ? 'as they were written' : `${broken} were changed or are missing`}`,
     );
   return broken === 0 ? EXIT.complete : EXIT.partial;
+}
+
+/** The last hash of each run that the history remembers, and the run. */
+async function headsOf({ state, pipeline }: Job, folder: string, signal: AbortSignal): Promise<Map<string, string>> {
+  const heads = new Map<string, string>();
+  for (const { runId, receipts } of await pastRuns(state, pipeline, signal)) {
+    const { head } = z.object({ head: z.string() }).safeParse(receipts).data ?? {};
+    if (head !== undefined && `${pipeline}/${runId}/`.startsWith(folder)) heads.set(head, runId);
+  }
+  return heads;
 }

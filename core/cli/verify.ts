@@ -40,6 +40,10 @@ export async function verifyCommand(
   const unlisted = job.sinks.find(({ list }) => list === undefined);
   if (flags.extras === true && unlisted !== undefined)
     throw new BrokerError('invalid_config', `${unlisted.location} cannot be listed`, { hint: 'Leave --extras out.' });
+  if (flags.extras === true && job.keys !== undefined && job.keys.sourceKey === undefined)
+    throw new BrokerError('invalid_config', 'whose a key is cannot be told from it: the template is not one to one', {
+      hint: 'Leave --extras out, or use a template that holds {key}.',
+    });
   const counts = { same: 0, missing: 0, different: 0, unproved: 0, refused: 0, extra: 0 };
   const findings: (Omit<Finding, 'sink' | 'source'> & { readonly sink: string })[] = [];
   // What a source would have to make first is not made in order to be compared.

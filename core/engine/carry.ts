@@ -2,6 +2,7 @@ import type { MemoryBudget } from '../api/bytes.ts';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
 import { retry } from '../api/retry.ts';
 import type { Runtime } from '../api/runtime.ts';
+import { compareAsked } from './compare.ts';
 import type { Crc32cPool } from './crc32c.ts';
 import type { Job, Observer } from './job.ts';
 import type { Ledger } from './ledger.ts';
@@ -22,6 +23,8 @@ export interface CarryOptions {
   readonly memory: MemoryBudget;
   readonly hashers: Crc32cPool;
   readonly observer: Observer;
+  /** Carry the very versions that the steps name, and no newer ones. */
+  readonly exact: boolean;
 }
 
 /** An item on its way to all sinks. */
@@ -71,7 +74,7 @@ export class Carry {
         }
         const { key, actions } = next.value;
         const mark = watermark.begin(key, actions.length);
-        const trips = job.move === true ? tripsOf(actions) : undefined;
+        const trips = job.move === true ? tripsOf(actions, job.sinks.length) : undefined;
         for (const action of actions) yield { action, mark, trip: trips?.get(action.source) };
       }
     } finally {
@@ -93,9 +96,10 @@ export class Carry {
   }
 
   #transfer(action: Action): Promise<Receipt> {
-    const { job, runtime, signal, progress, memory, hashers, observer } = this.#options;
+    const { job, runtime, signal, progress, memory, hashers, observer, exact } = this.#options;
     return transfer(action, {
       ...job,
+      exact,
       signal,
       memory,
       hashers,
@@ -112,7 +116,7 @@ export class Carry {
   async #moved(action: Action, receipt: Receipt, trip: Trip): Promise<Receipt> {
     const { job, signal } = this.#options;
     trip.left--;
-    trip.proved &&= isProved(receipt);
+    trip.proved &&= await this.#isProved(action, receipt);
     const source = job.sources[action.source];
     if (trip.left > 0 || !trip.proved || source?.remove === undefined) return receipt;
     try {
@@ -126,19 +130,26 @@ export class Carry {
       return { ...receipt, outcome: 'failed', failure: { ...failure, message } };
     }
   }
+
+  /** What was only compared is looked at once more: a listing may be minutes old. */
+  async #isProved({ item, sink }: Action, { outcome, checksums = {} }: Receipt): Promise<boolean> {
+    if (outcome === 'written') return Object.keys(checksums).length > 0;
+    if (outcome !== 'unchanged') return false;
+    const { job, signal } = this.#options;
+    const stored = await job.sinks[sink]?.stat?.(item.key, { signal }).catch(() => undefined);
+    return stored !== undefined && compareAsked({ item, stored }, 'different').action === 'skip';
+  }
 }
 
-/** What was only compared is the same by checksum: whoever moves compares so. */
-const isProved = ({ outcome, checksums = {} }: Receipt): boolean =>
-  outcome === 'unchanged' || (outcome === 'written' && Object.keys(checksums).length > 0);
-
-function tripsOf(actions: readonly Action[]): ReadonlyMap<number, Trip> {
+/** Only what is on its way to every sink can be proved in every sink. */
+function tripsOf(actions: readonly Action[], sinks: number): ReadonlyMap<number, Trip> {
   const trips = new Map<number, Trip>();
   for (const { source } of actions) {
     const trip = trips.get(source) ?? { left: 0, proved: true };
     trip.left++;
     trips.set(source, trip);
   }
+  for (const trip of trips.values()) trip.proved = trip.left === sinks;
   return trips;
 }
 

@@ -32,11 +32,12 @@ const schema = z.strictObject({
   alive: z.strictObject({ until: z.number(), lease: z.number() }).exactOptional(),
   /** The run was paused, and is to go on; one that failed waits for somebody to look at it. */
   paused: z.literal(true).exactOptional(),
-  /** Writes under way that a killed process leaves something of: place of the sink, key, and since when. */
+  /** Writes under way that a killed process leaves something of: the sink, by place and location, the key, and since when. */
   begun: z
     .array(
       z.strictObject({
         sink: count,
+        at: z.string().exactOptional(),
         key: z.string(),
         since: z.number(),
         left: z.json().exactOptional(),
@@ -67,6 +68,8 @@ const schema = z.strictObject({
 /** A write that was under way. */
 export interface Begun {
   readonly sink: number;
+  /** The location of the sink: the pipeline may have another there when the next process comes. */
+  readonly at?: string;
   readonly key: string;
   /** Milliseconds since the epoch. */
   readonly since: number;

@@ -1,9 +1,12 @@
+import { ahead } from '../api/ahead.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { Item, StoredObject } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
 import type { RunContext, Source } from '../api/source.ts';
+import { isFolderMarker } from './naming.ts';
 import { merged } from './order.ts';
 import type { Action, Rules, Step } from './plan.ts';
+import { listed } from './select.ts';
 
 /** How much may be deleted; more, and nothing is. */
 export interface DeleteGuard {
@@ -18,7 +21,7 @@ export interface ExtrasCount {
   readonly of: number;
 }
 
-export interface ExtrasOptions extends Pick<Rules, 'filter' | 'keys'> {
+export interface ExtrasOptions extends Pick<Rules, 'filter' | 'keys' | 'folderMarkers'> {
   readonly sources: readonly Source[];
   readonly sinks: readonly Sink[];
   readonly run: (source: number) => RunContext;
@@ -35,12 +38,15 @@ export async function* withExtras(
   options: ExtrasOptions,
   number: number,
 ): AsyncGenerator<{ readonly stored: StoredObject; readonly extra: boolean }> {
-  const { sources, sinks, run, signal, filter, keys } = options;
+  const { sources, sinks, run, signal, filter, keys, folderMarkers = 'copy' } = options;
   const sink = sinks[number];
   if (sink?.list === undefined) return;
   const sourceKey = (key: string): string | undefined => (keys === undefined ? key : keys.sourceKey?.(key));
-  const isOurs = (key: string): boolean =>
-    filter?.key(key) !== false && sources.some((source) => source.selects?.(key) !== false);
+  const isOurs = ({ key, size }: Item): boolean =>
+    // A marker that is not carried was made by somebody else; that of the source itself never is.
+    !(isFolderMarker({ key, size }) && (folderMarkers !== 'copy' || key === '')) &&
+    filter?.key(key) !== false &&
+    sources.some((source) => source.selects?.(key) !== false);
   const listings = sources.map((source, place) => ({
     items: source.list({ signal, run: run(place) }),
     location: source.location,
@@ -49,12 +55,12 @@ export async function* withExtras(
   const asItems = (async function* (): AsyncGenerator<Item> {
     for await (const object of stored) {
       const key = sourceKey(object.key);
-      if (key !== undefined) yield { id: key, key, ref: object as never };
+      if (key !== undefined) yield { id: key, key, size: object.size, ref: object as never };
     }
   })();
   for await (const group of merged([...listings, { items: asItems, location: sink.location }])) {
     const ours = group.find(({ source }) => source === sources.length);
-    if (ours === undefined || !isOurs(ours.item.key)) continue;
+    if (ours === undefined || !isOurs(ours.item)) continue;
     yield { stored: ours.item.ref as unknown as StoredObject, extra: group.length === 1 };
   }
 }
@@ -81,21 +87,38 @@ export function guard({ maxCount, maxPercent }: DeleteGuard, { found, of }: Extr
   );
 }
 
+/** The id of what has come to be in a source under a key of the sink; undefined while nothing has. */
+export async function inSources(options: Omit<ExtrasOptions, 'sinks'>, key: string): Promise<string | undefined> {
+  const { sources, run, signal, keys } = options;
+  const only = { key: keys === undefined ? key : (keys.sourceKey?.(key) ?? key) };
+  for (const [number, source] of sources.entries())
+    for await (const { id } of listed(source, { only, signal, run: run(number) })) return id;
+  return undefined;
+}
+
+const ASKED_AT_ONCE = 32;
+
 /** @param most no more are deleted than were counted. */
 export async function* deleteSteps(options: ExtrasOptions, sink: number, most: number): AsyncGenerator<Step> {
-  let left = most;
-  for await (const { stored, extra } of withExtras(options, sink)) {
-    if (!extra) continue;
-    if (left-- === 0)
-      throw new BrokerError(
-        'delete_guard',
-        `${options.sinks[sink]?.location} has more that no source has than a moment ago`,
-        {
+  const location = options.sinks[sink]?.location ?? '';
+  const found = (async function* () {
+    let left = most;
+    for await (const { stored, extra } of withExtras(options, sink)) {
+      if (!extra) continue;
+      if (left-- === 0)
+        throw new BrokerError('delete_guard', `${location} has more that no source has than a moment ago`, {
           hint: 'Run again when nobody else writes there.',
-        },
-      );
-    yield { key: stored.key, actions: [deletion(stored, sink, options.sinks[sink]?.location ?? '')] };
-  }
+        });
+      yield stored;
+    }
+  })();
+  // The listing of a source may be older than what another run has written since.
+  yield* ahead(found, ASKED_AT_ONCE, async (stored): Promise<Step> => {
+    const id = await inSources(options, stored.key);
+    const action = deletion(stored, sink, location);
+    const kept: Action = { ...action, action: 'skip', reason: `${id} has come to be in a source` };
+    return { key: stored.key, actions: [id === undefined ? action : kept] };
+  });
 }
 
 export const deletion = (stored: StoredObject, sink: number, location: string): Action => ({

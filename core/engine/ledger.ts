@@ -64,7 +64,9 @@ export class Ledger implements Durable {
     const { job, now } = this.#options;
     this.#receipts?.add(receiptLine(receipt, job, now()));
     const { failure, attempts } = receipt;
-    if (failure !== undefined) this.#deadLetters?.add({ ...actionLine(action), failure: { ...failure }, attempts });
+    // What could not be deleted is found again by the next run; it is no item that could be carried.
+    if (failure !== undefined && action.action !== 'delete')
+      this.#deadLetters?.add({ ...actionLine(action), failure: { ...failure }, attempts });
   }
 
   async flush(signal: AbortSignal): Promise<void> {

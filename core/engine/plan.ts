@@ -84,7 +84,9 @@ export function plan(options: PlanOptions): AsyncGenerator<Step> {
   });
   const asks = (only !== undefined && 'key' in only) || rules.keys?.ordered === false;
   const indexes = options.compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, asks));
-  const planner = new Planner({ ...rules, sinks, signal }, indexes);
+  // Of one item by itself nobody knows whether its key is another's.
+  const isBlind = only !== undefined && rules.keys?.unique === false;
+  const planner = new Planner({ ...rules, sinks, signal, isBlind }, indexes);
   const naming = new Naming({ ...rules, sources, ...(since === undefined ? {} : { since }) });
   return ahead(planner.found(merged(listings), naming, options.after), ASKED_AT_ONCE, (group) =>
     planner.decided(group),
@@ -104,11 +106,16 @@ interface FoundGroup {
   readonly entries: readonly Found[];
 }
 
+interface PlannerOptions extends Pick<PlanOptions, 'sinks' | 'signal' | 'compare' | 'overwrite'> {
+  /** What is there under a key may be of another item. */
+  readonly isBlind: boolean;
+}
+
 class Planner {
-  readonly #options: Pick<PlanOptions, 'sinks' | 'signal' | 'compare' | 'overwrite'>;
+  readonly #options: PlannerOptions;
   readonly #indexes: readonly SinkIndex[];
 
-  constructor(options: Pick<PlanOptions, 'sinks' | 'signal' | 'compare' | 'overwrite'>, indexes: readonly SinkIndex[]) {
+  constructor(options: PlannerOptions, indexes: readonly SinkIndex[]) {
     this.#options = options;
     this.#indexes = indexes;
   }
@@ -180,9 +187,11 @@ class Planner {
   }
 
   #compared(named: Named, stored: Seen, number: number, sink: Sink): Action | Promise<Action> {
-    const { compare, overwrite = 'different', signal } = this.#options;
+    const { compare, overwrite = 'different', signal, isBlind } = this.#options;
     const { item } = named;
     const verdict = compareListed({ item, stored }, compare, overwrite);
+    if (isBlind && stored !== undefined && verdict?.action !== 'skip')
+      return actionOf(perhapsTaken(item), named, number, true);
     if (verdict !== undefined) return actionOf(verdict, named, number, compare !== 'always', stored);
     if (sink.stat === undefined)
       return actionOf(compareAsked({ item, stored }, overwrite), named, number, true, stored);
@@ -192,6 +201,13 @@ class Planner {
       .catch((thrown) => cannotBeLookedAt(named, number, thrown));
   }
 }
+
+const perhapsTaken = ({ id, key }: Item): Decision =>
+  refusal(
+    'key_collision',
+    `${id}: "${key}" is there, and may be of another item`,
+    'Run the pipeline as a whole: that knows all keys.',
+  );
 
 const NOTHING_SEEN: Found['stored'] = [];
 

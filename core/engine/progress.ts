@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
-import type { Unfinished } from '../api/sink.ts';
+import type { Sink, Unfinished } from '../api/sink.ts';
 import type { Selection } from '../api/source.ts';
 import type { StateStore } from '../api/state.ts';
 import { busy, refuseUnderWay } from './busy.ts';
@@ -18,6 +18,7 @@ export interface ProgressOptions {
   readonly pipeline: string;
   readonly fingerprint: string;
   readonly state: StateStore;
+  readonly sinks: readonly Pick<Sink, 'location'>[];
   readonly now: () => number;
   /** A part of the sources, or the name of a plan that was made before; undefined for the run of the whole. */
   readonly part: Selection | string | undefined;
@@ -85,7 +86,7 @@ export class Progress implements AsyncDisposable {
     this.#before = this.watermark.tally.durationMs;
     this.receipts = checkpoint?.receipts;
     this.#lasts = options.lasts;
-    this.underWay = new UnderWay(left, now);
+    this.underWay = new UnderWay(left, options.sinks, now);
     this.#passed = this.#here();
   }
 
@@ -192,6 +193,8 @@ export class Progress implements AsyncDisposable {
     if (this.#heartbeat !== undefined || this.#over || this.#leaseMs === 0) return;
     const every = Math.ceil(this.#leaseMs / 3);
     this.#heartbeat = setInterval(() => {
+      // It says so, too; and it may be what others wait for, who have more patience.
+      if (this.#saving !== undefined) return;
       // An answer that comes later than the next beat is as good as none.
       const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(every)]);
       this.save(signal).catch((thrown: unknown) => {

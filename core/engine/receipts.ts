@@ -23,23 +23,29 @@ const HASH = /,"hash":"([0-9a-f]{64})"\}$/;
  * @param folder of the files, in the sink that they were written to.
  */
 export async function* checkReceipts(sink: Sink, folder: string, signal: AbortSignal): AsyncGenerator<CheckedReceipts> {
-  const heads = new Set<string>();
-  let run: string | undefined;
+  let run: { readonly name: string; readonly files: CheckedReceipts[] } | undefined;
   for await (const object of sink.list?.({ signal, ...(folder === '' ? {} : { after: folder }) }) ?? []) {
     if (!object.key.startsWith(folder)) break;
     if (!object.key.endsWith('.jsonl')) continue;
-    const own = object.key.slice(0, object.key.lastIndexOf('/'));
-    if (own !== run) heads.clear();
-    run = own;
+    const name = object.key.slice(0, object.key.lastIndexOf('/'));
+    if (name !== run?.name) {
+      yield* joined(run?.files ?? []);
+      run = { name, files: [] };
+    }
     const stream = await sink.read?.(object, { signal });
     if (stream === undefined) throw new BrokerError('invalid_config', `${sink.location} cannot be read`);
-    const found = await checkFile(object.key, stream);
-    const lost = found.previous !== undefined && !heads.has(found.previous);
-    if (found.head !== undefined) heads.add(found.head);
-    yield lost
-      ? { ...found, broken: found.broken ?? 'the file that it goes on from is missing or was changed' }
-      : found;
+    run.files.push(await checkFile(object.key, stream));
   }
+  yield* joined(run?.files ?? []);
+}
+
+/** The files of one run. Their names need not be in its order: clocks are set back. */
+function* joined(files: readonly CheckedReceipts[]): Generator<CheckedReceipts> {
+  const heads = new Set(files.map(({ head }) => head));
+  for (const found of files)
+    yield found.previous === undefined || heads.has(found.previous)
+      ? found
+      : { ...found, broken: found.broken ?? 'the file that it goes on from is missing or was changed' };
 }
 
 async function checkFile(file: string, stream: AsyncIterable<Uint8Array>): Promise<CheckedReceipts> {

@@ -20,7 +20,16 @@ import { Watermark } from './watermark.ts';
 export interface MadePlan {
   /** Names it: the same plan, the same name. */
   readonly name: string;
-  steps(context: { readonly signal: AbortSignal; readonly run: (source: number) => RunContext }): AsyncGenerator<Step>;
+  steps(context: MadeContext): AsyncGenerator<Step>;
+  /** What it deletes: only when all else went well. */
+  deletes(context: MadeContext): AsyncGenerator<Step>;
+}
+
+export interface MadeContext {
+  readonly signal: AbortSignal;
+  readonly run: (source: number) => RunContext;
+  /** When the run began. */
+  readonly since: number;
 }
 
 export interface RunOptions {
@@ -43,6 +52,8 @@ export interface RunOptions {
 
 /** Saving the checkpoint of a stopped run must end although the run's own signal has fired. */
 const CLOSING_MS = 10_000;
+/** What receipts and dead letters may take while they are written. */
+const LEDGER_BYTES = 32 * 2 ** 20;
 /** Sources may have thousands of files to delete. */
 const FINISHING_MS = 60_000;
 
@@ -66,9 +77,18 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
 
   const memory = options.memory ?? new FairMemoryBudget(job.memory);
   const hashers = new Crc32cPool();
-  const ledger = Ledger.of({ job, runId, previous: progress.receipts, memory, hashers, now });
+  // Of its own: whoever waits for the record may hold a share of the other.
+  const ledger = Ledger.of({
+    job,
+    runId,
+    previous: progress.receipts,
+    memory: new FairMemoryBudget(LEDGER_BYTES),
+    hashers,
+    now,
+  });
   progress.durable = ledger;
-  const carry = new Carry({ job, runtime, signal, progress, ledger, memory, hashers, observer });
+  const exact = made !== undefined;
+  const carry = new Carry({ job, runtime, signal, progress, ledger, memory, hashers, observer, exact });
   const phases = { job, carry, progress, contexts, signal, runtime, only, made, afterwards: new Watermark(undefined) };
   let { ended, extras } = await carryAll(phases).catch((thrown: unknown) => ({
     ended: signal.aborted ? stoppedBy(progress.lost) : asBrokerError(thrown),
@@ -136,32 +156,29 @@ interface Ended {
 async function carryAll(phases: Phases): Promise<Ended> {
   const { job, carry, progress, contexts, signal, runtime, only, made, afterwards } = phases;
   const { watermark, underWay, cursor: after } = progress;
-  const whole = only === undefined && made === undefined;
   const stopped = new BrokerError('stopped', 'the run was stopped before its end');
   await underWay.tidy(job.sinks, 'unknown', signal, runtime.log);
-  const context = { run: (source: number) => contexts[source] as RunContext, signal };
-  const planned = { ...job, ...context, only, since: runtime.now() };
+  const context = { run: (source: number) => contexts[source] as RunContext, signal, since: runtime.now() };
+  const planned = { ...job, ...context, only };
   const steps = made === undefined ? plan({ ...planned, after }) : made.steps(context);
   // A stop that comes after the last item was begun changes nothing.
   if (!(await carry.all(steps, watermark, only !== undefined && 'key' in only))) return { ended: stopped };
   await underWay.tidy(job.sinks, 'unused', signal, runtime.log);
-  if (!whole) return { ended: undefined };
+  if (only !== undefined) return { ended: undefined };
   const sofar = watermark.total();
   // With nothing to write, a sink that is not there would never be noticed. `always` needs no right to look.
-  if (isEmpty(sofar) && job.compare !== 'always') await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
+  if (made === undefined && isEmpty(sofar) && job.compare !== 'always')
+    await Promise.all(job.sinks.map((sink) => isThere(sink, signal)));
   if (!sofar.clean) {
-    if (job.deletes !== undefined)
-      watermark.tally.note('nothing was looked for to delete: not every item is in every sink');
+    if (job.deletes !== undefined) watermark.tally.note('nothing was deleted: not every item is in every sink');
     return { ended: undefined };
   }
+  if (made !== undefined)
+    return (await carry.all(made.deletes(context), afterwards)) ? { ended: undefined } : { ended: stopped };
   if (!(await carry.all(plan({ ...planned, last: true }), afterwards))) return { ended: stopped };
   if (job.deletes === undefined) return { ended: undefined };
-  const { ended, ...extras } = await deleteExtras(job, {
-    ...planned,
-    carry,
-    watermark: afterwards,
-    limits: job.deletes,
-  });
+  const limits = job.deletes;
+  const { ended, ...extras } = await deleteExtras(job, { ...planned, carry, watermark: afterwards, limits });
   return { ended: ended ? undefined : stopped, extras };
 }
 

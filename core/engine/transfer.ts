@@ -5,6 +5,7 @@ import { type RetryPolicy, retry } from '../api/retry.ts';
 import type { Logger } from '../api/runtime.ts';
 import type { Expected, Sink, Unfinished } from '../api/sink.ts';
 import type { Source } from '../api/source.ts';
+import type { Compare } from './compare.ts';
 import { contentOf } from './content.ts';
 import type { Crc32cPool } from './crc32c.ts';
 import type { Action } from './plan.ts';
@@ -19,6 +20,9 @@ export interface TransferOptions {
   readonly retry: RetryPolicy;
   readonly log: Logger;
   readonly missing?: 'fail' | 'skip';
+  readonly compare: Compare;
+  /** Carry the very version that the action names. */
+  readonly exact: boolean;
   readonly now: () => number;
   readonly onBytes: (bytes: number) => void;
   readonly onRetry: (action: Action) => void;
@@ -41,15 +45,19 @@ export async function transfer(action: Action, options: TransferOptions): Promis
     const { failure, ...rest } = receipt;
     return { ...rest, outcome: 'skipped', reason: failure.message };
   }
-  const newer = receipt.failure?.code === 'source_changed' ? await replaced(action, options) : undefined;
+  // By its time alone nobody would ever see that it was replaced while it was written.
+  const unseen = options.compare === 'modified' && receipt.outcome === 'written';
+  const newer = unseen || receipt.failure?.code === 'source_changed' ? await replaced(action, options) : undefined;
   if (newer === undefined) return receipt;
   options.log.info('the item was replaced after it was listed', { key: action.item.key, id: newer.item.id });
-  return carry(newer, options);
+  if (!unseen) return carry(newer, options);
+  const stored = await options.sinks[action.sink]?.stat?.(action.item.key, { signal: options.signal });
+  return carry(stored === undefined ? newer : { ...newer, stored, looked: true }, options);
 }
 
 /** The action for what has taken the place of an item. Where its key hangs on its version, the next run must name it. */
-async function replaced(action: Action, { sources, signal }: TransferOptions): Promise<Action | undefined> {
-  if (action.from !== undefined) return undefined;
+async function replaced(action: Action, { sources, signal, exact }: TransferOptions): Promise<Action | undefined> {
+  if (exact || action.from !== undefined) return undefined;
   const now = await sources[action.source]?.stat?.(action.item, { signal }).catch(() => undefined);
   return now === undefined || now.id === action.item.id || now.problem !== undefined
     ? undefined

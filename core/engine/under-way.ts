@@ -7,11 +7,18 @@ import type { Begun } from './checkpoint.ts';
 export class UnderWay {
   readonly #begun = new Map<string, Begun>();
   readonly #left = new Map<string, Begun>();
+  /** In sinks that the pipeline does not have any more. */
+  readonly #stranded: readonly Begun[];
+  readonly #sinks: readonly Pick<Sink, 'location'>[];
   readonly #now: () => number;
 
-  constructor(left: readonly Begun[], now: () => number) {
+  /** @param sinks of the pipeline as it is now. */
+  constructor(left: readonly Begun[], sinks: readonly Pick<Sink, 'location'>[], now: () => number) {
+    this.#sinks = sinks;
     this.#now = now;
-    for (const one of left) {
+    const isHere = ({ sink, at }: Begun): boolean => at === undefined || at === sinks[sink]?.location;
+    this.#stranded = left.filter((one) => !isHere(one));
+    for (const one of left.filter(isHere)) {
       this.#left.set(nameOf(one.sink, one.key), one);
       this.#begun.set(nameOf(one.sink, one.key), one);
     }
@@ -30,12 +37,15 @@ export class UnderWay {
   /** Something is begun anew: what was left before is none that could be gone on with. */
   begin(sink: number, key: string): void {
     const name = nameOf(sink, key);
-    this.#begun.set(name, { sink, key, since: this.#begun.get(name)?.since ?? this.#now() });
+    this.#begun.set(name, this.#one(sink, key, this.#begun.get(name)?.since));
   }
 
-  /** The write is over, and has left nothing. */
+  /** The write is over, and has left nothing; what was left before it, and nobody went on with, is still there. */
   settled(sink: number, key: string): void {
-    this.#begun.delete(nameOf(sink, key));
+    const name = nameOf(sink, key);
+    const left = this.#left.get(name);
+    if (left === undefined) this.#begun.delete(name);
+    else this.#begun.set(name, left);
   }
 
   /** @param told called when there is something that a process after this one can go on with. */
@@ -47,7 +57,7 @@ export class UnderWay {
       left,
       tell: (progress, bytes) => {
         const known = this.#begun.get(name);
-        this.#begun.set(name, { sink, key, since: known?.since ?? this.#now(), left: progress, bytes });
+        this.#begun.set(name, { ...this.#one(sink, key, known?.since), left: progress, bytes });
         // How far it is can be asked of the sink.
         if (JSON.stringify(known?.left) !== JSON.stringify(progress)) told();
       },
@@ -60,6 +70,13 @@ export class UnderWay {
    * @param which `unknown` at the beginning; at the end `unused`: what somebody could have gone on with, and nobody has.
    */
   async tidy(sinks: readonly Sink[], which: 'unknown' | 'unused', signal: AbortSignal, log: Logger): Promise<void> {
+    if (which === 'unknown')
+      for (const { at, key } of this.#stranded)
+        log.warn('a killed run may have left something in a sink that the pipeline does not have any more', {
+          sink: at ?? '',
+          key,
+          hint: 'Give the bucket a lifecycle rule that aborts incomplete multipart uploads.',
+        });
     for (const [name, { sink, key, since, left }] of this.#left) {
       if ((left === undefined) !== (which === 'unknown')) continue;
       try {
@@ -72,6 +89,11 @@ export class UnderWay {
         log.warn('a killed run has left something that cannot be removed', { key, code, message, hint });
       }
     }
+  }
+
+  #one(sink: number, key: string, since = this.#now()): Begun {
+    const at = this.#sinks[sink]?.location;
+    return { sink, ...(at === undefined ? {} : { at }), key, since };
   }
 }
 

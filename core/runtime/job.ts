@@ -1,6 +1,4 @@
 import { createHash } from 'node:crypto';
-import { realpathSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
 import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import type { Endpoints, PluginContext } from '../api/plugin.ts';
@@ -17,6 +15,7 @@ import { usesOf } from '../pipeline/grants.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { MemoryState } from '../state/memory.ts';
+import { refuseOverlaps } from './overlaps.ts';
 
 /** A job with what must be closed after it. */
 export interface OpenJob extends AsyncDisposable {
@@ -95,7 +94,6 @@ async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
       one?.plugin.create(one.config, context),
     );
     const state = pipeline.state?.plugin.create(pipeline.state.config, context) ?? (new MemoryState() as StateStore);
-    for (const source of sources) for (const sink of sinks) refuseOverlap(source.location, sink.location);
     const job: Job = {
       pipeline: name,
       fingerprint: fingerprint(pipeline),
@@ -119,6 +117,7 @@ async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
       lasts: pipeline.state?.plugin.lasts ?? 'process',
     };
     refuseUnable(pipeline, job);
+    refuseOverlaps(job);
     const kept = [receipts, deadLetters].filter((sink) => sink !== undefined);
     const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, ...kept, state];
     return {
@@ -135,28 +134,6 @@ async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error;
     throw new InvalidPipeline(file, [{ message: `${error.message}. ${error.hint}` }]);
-  }
-}
-
-/** A pipeline that reads what it writes would never end. */
-function refuseOverlap(sourceLocation: string, sinkLocation: string): void {
-  const [source, sink] = [realPlace(sourceLocation), realPlace(sinkLocation)];
-  if (source.startsWith('memory:') || (!source.startsWith(sink) && !sink.startsWith(source))) return;
-  throw new BrokerError('invalid_config', `source ${source} and sink ${sink} overlap: endless copying`, {
-    hint: 'Give the sink a place outside of the source.',
-  });
-}
-
-/** Where a folder really is, links followed as far as it is there. */
-function realPlace(location: string): string {
-  if (!location.startsWith('file://')) return location;
-  const path = location.slice('file://'.length);
-  for (let at = path; ; at = dirname(at)) {
-    try {
-      return `file://${join(realpathSync(at), relative(at, path))}/`;
-    } catch {
-      if (at === dirname(at)) return location;
-    }
   }
 }
 

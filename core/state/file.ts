@@ -19,11 +19,13 @@ const LOCK_UNNAMED_MS = 1000;
 
 /** One file for each key. Replaced whole (temporary file, fsync, rename), so a crash leaves the old or the new. */
 export class FileState implements StateStore {
+  readonly location: string;
   readonly #folder: string;
   readonly #now: () => number;
 
   constructor(folder: string, now: () => number = Date.now) {
     this.#folder = folder;
+    this.location = `file://${folder}/`;
     this.#now = now;
   }
 

@@ -140,7 +140,9 @@ class GcsSource implements Source {
   }
 
   async stat(item: Item, { signal }: { signal: AbortSignal }): Promise<Item | undefined> {
-    return this.#listing.one(refSchema.parse(item.ref).name, signal);
+    const { name, generation, pinned } = refSchema.parse(item.ref);
+    const found = await this.#listing.one(name, signal, pinned && generation);
+    return found && pinned ? { ...found, ref: { name, generation, pinned } } : found;
   }
 
   async remove(item: Item, { signal }: { signal: AbortSignal }): Promise<void> {

@@ -12,6 +12,7 @@ import {
 } from '../../core/api/index.ts';
 import type { GoogleClient } from '../google/http.ts';
 import { GcsListing } from '../google/storage/listing.ts';
+import { refSchema } from '../google/storage/object.ts';
 import { GcsReader } from '../google/storage/reader.ts';
 import type { GcsConfig } from './config.ts';
 
@@ -59,13 +60,14 @@ export class Manifest {
     const start = after === undefined ? undefined : prefix + after;
     yield* ahead(this.#wanted(start, signal), AT_ONCE, async ({ name, generation, line }): Promise<Item> => {
       const item = await listing.one(name, signal, generation);
-      if (item !== undefined) return item;
+      const pinned = generation === undefined ? {} : { pinned: true as const };
+      if (item !== undefined) return { ...item, ref: { ...refSchema.parse(item.ref), ...pinned } };
       const id = `gs://${config.bucket}/${name}${generation === undefined ? '' : `#${generation}`}`;
       const error = new BrokerError('source_gone', `${id} of ${this.#file}:${line} does not exist`, {
         hint: 'Take it off the list, or correct its name or generation.',
       });
       const problem = { code: error.code, message: error.message, hint: error.hint };
-      return { id, key: name.slice(prefix.length), problem, ref: { name, generation: generation ?? '' } };
+      return { id, key: name.slice(prefix.length), problem, ref: { name, generation: generation ?? '', ...pinned } };
     });
   }
 

@@ -9,16 +9,22 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
 
 type Rules = Pick<S3Config, 'metadata' | 'provenance' | 'storageClass'>;
 
-/** The user metadata that an object gets, before S3 has its say. */
+/** The user metadata that an object gets, before S3 has its say. Rules name it as S3 does: without regard to case. */
 function metadataOf(item: Item, { metadata: rules, provenance }: Rules): readonly (readonly [string, string])[] {
-  const { remove = [], rename = {}, add = {} } = typeof rules === 'string' ? {} : rules;
   const own = rules === 'drop' ? [] : Object.entries(item.metadata ?? {});
+  if (typeof rules === 'string' && !provenance) return own;
+  const { remove = [], rename = {}, add = {} } = typeof rules === 'string' ? {} : rules;
+  const removed = new Set(remove.map(lower));
+  const renamed = new Map(Object.entries(rename).map(([from, to]) => [lower(from), to]));
   const kept = own
-    .filter(([name]) => !remove.includes(name))
-    .map(([name, value]) => [Object.hasOwn(rename, name) ? (rename[name] ?? name) : name, value] as const);
-  const added = new Map([...Object.entries(add), ...(provenance ? [['isthmus-source', item.id] as const] : [])]);
-  return [...kept.filter(([name]) => !added.has(name)), ...added];
+    .filter(([name]) => !removed.has(lower(name)))
+    .map(([name, value]) => [renamed.get(lower(name)) ?? name, value] as const);
+  const added = [...Object.entries(add), ...(provenance ? [['isthmus-source', item.id] as const] : [])];
+  const taken = new Set(added.map(([name]) => lower(name)));
+  return [...kept.filter(([name]) => !taken.has(lower(name))), ...added];
 }
+
+const lower = (name: string): string => name.toLowerCase();
 
 /** The metadata of an item as S3 can hold it. Keys become lower case; values that are not ASCII are RFC 2047 encoded. */
 export function s3Metadata(item: Item, rules: Rules): Record<string, string> {
@@ -89,11 +95,11 @@ function metadataRefusal(
   if (item.metadata === undefined && config.metadata === 'carry' && !config.provenance) return undefined;
   const names = metadataOf(item, config).map(([name]) => name);
   if (names.length === 0) return undefined;
-  const lower = names.map((name) => name.toLowerCase());
-  const bad = lower.findIndex((name) => !HEADER_TOKEN.test(name));
+  const lowered = names.map(lower);
+  const bad = lowered.findIndex((name) => !HEADER_TOKEN.test(name));
   if (bad >= 0)
     return refuse('metadata_refused', `${item.id}: the metadata name "${names[bad]}" is not possible in S3`);
-  const twice = lower.find((name, index) => lower.indexOf(name) !== index);
+  const twice = lowered.find((name, index) => lowered.indexOf(name) !== index);
   if (twice !== undefined)
     return refuse(
       'metadata_refused',

@@ -176,6 +176,8 @@ class S3Sink implements Sink {
         },
       )
       .catch((error: unknown) => {
+        // It is gone: by an earlier try whose answer was lost, or by somebody else.
+        if (statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket') return;
         throw s3Failure(error, `delete s3://${bucket}/${prefix}${object.key}`, 's3:DeleteObject', this.#config);
       });
   }

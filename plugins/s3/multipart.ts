@@ -98,8 +98,15 @@ export class PartUpload {
     }
     const expected = (number: number): number => Math.min(cut.partSize, cut.size - (number - 1) * cut.partSize);
     const { uploadId } = upload;
-    const parts = await finishedParts(this.#s3, this.#config, this.#uploads.target, uploadId, expected, options.signal);
-    return parts && { uploadId, parts };
+    try {
+      const { target } = this.#uploads;
+      const parts = await finishedParts(this.#s3, this.#config, target, uploadId, expected, options.signal);
+      return parts && { uploadId, parts };
+    } catch (error) {
+      // The next try begins anew: nobody would find this one any more.
+      if (!options.signal.aborted) await this.#uploads.abort(uploadId);
+      throw error;
+    }
   }
 
   async #create(item: Item, options: WriteOptions, signal: AbortSignal): Promise<string> {

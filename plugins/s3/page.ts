@@ -18,6 +18,9 @@ export interface ListPage {
  */
 export function readPage(xml: string, prefix: string): ListPage {
   if (!xml.includes('<ListBucketResult')) throw new BrokerError('bad_response', 'the answer is no listing of S3');
+  // A listing that ends early looks like an empty rest.
+  if (!/<\/ListBucketResult>\s*$/.test(xml.slice(-64)) && !/<ListBucketResult[^>]*\/>\s*$/.test(xml.slice(-512)))
+    throw new BrokerError('bad_response', 'the listing of S3 was cut off');
   const objects: StoredObject[] = [];
   for (let at = xml.indexOf('<Contents>'); at >= 0; ) {
     const end = xml.indexOf('</Contents>', at);

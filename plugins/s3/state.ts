@@ -34,6 +34,7 @@ const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
  * Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
  */
 class S3State implements StateStore {
+  readonly location: string;
   readonly #config: S3Place;
   readonly #context: PluginContext;
   /** Earlier saves of which it is not known whether S3 has carried them out, by key. */
@@ -41,6 +42,7 @@ class S3State implements StateStore {
   #s3: Promise<S3> | undefined;
 
   constructor(config: S3Place, context: PluginContext) {
+    this.location = `s3://${config.bucket}/${config.prefix}`;
     this.#config = config;
     this.#context = context;
   }

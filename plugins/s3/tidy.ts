@@ -8,6 +8,13 @@ import { leftUpload } from './unfinished.ts';
 /** By how much the clock of a machine that died may have been ahead of that of S3. */
 const SKEW_MS = 5 * 60_000;
 
+export interface AbortOptions extends TidyOptions {
+  /** One that stays. */
+  readonly except?: string | undefined;
+  /** How much younger than `since` the clocks may make an upload look, milliseconds. */
+  readonly skewMs?: number;
+}
+
 /**
  * Aborts the uploads to exactly this key that were begun since a time: those that a killed process has left. An older
  * one is somebody else's, or was left by a run that nobody resumed; the bucket's lifecycle rule is for those.
@@ -18,7 +25,7 @@ export async function abortUploads(
   { sdk, client }: S3,
   config: S3Config,
   key: string,
-  { signal, since, left, except }: TidyOptions & { readonly except?: string | undefined },
+  { signal, since, left, except, skewMs = SKEW_MS }: AbortOptions,
 ): Promise<void> {
   const { bucket, prefix } = config;
   const target = { Bucket: bucket, ...ownerOf(config) };
@@ -44,7 +51,7 @@ export async function abortUploads(
         name !== prefix + key ||
         UploadId === undefined ||
         UploadId === except ||
-        (Initiated?.getTime() ?? 0) < since - SKEW_MS
+        (Initiated?.getTime() ?? 0) < since - skewMs
       )
         continue;
       await abort(name, UploadId);

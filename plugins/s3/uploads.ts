@@ -9,6 +9,8 @@ import { abortUploads } from './tidy.ts';
 
 /** How long tidying up after a failed upload may take; the run's own signal may have fired by then. */
 const ABORT_MS = 15_000;
+/** S3 refuses requests of a clock that is far off; the SDK corrects for it, and another run's upload must stay. */
+const OWN_SKEW_MS = 5000;
 
 export interface Target {
   readonly Bucket: string;
@@ -82,15 +84,17 @@ export class Uploads {
 
   async #abortOthers(since: number, except: string | undefined, signal: AbortSignal): Promise<void> {
     const key = this.target.Key.slice(this.#config.prefix.length);
-    await abortUploads(this.#s3, this.#config, key, { since, signal, except }).catch((error: unknown) => {
-      const { message, hint } = s3Failure(
-        error,
-        'look for an upload that was begun twice',
-        's3:ListBucketMultipartUploads',
-        this.#config,
-      );
-      this.#log.warn('an upload may have been begun twice', { key, message, hint });
-    });
+    await abortUploads(this.#s3, this.#config, key, { since, signal, except, skewMs: OWN_SKEW_MS }).catch(
+      (error: unknown) => {
+        const { message, hint } = s3Failure(
+          error,
+          'look for an upload that was begun twice',
+          's3:ListBucketMultipartUploads',
+          this.#config,
+        );
+        this.#log.warn('an upload may have been begun twice', { key, message, hint });
+      },
+    );
   }
 
   async part(uploadId: string, number: number, body: Buffer, crc32c: string, signal: AbortSignal): Promise<Part> {

@@ -1,35 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { compose } from '../../config/composition.ts';
-import { tokens } from '../../config/tokens.ts';
-import { BrokerError } from '../../core/api/index.ts';
+import { isthmus, json } from '../faults/command.ts';
 import { LASTING, type World, world } from '../faults/world.ts';
-
-interface Answer {
-  readonly code: number;
-  readonly out: readonly string[];
-  readonly err: readonly string[];
-  /** What was thrown out of the command. */
-  readonly error: BrokerError | undefined;
-}
-
-async function isthmus(w: World, ...args: string[]): Promise<Answer> {
-  const [out, err]: [string[], string[]] = [[], []];
-  const output = {
-    out: (line: string) => void out.push(line),
-    err: (line: string) => void err.push(line),
-    terminal: undefined,
-  };
-  try {
-    return { code: await compose(w.cloud.environment).get(tokens.cli)(args, output, '0'), out, err, error: undefined };
-  } catch (error) {
-    if (!(error instanceof BrokerError)) throw error;
-    return { code: -1, out, err, error };
-  }
-}
-
-const json = ({ out }: Answer): unknown => JSON.parse(out.join('\n'));
 
 describe('a plan on file', () => {
   it('holds every action with its reason, says what it takes, and is carried out as it is', async () => {
@@ -147,7 +120,7 @@ describe('a plan on file', () => {
   it.each([
     ['cut off', (lines: string[]) => lines.slice(0, -1), 'it was cut off'],
     ['shortened', (lines: string[]) => [...lines.slice(0, 1), ...lines.slice(2)], 'holds 1 actions, and says 2'],
-    ['lengthened', (lines: string[]) => [...lines, lines[1] ?? ''], 'cut off'],
+    ['lengthened', (lines: string[]) => [...lines, lines[1] ?? ''], 'comes after its end'],
     ['damaged', (lines: string[]) => lines.map((line) => line.replace('"key":"b"', '"key":7')), ':3: item.key'],
     [
       'of another pipeline',
@@ -314,6 +287,37 @@ describe('receipts', () => {
     const [first = ''] = (await readdir(folder)).sort();
     await rm(join(folder, first));
     expect((await isthmus(w, 'receipts', file)).out.join()).toContain('the file that it goes on from is missing');
+  });
+
+  it('in files whose names are not in order hold together: clocks are set back', async () => {
+    await using w = await world();
+    for (let n = 0; n < 4; n++) w.bucket.put(`k${n}`, `${n}`);
+    const stop = new AbortController();
+    const second = ({ method, target }: { method: string; target: string }): boolean => {
+      if (method === 'PUT' && target.startsWith('/lake/k1')) stop.abort();
+      return false;
+    };
+    w.cloud.s3.faults.add(second, { kind: 'delay', ms: 0 });
+    const serial = { ...top, concurrency: 1 };
+    await w.carry({ top: serial, runtime: { stop: stop.signal } });
+    const { runId } = await w.carry({ top: serial, runtime: { now: () => Date.now() - 3_600_000 } });
+    const answer = await isthmus(w, 'receipts', await w.write({ top }), '--run', runId, '--json');
+    expect(json(answer)).toMatchObject({ files: 2, lines: 4, broken: [] });
+  });
+
+  it('that end too early, or are gone altogether, are missed: the history knows the last', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'x');
+    const remembered = { ...top, history: 5 };
+    const { runId } = await w.carry({ top: remembered });
+    const { rm } = await import('node:fs/promises');
+    await rm(join(w.folder, 'receipts'), { recursive: true });
+    const answer = await isthmus(w, 'receipts', await w.write({ top: remembered }));
+    expect(answer.code).toBe(3);
+    expect(answer.out.join()).toContain(`/faults/${runId}/: the history names`);
+    // Without a history nothing is known of them; that is not the same as finding them in order.
+    const unknown = await isthmus(w, 'receipts', await w.write({ top }), '--run', 'none');
+    expect(unknown.error).toMatchObject({ code: 'invalid_config', message: /there are no receipts/ as never });
   });
 
   it('are durable before the record passes the items that they tell of', async () => {

@@ -14,6 +14,7 @@ describe('progress', () => {
     pipeline: 'p',
     fingerprint: 'f',
     state,
+    sinks: [new MemorySink()],
     now: Date.now,
     part: undefined,
     lasts: true,

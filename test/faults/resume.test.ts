@@ -142,6 +142,69 @@ describe('an object that was cut off in the middle', () => {
     expect([...w.lake.uploads.keys()]).toEqual(['theirs']);
   });
 
+  it.each([
+    ['fails by name for a right that is missing', 403, 'AccessDenied', ['permission_denied']],
+    ['begins anew after a fault that does not pass', 503, 'SlowDown', []],
+  ])('%s when its parts cannot be listed, and leaves no upload', async (_name, status, code, failures) => {
+    await using w = await world();
+    const bytes = randomBytes(3 * PART);
+    w.bucket.put('large', bytes);
+    await stopAfter(w, 1);
+    const answer = { kind: 'answer', status, body: `<Error><Code>${code}</Code></Error>` } as const;
+    w.cloud.s3.faults.add(/^GET \/lake\/large\?.*uploadId/, answer, Number.POSITIVE_INFINITY);
+    const report = await w.carry({ top: LASTING });
+    expect(report.failures.map((failure) => failure.code)).toEqual(failures);
+    expect(w.cloud.s3.pendingUploads()).toBe(0);
+    w.cloud.s3.faults.clear();
+    expect(await w.carry({ top: LASTING })).toMatchObject({ outcome: 'complete', items: { failed: 0 } });
+    expect(w.lake.bytes('large')?.equals(bytes)).toBe(true);
+  });
+
+  it('is not forgotten by a run that is cut off after it has seen the object done by somebody else', async () => {
+    await using w = await world();
+    const top = { ...LASTING, concurrency: 1 };
+    for (const key of ['a', 'b']) w.bucket.put(key, randomBytes(3 * PART));
+    await stopAfter(w, 1, { top });
+    await w.carry();
+    w.lake.remove('b');
+    // It passes `a`, which is there now, and is cut off in `b`.
+    const end = new AbortController();
+    let sent = 0;
+    const second = ({ target }: { target: string }): boolean => target.includes('partNumber=') && ++sent > 1;
+    w.cloud.s3.faults.add(second, { kind: 'delay', ms: 60_000 }, Number.POSITIVE_INFINITY);
+    const cut = w.carry({ top, sink: { partConcurrency: 1 }, runtime: { signal: end.signal } });
+    while (sent <= 1) await new Promise((resolve) => setImmediate(resolve));
+    end.abort();
+    expect(await cut).toMatchObject({ outcome: 'paused' });
+    w.cloud.s3.faults.clear();
+    expect(await w.carry({ top, sink: { partConcurrency: 1 } })).toMatchObject({ outcome: 'complete' });
+    expect(w.cloud.s3.pendingUploads()).toBe(0);
+  });
+
+  it('is told of when the pipeline has another sink now: there nobody looks for it', async () => {
+    await using w = await world();
+    w.cloud.s3.bucket('other');
+    w.bucket.put('large', randomBytes(3 * PART));
+    await stopAfter(w, 1);
+    expect(await w.carry({ top: LASTING, sink: { bucket: 'other' } })).toMatchObject({ outcome: 'complete' });
+    const told = w.lines.filter((line) => line.includes('a sink that the pipeline does not have any more'));
+    expect(told).toEqual([expect.stringContaining('s3://lake/')]);
+    expect(w.cloud.s3.buckets.get('other')?.uploads.size).toBe(0);
+  });
+
+  it('is none of this run’s when it was begun minutes before, though nobody knows whether S3 began another', async () => {
+    await using w = await world();
+    w.bucket.put('large', randomBytes(3 * PART));
+    await stopAfter(w, 1);
+    const [ours] = [...w.lake.uploads.values()] as [S3Upload];
+    w.lake.uploads.clear();
+    w.lake.uploads.set('theirs', { ...ours, id: 'theirs', initiated: new Date(Date.now() - 120_000) });
+    const busy = { kind: 'answer', status: 503, body: '<Error><Code>SlowDown</Code></Error>' } as const;
+    w.cloud.s3.faults.add(/^POST \/lake\/large\?uploads/, busy, 4);
+    expect(await w.carry()).toMatchObject({ outcome: 'complete' });
+    expect([...w.lake.uploads.keys()]).toEqual(['theirs']);
+  });
+
   it('is aborted at once where no other process would find it: without state that lasts', async () => {
     await using w = await world();
     w.bucket.put('large', randomBytes(3 * PART));

@@ -138,6 +138,18 @@ describe('reading', () => {
   });
 
   it.each([
+    ['that the source names', { source: { object: 'a' } }],
+    ['of a list', { source: { manifest: 'list.csv' } }],
+    ['of an event', { run: { only: { key: 'a' } } }],
+  ])('an object %s of which no CRC32C is published is refused just so', async (_name, options) => {
+    await using w = await world();
+    w.bucket.put('a', 'x', { crc32c: false });
+    await writeFile(join(w.folder, 'list.csv'), 'a\n');
+    expect((await w.carry(options)).failures).toMatchObject([{ key: 'a', code: 'unverifiable' }]);
+    expect(w.lake.objects.size).toBe(0);
+  });
+
+  it.each([
     ['a KMS key that may not be used', 403, 'Permission denied on Cloud KMS key.', 'cloudkms.cryptoKeyDecrypter'],
     ['a KMS key that is disabled', 400, 'Cloud KMS key projects/p is disabled', 'Enable the KMS key'],
     [
@@ -231,6 +243,17 @@ describe('listing', () => {
       '<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>T</NextContinuationToken></ListBucketResult>';
     w.cloud.s3.faults.add('list-type=2', { kind: 'answer', status: 200, body }, Number.POSITIVE_INFINITY);
     expect(await w.carry()).toMatchObject({ outcome: 'failed', error: { code: 'list_order' } });
+  });
+
+  it.each([
+    ['in the middle', '<ListBucketResult><Contents><Key>a</Key><Size>1</Size></Contents>'],
+    ['before its first object', '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>lake</Name>'],
+  ])('of a sink that ends %s is no listing: what is missing in it is not there for anybody', async (_name, body) => {
+    await using w = await world();
+    w.bucket.put('a', 'x');
+    w.cloud.s3.faults.add('list-type=2', { kind: 'answer', status: 200, body }, Number.POSITIVE_INFINITY);
+    expect(await w.carry()).toMatchObject({ error: { code: 'bad_response', message: /cut off/ as never } });
+    expect(w.lake.objects.size).toBe(0);
   });
 
   it('what comes and goes between pages is neither carried twice nor lost for the next run', async () => {

@@ -87,7 +87,7 @@ export class GcsListing {
     return items;
   }
 
-  /** The object of the option `object`, or nothing. */
+  /** An object, or nothing; one that cannot be proved says so. @param generation that very version only. */
   async one(name: string, signal: AbortSignal, generation?: string): Promise<Item | undefined> {
     const query = this.#query({ generation, fields: FIELDS.join(',') });
     const path = `/storage/v1/b/${this.#config.bucket}/o/${encodeURIComponent(name)}?${query}`;
@@ -101,23 +101,14 @@ export class GcsListing {
       if (missing) return undefined;
       throw error;
     });
-    return entry === undefined ? undefined : this.item(entry);
+    return entry === undefined ? undefined : provable(this.item(entry));
   }
 
   /** What a listing does not show, the object itself may. */
   async #looked(item: Item, signal: AbortSignal): Promise<Item> {
     if (item.problem !== undefined) return item;
     const { name, generation } = refSchema.parse(item.ref);
-    const asked = (await this.one(name, signal, generation)) ?? item;
-    if (asked.checksums?.crc32c !== undefined) return asked;
-    const { code, message, hint } = new BrokerError(
-      'unverifiable',
-      `${item.id}: Cloud Storage publishes no CRC32C of it`,
-      {
-        hint: 'Rewrite the object in place (`gcloud storage cp` onto itself), or leave it out with `exclude`.',
-      },
-    );
-    return { ...asked, problem: { code, message, hint } };
+    return (await this.one(name, signal, generation)) ?? provable(item);
   }
 
   async #page(
@@ -160,4 +151,17 @@ export class GcsListing {
   #failure(answer: FailedAnswer): BrokerError {
     return listFailure(this.#config, answer);
   }
+}
+
+/** Without a published CRC32C there is nothing that the bytes could be proved by. */
+function provable(item: Item): Item {
+  if (item.problem !== undefined || item.checksums?.crc32c !== undefined) return item;
+  const { code, message, hint } = new BrokerError(
+    'unverifiable',
+    `${item.id}: Cloud Storage publishes no CRC32C of it`,
+    {
+      hint: 'Rewrite the object in place (`gcloud storage cp` onto itself), or leave it out with `exclude`.',
+    },
+  );
+  return { ...item, problem: { code, message, hint } };
 }

@@ -13,7 +13,12 @@ export const FIELDS = [
 ];
 
 /** What an item of Cloud Storage refers to. */
-export const refSchema = z.object({ name: z.string(), generation: z.string() });
+export const refSchema = z.object({
+  name: z.string(),
+  generation: z.string(),
+  /** Somebody asked for this very generation: another one is not what was meant. */
+  pinned: z.literal(true).exactOptional(),
+});
 
 const text = z.string().optional();
 const present = z.unknown().optional();

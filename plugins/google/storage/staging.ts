@@ -1,4 +1,4 @@
-import { BrokerError, type ByteRange, type ByteStream, type Item } from '../../../core/api/index.ts';
+import { ahead, BrokerError, type ByteRange, type ByteStream, type Item } from '../../../core/api/index.ts';
 import type { GoogleClient } from '../http.ts';
 import { GcsListing } from './listing.ts';
 import type { StoragePlace } from './place.ts';
@@ -57,18 +57,11 @@ export class Staging {
   async clear(folder: string, signal: AbortSignal): Promise<number> {
     if (!/[0-9a-f]{8}-[0-9a-f-]{27}\/$/.test(folder)) throw new BrokerError('internal', 'not a folder of an export');
     let deleted = 0;
-    const waiting = new Set<Promise<unknown>>();
-    for await (const item of this.list(folder, signal)) {
-      // What was replaced meanwhile is another one, and not ours.
-      const work: Promise<unknown> = removeObject(this.#client, this.#place, item, signal).finally(() =>
-        waiting.delete(work),
-      );
-      work.catch(() => undefined);
-      waiting.add(work);
-      deleted++;
-      if (waiting.size >= AT_ONCE) await Promise.race(waiting);
-    }
-    await Promise.all(waiting);
+    // What was replaced meanwhile is another one, and not ours.
+    const removing = ahead(this.list(folder, signal), AT_ONCE, (item) =>
+      removeObject(this.#client, this.#place, item, signal),
+    );
+    for await (const _ of removing) deleted++;
     return deleted;
   }
 
