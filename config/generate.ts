@@ -14,6 +14,7 @@ import { deploySpec, pushSpec } from '../core/pipeline/deploy-spec.ts';
 import { type OptionDoc, optionDocs, pipelineJsonSchema, schemaDocs } from '../core/pipeline/documents.ts';
 import { IDENTITY_KINDS } from '../core/pipeline/identity-spec.ts';
 import { retrySpec } from '../core/pipeline/spec.ts';
+import { deleteSpec, filterSpec, keySpec } from '../core/pipeline/sync-spec.ts';
 import { plugins } from './plugins.ts';
 
 const NEXT = {
@@ -77,9 +78,14 @@ function pluginSection(plugin: PluginDefinition): string {
 
 /** Keys of the pipeline that hold a mapping of their own. */
 const keySections = (): string[] =>
-  Object.entries({ deploy: deploySpec, push: pushSpec, retry: retrySpec }).map(
-    ([key, schema]) => `## ${key}\n\n${optionTable(schemaDocs(schema))}\n`,
-  );
+  Object.entries({
+    delete: deleteSpec,
+    deploy: deploySpec,
+    filter: filterSpec,
+    key: keySpec,
+    push: pushSpec,
+    retry: retrySpec,
+  }).map(([key, schema]) => `## ${key}\n\n${optionTable(schemaDocs(schema))}\n`);
 
 const IDENTITY_SUMMARIES: Readonly<Record<keyof typeof IDENTITY_KINDS, string>> = {
   gcp: 'Who to be in Google Cloud.',

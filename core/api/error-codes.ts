@@ -115,8 +115,9 @@ export const ERROR_CODES = {
   key_collision: {
     next: 'item',
     title: 'Several items would get the same key',
-    cause: 'Two sources hold the same name below their prefixes; one would overwrite the other.',
-    fix: 'Give the sources prefixes that keep the names apart, or use two pipelines with different sink prefixes.',
+    cause:
+      'Two sources hold the same name, or `key.template` leaves out what tells two items apart; one would overwrite the other.',
+    fix: 'Put {key} or {dir} into `key.template`; give sources prefixes that keep the names apart; or use two pipelines with different sink prefixes.',
   },
   metadata_refused: {
     next: 'item',

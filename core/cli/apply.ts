@@ -2,11 +2,12 @@ import { hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { BrokerError, systemErrorCode } from '../api/errors.ts';
+import { BrokerError } from '../api/errors.ts';
 import type { Sink } from '../api/sink.ts';
 import { appliedPlan, type PlanFile, planHeaderOf } from '../engine/apply.ts';
 import type { RunOptions } from '../engine/run.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
+import { fileReason } from '../pipeline/read-file.ts';
 import type { JobFactory, OpenJob } from '../runtime/job.ts';
 import { processRuntime } from '../runtime/process.ts';
 import type { Output } from './output.ts';
@@ -45,10 +46,10 @@ export async function applyCommand(
 async function localFiles(path: string): Promise<PlanFile[]> {
   try {
     if (!(await stat(path)).isDirectory()) return [localFile(path)];
-    const names = (await readdir(path)).filter((name) => name.endsWith('.jsonl')).sort();
+    const names = (await readdir(path, { recursive: true })).filter((name) => name.endsWith('.jsonl')).sort();
     if (names.length > 0) return names.map((name) => localFile(join(path, name)));
   } catch (error) {
-    throw new BrokerError('invalid_config', `${path}: ${systemErrorCode(error) ?? 'it cannot be read'}`, {
+    throw new BrokerError('invalid_config', `${path}: ${fileReason(error)}`, {
       hint: 'Name a plan, or a folder of dead letters.',
     });
   }
@@ -81,12 +82,14 @@ async function deadLetters(url: string, { job }: OpenJob, signal: AbortSignal): 
     });
   const wanted = url.slice(sink.location.length);
   const keys: string[] = [];
-  if (!wanted.endsWith('/')) keys.push(wanted);
-  else
-    for await (const { key } of sink.list?.({ signal, ...(wanted === '/' ? {} : { after: wanted }) }) ?? []) {
-      if (!key.startsWith(wanted)) break;
-      keys.push(key);
+  if (wanted.endsWith('.jsonl')) keys.push(wanted);
+  else {
+    const folder = wanted === '' || wanted.endsWith('/') ? wanted : `${wanted}/`;
+    for await (const { key } of sink.list?.({ signal, ...(folder === '' ? {} : { after: folder }) }) ?? []) {
+      if (!key.startsWith(folder)) break;
+      if (key.endsWith('.jsonl')) keys.push(key);
     }
+  }
   if (keys.length === 0) throw new BrokerError('invalid_config', `${url} is empty`, { hint: 'Name another run.' });
   return keys.map((key) => remoteFile(key, sink));
 }

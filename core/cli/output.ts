@@ -23,6 +23,7 @@ const HEADLINE = {
 export function summary(report: Report): string[] {
   const { items, failures } = report;
   const counts = Object.entries(items).filter(([name, count]) => count > 0 || name === 'written');
+  if (report.moved !== undefined) counts.push(['deleted in the source', report.moved]);
   const rate =
     report.durationMs > 0 ? ` (${formatBytes(Math.round((report.bytes / report.durationMs) * 1000))}/s)` : '';
   const lines = [

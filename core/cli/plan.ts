@@ -53,11 +53,21 @@ export async function planCommand(file: string, flags: PlanFlags, jobs: JobFacto
   const stops = guarded(job, extras);
   const details = detailsOf(job.sources);
   if (flags.json === true) {
-    const told = { pipeline: job.pipeline, ...all, ...(flags.out === undefined ? {} : { out: flags.out }), ...details };
+    const told = {
+      pipeline: job.pipeline,
+      ...(job.move === true ? { move: true } : {}),
+      ...all,
+      ...(flags.out === undefined ? {} : { out: flags.out }),
+      ...details,
+    };
     output.out(JSON.stringify(stops === undefined ? told : { ...told, stops: stops.message }));
   } else {
     for (const one of detailLines(details.details)) output.out(one);
     for (const one of totalLines(all)) output.out(one);
+    if (job.move === true)
+      output.out('move: what every sink has proved is deleted in its source, unchanged items, too');
+    if (all.actions.refuse > 0 && all.actions.delete > 0)
+      output.out('a run would delete nothing in the sinks as long as items are refused');
     if (flags.out !== undefined) output.out(`saved to ${flags.out}; carry it out with: isthmus apply ${flags.out}`);
     if (stops !== undefined) output.out(`a run would stop before the first delete: ${stops.message}\n  ${stops.hint}`);
   }

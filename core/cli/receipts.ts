@@ -53,10 +53,7 @@ export async function receiptsCommand(
     });
   const broken = told.length;
   if (flags.json === true) output.out(JSON.stringify({ pipeline: job.pipeline, files, lines, broken: told }));
-  else
-    output.out(
-      `${lines} receipts in ${files} files: ${broken === 0 ? 'as they were written' : `${broken} were changed or are missing`}`,
-    );
+  else output.out(`receipts: ${lines}, files: ${files}, changed or missing: ${broken}`);
   return broken === 0 ? EXIT.complete : EXIT.partial;
 }
 

@@ -55,7 +55,9 @@ export async function verifyCommand(
     throw new BrokerError('invalid_config', `${unread.location} cannot be read`, { hint: 'Leave --deep out.' });
   const deep = flags.deep === true ? { hashers: new Crc32cPool(), concurrency: job.concurrency } : undefined;
   const since = runtime.now();
-  for await (const found of verify({ ...job, run, signal, since, extras: flags.extras === true, deep })) {
+  let leftOut = 0;
+  const left = (): void => void leftOut++;
+  for await (const found of verify({ ...job, run, signal, since, extras: flags.extras === true, deep, left })) {
     counts[found?.finding ?? 'same']++;
     if (found === undefined) continue;
     const { sink: number, source: _, ...rest } = found;
@@ -68,13 +70,15 @@ export async function verifyCommand(
   const all = Object.values(wrong).reduce((sum, count) => sum + count, 0);
   if (flags.json === true) {
     const omitted = all > findings.length ? { findingsOmitted: all - findings.length } : {};
-    output.out(JSON.stringify({ pipeline: job.pipeline, counts, findings, ...omitted, notCompared }));
+    output.out(JSON.stringify({ pipeline: job.pipeline, counts, leftOut, findings, ...omitted, notCompared }));
   } else {
     for (const location of notCompared) output.err(`not compared: ${visible(location)}: each run makes it anew`);
   }
   if (flags.json !== true && flags.csv !== true) {
     const told = Object.entries(wrong).flatMap(([name, count]) => (count === 0 ? [] : [`${count} ${name}`]));
-    output.out(`${visible(job.pipeline)}: ${[`${same} the same`, ...told].join(', ')}`);
+    output.out(
+      `${visible(job.pipeline)}: ${[`${same} the same`, ...told, ...(leftOut > 0 ? [`${leftOut} left out`] : [])].join(', ')}`,
+    );
   }
   return all === 0 ? EXIT.complete : EXIT.partial;
 }

@@ -4,7 +4,7 @@ import { linesOf } from '../api/lines.ts';
 import { guard } from './extras.ts';
 import type { Job } from './job.ts';
 import type { Action, Step } from './plan.ts';
-import { isEnd, type PlanEnd, type PlanHeader, type PlanKind, PlanReader } from './plan-file.ts';
+import { isEnd, type PlanEnd, type PlanHeader, type PlanKind, PlanReader, planRules } from './plan-file.ts';
 import { Recheck, type RecheckOptions } from './recheck.ts';
 import type { MadePlan } from './run.ts';
 
@@ -88,7 +88,7 @@ async function check(file: PlanFile, job: Job, signal: AbortSignal): Promise<voi
 }
 
 function checkHeader(header: PlanHeader, job: Job, wrong: (why: string) => BrokerError): void {
-  const { isthmus, pipeline, fingerprint, sources, sinks } = header;
+  const { isthmus, pipeline, fingerprint, sources, sinks, rules } = header;
   if (pipeline !== job.pipeline) throw wrong(`it is of the pipeline "${pipeline}", not of "${job.pipeline}"`);
   const same = (locations: readonly string[], endpoints: readonly { readonly location: string }[]): boolean =>
     locations.join('\n') === endpoints.map(({ location }) => location).join('\n');
@@ -96,6 +96,9 @@ function checkHeader(header: PlanHeader, job: Job, wrong: (why: string) => Broke
     throw wrong('the pipeline has other sources or sinks now');
   if (isthmus === 'plan' && fingerprint !== job.fingerprint)
     throw wrong('the sources, the sinks or the filters of the pipeline were changed since it was made');
+  const now = planRules(job);
+  if (isthmus === 'plan' && (rules.move !== now.move || rules.overwrite !== now.overwrite))
+    throw wrong('`move` or `overwrite` of the pipeline was changed since it was made');
 }
 
 function guardDeletes(

@@ -8,7 +8,7 @@ import type { Job, Observer } from './job.ts';
 import type { Ledger } from './ledger.ts';
 import type { Action, Step } from './plan.ts';
 import type { Progress } from './progress.ts';
-import { failureOf, type Receipt } from './receipt.ts';
+import { failureOf, type Receipt, receiptOf } from './receipt.ts';
 import { transfer } from './transfer.ts';
 import type { Mark, Watermark } from './watermark.ts';
 import { forEachConcurrently } from './workers.ts';
@@ -84,6 +84,10 @@ export class Carry {
 
   async #carry({ action, mark, trip }: Task): Promise<void> {
     const { job, progress, ledger, observer, signal } = this.#options;
+    if (action.action === 'delete') {
+      const { outcome: _, ...told } = receiptOf({ ...action, action: 'skip' });
+      await ledger?.intend('delete', told, signal);
+    }
     const carried = await this.#transfer(action);
     progress.underWay.settled(action.sink, action.item.key);
     const receipt = trip === undefined ? carried : await this.#moved(action, carried, trip);
@@ -114,12 +118,13 @@ export class Carry {
 
   /** Deletes the item in its source once the last of the sinks has it, and each has proved it. */
   async #moved(action: Action, receipt: Receipt, trip: Trip): Promise<Receipt> {
-    const { job, signal } = this.#options;
+    const { job, ledger, signal } = this.#options;
     trip.left--;
     trip.proved &&= await this.#isProved(action, receipt);
     const source = job.sources[action.source];
     if (trip.left > 0 || !trip.proved || source?.remove === undefined) return receipt;
     try {
+      await ledger?.intend('move', receipt, signal);
       await retry(async () => source.remove?.(action.item, { signal }), { policy: job.retry, signal });
       return { ...receipt, moved: true };
     } catch (thrown) {

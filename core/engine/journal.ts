@@ -78,7 +78,8 @@ export class Journal {
 
   async #write(signal: AbortSignal): Promise<void> {
     const { sink, folder, header, chained, memory, hashers, retry: policy, now } = this.#options;
-    const lines = this.#waiting;
+    // More are added while these are written.
+    const lines = [...this.#waiting];
     let last = this.#head;
     const link = (line: string): string => {
       if (!chained) return `${line}\n`;

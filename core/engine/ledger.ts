@@ -69,6 +69,17 @@ export class Ledger implements Durable {
       this.#deadLetters?.add({ ...actionLine(action), failure: { ...failure }, attempts });
   }
 
+  /**
+   * Puts on record what is about to be deleted, and resolves when that is durable: a process that dies in between leaves
+   * no gap. The receipt of what was done comes after it.
+   */
+  async intend(intent: 'move' | 'delete', receipt: Omit<Receipt, 'outcome'>, signal: AbortSignal): Promise<void> {
+    if (this.#receipts === undefined) return;
+    const { job, now } = this.#options;
+    this.#receipts.add({ intent, ...receiptLine(receipt, job, now()) });
+    await this.#receipts.flush(signal);
+  }
+
   async flush(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#receipts?.flush(signal), this.#deadLetters?.flush(signal)]);
   }
@@ -81,7 +92,11 @@ export class Ledger implements Durable {
 }
 
 /** A receipt as a line of its own: places by their names, and when it was over. */
-function receiptLine(receipt: Receipt, { sources, sinks }: Job, now: number): { readonly [name: string]: JsonValue } {
+function receiptLine(
+  receipt: Omit<Receipt, 'outcome'>,
+  { sources, sinks }: Job,
+  now: number,
+): { readonly [name: string]: JsonValue } {
   const { source, sink, checksums, notes, failure, ...rest } = receipt;
   return {
     time: new Date(now).toISOString(),

@@ -21,6 +21,8 @@ const header = z.object({
   file: z.string().optional(),
   sources: z.array(z.string()),
   sinks: z.array(z.string()),
+  /** Under which it was made: what it says would be something else under others. */
+  rules: z.strictObject({ overwrite: z.string(), move: z.boolean() }),
 });
 export type PlanHeader = z.output<typeof header>;
 
@@ -79,8 +81,13 @@ const action = z.object({
   hint: text,
 });
 
+export const planRules = ({ overwrite = 'different', move = false }: Pick<Job, 'overwrite' | 'move'>) => ({
+  overwrite,
+  move,
+});
+
 export function planHeader(
-  job: Pick<Job, 'pipeline' | 'fingerprint' | 'sources' | 'sinks'>,
+  job: Pick<Job, 'pipeline' | 'fingerprint' | 'sources' | 'sinks' | 'overwrite' | 'move'>,
   kind: PlanKind,
   now: number,
 ) {
@@ -95,6 +102,7 @@ export function planHeader(
     createdAt,
     sources: sources ?? [],
     sinks: sinks ?? [],
+    rules: planRules(job),
   };
 }
 

@@ -22,6 +22,8 @@ export interface Finding {
 export interface VerifyOptions extends Omit<PlanOptions, 'compare' | 'overwrite' | 'last' | 'after' | 'only'> {
   /** Look for what no source has, too; that lists everything a second time. */
   readonly extras: boolean;
+  /** Called for each item that a rule leaves out. */
+  readonly left?: () => void;
   /** Read what the sinks hold, so many objects at once; in a source only what publishes no checksum. */
   readonly deep?: { readonly hashers: Crc32cPool; readonly concurrency: number } | undefined;
 }
@@ -34,12 +36,16 @@ export interface VerifyOptions extends Omit<PlanOptions, 'compare' | 'overwrite'
  */
 export async function* verify(options: VerifyOptions): AsyncGenerator<Finding | undefined> {
   const { deep, extras, sinks } = options;
-  const compared = actionsOf({ ...options, compare: deep === undefined ? 'checksum' : 'size' });
+  // What a run may not overwrite is different all the same.
+  const rules = { compare: deep === undefined ? 'checksum' : 'size', overwrite: 'different' } as const;
+  const compared = actionsOf({ ...options, ...rules });
   const actions =
     deep === undefined ? compared : ahead(compared, deep.concurrency, (one) => read(one, options, deep.hashers));
   // What a rule leaves out is not to be there.
-  for await (const action of actions)
-    if (action.left !== true) yield action.action === 'skip' ? undefined : findingOf(action);
+  for await (const action of actions) {
+    if (action.left === true) options.left?.();
+    else yield action.action === 'skip' ? undefined : findingOf(action);
+  }
   if (!extras) return;
   for (const sink of sinks.keys())
     for await (const { stored, extra } of withExtras(options, sink))

@@ -10,9 +10,15 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
   ENOTDIR: 'no such file',
   EACCES: 'permission denied',
-  EISDIR: 'is a directory: name the pipeline file in it',
+  EISDIR: 'is a directory: name a file in it',
   ENAMETOOLONG: 'the name is too long',
 };
+
+/** Why a file cannot be used, for people. */
+export function fileReason(error: unknown): string {
+  const code = systemErrorCode(error);
+  return (code && (REASONS[code] ?? code)) ?? 'it cannot be read';
+}
 
 /** Reads a pipeline file as UTF-8 text, or says what is wrong with it. A byte order mark is left out. */
 export async function readPipelineFile(path: string): Promise<string> {

@@ -13,8 +13,8 @@ export const filterSpec = z
   .strictObject({
     include: z.array(keyPattern()).optional().describe('Only keys that match one of these: globs, or `{ regex: … }`.'),
     exclude: z.array(keyPattern()).optional().describe('No keys that match one of these.'),
-    minSize: byteSize().optional(),
-    maxSize: byteSize().optional(),
+    minSize: byteSize().optional().describe('Only items of at least so many bytes.'),
+    maxSize: byteSize().optional().describe('Only items of at most so many bytes.'),
     modifiedAfter: timestamp().optional().describe('Only items that were changed later.'),
     modifiedBefore: timestamp().optional().describe('Only items that were changed earlier.'),
     minAge: duration().optional().describe('Only items that nobody has changed for so long.'),
@@ -54,7 +54,9 @@ const template = () =>
   });
 
 export const keySpec = z.strictObject({
-  template: template().describe(`The key in the sinks. In braces: ${KEY_FIELDS.join(', ')}.`),
+  template: template().describe(
+    `The key in the sinks. In braces: ${KEY_FIELDS.join(', ')}; dir comes with its slash, ext with its dot.`,
+  ),
   collisions: z
     .enum(['refuse', 'skip'])
     .default('refuse')

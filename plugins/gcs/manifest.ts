@@ -118,10 +118,15 @@ export class Manifest {
 
   /** @returns undefined for the line with the names of the columns. */
   #fromCsv(text: string, line: number): Entry | undefined {
+    if (text.startsWith('{"')) throw this.#wrong(line, 'a line of JSON: let the name of the list end in .jsonl');
     const fields = csvFields(text);
     if (fields === undefined) throw this.#wrong(line, 'a quote is not closed, or stands in the middle of a field');
     const [name = '', generation = ''] = fields;
-    if (line === 1 && /^(name|key|object)$/i.test(name)) return undefined;
+    if (line === 1 && /^(name|key|object)$/i.test(name)) {
+      if (fields.length > 2 || !/^(generation)?$/i.test(generation))
+        throw this.#wrong(line, 'columns can be name and generation, in this order');
+      return undefined;
+    }
     if (fields.length > 2)
       throw this.#wrong(line, `expected name,generation; found ${fields.length} fields. Quote names that hold a comma`);
     return this.#entry({ name, generation: generation === '' ? undefined : generation }, line);

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 import { isthmus, json } from '../faults/command.ts';
 import { LASTING, type World, world } from '../faults/world.ts';
 
@@ -213,7 +214,8 @@ describe('dead letters', () => {
     );
     const { runId } = await w.carry({ top: kept });
     const file = await w.write({ top: kept });
-    const answer = await isthmus(w, 'apply', join(folder, 'faults', runId), '--pipeline', file, '--json');
+    // The place that the pipeline names, with the runs in it.
+    const answer = await isthmus(w, 'apply', folder, '--pipeline', file, '--json');
     expect(json(answer)).toMatchObject({ outcome: 'complete', items: { written: 1 } });
     const unnamed = await isthmus(w, 'apply', join(folder, 'faults', runId));
     expect(unnamed.error).toMatchObject({ hint: expect.stringContaining('--pipeline') });
@@ -318,6 +320,38 @@ describe('receipts', () => {
     // Without a history nothing is known of them; that is not the same as finding them in order.
     const unknown = await isthmus(w, 'receipts', await w.write({ top }), '--run', 'none');
     expect(unknown.error).toMatchObject({ code: 'invalid_config', message: /there are no receipts/ as never });
+  });
+
+  it('tell of what is deleted before it is: a process that dies then leaves no gap', async () => {
+    await using w = await world();
+    w.bucket.writers.add(LOCAL_SERVICE_ACCOUNT);
+    for (const key of ['a', 'b', 'c', 'd', 'e']) w.bucket.put(key, key);
+    await w.carry();
+    w.bucket.delete('a');
+    const intents = (): string[] => {
+      const kept = w.cloud.s3.buckets.get('state');
+      const text =
+        kept
+          ?.keys()
+          .map((key) => kept.bytes(key)?.toString())
+          .join('') ?? '';
+      return [...text.matchAll(/"intent":"(\w+)".*?"key":"(\w+)"/g)].map(([, what, key]) => `${what} ${key}`);
+    };
+    const gaps: string[] = [];
+    const look = (pattern: RegExp, what: string) => (request: { method: string; target: string }) => {
+      const key = pattern.exec(`${request.method} ${request.target}`)?.[1];
+      if (key !== undefined && !intents().includes(`${what} ${key}`)) gaps.push(key);
+      return false;
+    };
+    w.cloud.gcs.faults.add(look(/^DELETE .*\/o\/(\w+)/, 'move'), { kind: 'reset-before' });
+    w.cloud.s3.faults.add(look(/^DELETE \/lake\/(\w+)/, 'delete'), { kind: 'reset-before' });
+    const kept = { receipts: { use: 's3', with: { bucket: 'state', region: 'eu-west-1' } } };
+    expect(await w.carry({ top: { ...kept, delete: { extras: true } } })).toMatchObject({ items: { deleted: 1 } });
+    expect(await w.carry({ top: { ...kept, move: true } })).toMatchObject({ moved: 4 });
+    expect(gaps).toEqual([]);
+    expect(intents().sort()).toEqual(['delete a', 'move b', 'move c', 'move d', 'move e']);
+    const whole = await isthmus(w, 'receipts', await w.write({ top: kept }), '--json');
+    expect(json(whole)).toMatchObject({ broken: [] });
   });
 
   it('are durable before the record passes the items that they tell of', async () => {

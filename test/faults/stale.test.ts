@@ -45,15 +45,15 @@ describe('a move', () => {
     expect(w.bucket.get('a')).toBeDefined();
   });
 
-  it('leaves in the source what was taken for the same by its size, and is not', async () => {
+  it('is not made of a plan that says nothing of it', async () => {
     await using w = await movable();
-    w.bucket.put('a', 'old-bytes');
-    await w.carry();
-    w.bucket.put('a', 'new-bytes');
-    const plan = await planned(w, { compare: 'size' });
+    w.bucket.put('a', 'precious');
+    const plan = await planned(w);
     await w.write({ top: { move: true } });
-    expect((await applied(w, plan)).moved).toBe(0);
+    expect(await applied(w, plan)).toMatchObject({ outcome: 'failed', error: { code: 'invalid_plan' } });
     expect(w.bucket.get('a')).toBeDefined();
+    const { out } = await isthmus(w, 'plan', await w.write({ top: { move: true } }));
+    expect(out.at(-1)).toContain('deleted in its source');
   });
 
   it('leaves in the source what the sink has lost since it was listed', async () => {

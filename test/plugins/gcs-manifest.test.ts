@@ -56,6 +56,19 @@ describe('a list of objects', () => {
     ]);
   });
 
+  it('with a generation is about that one: when it is replaced while it is read, no other takes its place', async () => {
+    await using w = await world();
+    const { generation } = w.bucket.put('a', 'first!');
+    const replace = ({ target }: { target: string }): boolean => {
+      if (target.includes('alt=media') && w.bucket.get('a')?.generation === generation) w.bucket.put('a', 'second');
+      return false;
+    };
+    w.cloud.gcs.faults.add(replace, { kind: 'reset-before' });
+    const report = await listed(w, 'list.csv', `a,${generation}\n`);
+    expect(report.items).toMatchObject({ written: 0, failed: 1 });
+    expect(w.lake.objects.size).toBe(0);
+  });
+
   it('may lie in Cloud Storage', async () => {
     await using w = await world();
     w.bucket.put('2026/a', 'x');
@@ -71,6 +84,8 @@ describe('a list of objects', () => {
     ['a generation that is none', 'l.csv', 'a,abc', 'l.csv:1: generation: must be a generation'],
     ['a generation beyond 2^63', 'l.csv', 'a,9999999999999999999', 'l.csv:1: generation: must be a generation'],
     ['a name twice', 'l.csv', 'a\nb\na\n', 'l.csv:3: "a" is there twice'],
+    ['JSON', 'l.csv', '{"name":"a"}', 'l.csv:1: a line of JSON'],
+    ['columns that it does not know', 'l.csv', 'name,size\na,3', 'l.csv:1: columns can be name and generation'],
     ['too many fields', 'l.csv', 'a,1,2', 'l.csv:1: expected name,generation; found 3 fields'],
     ['a quote that is not closed', 'l.csv', '"a', 'l.csv:1: a quote is not closed'],
     ['bytes that are not UTF-8', 'l.csv', Buffer.from([0x61, 0x0a, 0xe9, 0x0a]), 'l.csv:2: not valid UTF-8'],
@@ -117,14 +132,14 @@ describe('a list of objects', () => {
 describe('what an object has besides its bytes', () => {
   it('goes to the storage class that is meant, with the metadata that is meant, and what is lost is told', async () => {
     await using w = await world();
-    w.bucket.put('cold', 'x', { storageClass: 'COLDLINE', metadata: { owner: 'me', secret: 's', old: 'v' } });
+    w.bucket.put('cold', 'x', { storageClass: 'COLDLINE', metadata: { Owner: 'me', Secret: 's', OLD: 'v' } });
     w.bucket.put('odd', 'x', { storageClass: 'STANDARD', customTime: '2026-01-01T00:00:00Z', temporaryHold: true });
-    const metadata = { remove: ['secret'], rename: { old: 'new' }, add: { team: 'data' } };
+    const metadata = { remove: ['secret'], rename: { old: 'new' }, add: { team: 'data', owner: 'us' } };
     const report = await w.carry({ sink: { storageClass: 'match', metadata, provenance: true } });
     const { headers } = w.lake.objects.get('cold') ?? {};
     expect(headers).toMatchObject({
       'x-amz-storage-class': 'GLACIER_IR',
-      'x-amz-meta-owner': 'me',
+      'x-amz-meta-owner': 'us',
       'x-amz-meta-new': 'v',
       'x-amz-meta-team': 'data',
       'x-amz-meta-isthmus-source': `gs://exports/cold#${w.bucket.get('cold')?.generation}`,
