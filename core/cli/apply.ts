@@ -31,9 +31,13 @@ export async function applyCommand(
   const local = isUrl ? undefined : await localFiles(plan);
   const pipeline = flags.pipeline ?? (local && (await pipelineOf(plan, local, runtime.signal)));
   if (pipeline === undefined)
-    throw new BrokerError('invalid_config', `${plan} does not say of which pipeline it is`, {
-      hint: 'Name the pipeline file: --pipeline FILE.',
-    });
+    throw new BrokerError(
+      'invalid_config',
+      `${plan} does not say of which pipeline it is, or that is not where it was`,
+      {
+        hint: 'Name the pipeline file: --pipeline FILE.',
+      },
+    );
   const parts = { jobs, environment, output, runtime };
   return await carryCommand(pipeline, flags, parts, async (open): Promise<Partial<RunOptions>> => {
     const files = local ?? (await deadLetters(plan, open, runtime.signal));
@@ -70,7 +74,13 @@ async function pipelineOf(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const header = first && (await planHeaderOf(first, signal));
-  return header?.file === undefined ? undefined : resolve(dirname(plan), header.file);
+  if (header?.file === undefined) return undefined;
+  const path = resolve(dirname(plan), header.file);
+  // A plan may have been brought here from elsewhere.
+  return await stat(path).then(
+    () => path,
+    () => undefined,
+  );
 }
 
 /** A file, or all files of a run, where the pipeline keeps what was not carried. */

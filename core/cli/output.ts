@@ -25,7 +25,9 @@ export function summary(report: Report): string[] {
   const counts = Object.entries(items).filter(([name, count]) => count > 0 || name === 'written');
   if (report.moved !== undefined) counts.push(['deleted in the source', report.moved]);
   const rate =
-    report.durationMs > 0 ? ` (${formatBytes(Math.round((report.bytes / report.durationMs) * 1000))}/s)` : '';
+    report.durationMs > 0 && report.bytes > 0
+      ? ` (${formatBytes(Math.round((report.bytes / report.durationMs) * 1000))}/s)`
+      : '';
   const lines = [
     `${visible(report.pipeline)}: ${HEADLINE[report.outcome]}`,
     `  ${counts.map(([name, count]) => `${count} ${name}`).join(', ')}; ${formatBytes(report.bytes)} in ${formatDuration(report.durationMs)}${rate}`,

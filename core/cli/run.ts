@@ -65,7 +65,8 @@ export async function carryCommand(
   if (report.outcome === 'paused' && open.pipeline.state === undefined && flags.json !== true) {
     output.err('note: without `state` the next run lists from the start and skips what is already there');
   }
-  return report.error?.code === 'invalid_config' ? EXIT.invalid : EXIT[report.outcome];
+  const isInvalid = report.error?.code === 'invalid_config' || report.error?.code === 'invalid_plan';
+  return isInvalid ? EXIT.invalid : EXIT[report.outcome];
 }
 
 export function loggerFor({ log, debug }: RunFlags, output: Output): Logger {

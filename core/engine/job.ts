@@ -28,8 +28,6 @@ export interface Job extends Rules {
   readonly receipts?: Sink | undefined;
   /** Where items that were not carried are kept, as a plan that can be applied. */
   readonly deadLetters?: Sink | undefined;
-  /** What becomes of an item that vanishes after it was listed. */
-  readonly missing?: 'fail' | 'skip';
   /** How many reports of runs are remembered. */
   readonly history?: number;
 }

@@ -17,6 +17,8 @@ export interface NamingOptions {
   readonly folderMarkers?: FolderMarkers;
   /** Under which keys items are written; by default their own. */
   readonly keys?: KeyMap | undefined;
+  /** What becomes of an item that is not there any more. */
+  readonly missing?: 'fail' | 'skip';
   /** When the run began; milliseconds since the epoch. */
   readonly since?: number;
 }
@@ -56,7 +58,7 @@ export class Naming {
   }
 
   #named({ item, source }: Listed): Named {
-    const { filter, folderMarkers = 'copy', keys, since = Date.now() } = this.#options;
+    const { filter, folderMarkers = 'copy', keys, missing, since = Date.now() } = this.#options;
     const leaves = filter?.leaves(item, since);
     if (leaves !== undefined) return { item, source, decided: leave(`left out by the filter: ${leaves}`) };
     // The folder that the source itself is has no name below it.
@@ -66,6 +68,7 @@ export class Naming {
       return { item, source, decided: folderMarkers === 'skip' ? leave('it stands for a folder') : refused };
     }
     const { problem } = item;
+    if (problem?.code === 'source_gone' && missing === 'skip') return { item, source, decided: leave(problem.message) };
     if (problem !== undefined) return { item, source, decided: refusal(problem.code, problem.message, problem.hint) };
     return keys === undefined ? { item, source } : this.#mapped(item, source, keys);
   }

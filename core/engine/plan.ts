@@ -43,6 +43,8 @@ export interface Rules {
   readonly folderMarkers?: FolderMarkers;
   /** Under which keys items are written; by default their own. */
   readonly keys?: KeyMap | undefined;
+  /** What becomes of an item that is not there any more. */
+  readonly missing?: 'fail' | 'skip';
 }
 
 export interface PlanOptions extends Rules {

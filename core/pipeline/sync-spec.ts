@@ -92,7 +92,9 @@ export const syncKeys = {
   missing: z
     .enum(['fail', 'skip'])
     .default('fail')
-    .describe('What becomes of an item that vanishes from its source between its listing and its reading.'),
+    .describe(
+      'What becomes of an item that vanished between its listing and its reading, or that a list names and is not there.',
+    ),
   folderMarkers: z
     .enum(['copy', 'skip', 'refuse'])
     .default('copy')
@@ -131,4 +133,16 @@ export function* syncProblems(pipeline: Sync): Generator<OptionProblem> {
       path: ['delete'],
       message: 'from these keys it cannot be told what is in no source: use it with key.template: some/prefix/{key}',
     };
+}
+
+/** What is valid, and probably not meant. */
+export function* filterWarnings(
+  filter: z.output<typeof filterSpec> | undefined,
+): Generator<{ readonly path: readonly (string | number)[]; readonly message: string }> {
+  for (const name of ['include', 'exclude'] as const)
+    for (const [index, pattern] of (filter?.[name] ?? []).entries())
+      if (typeof pattern === 'string' && pattern.endsWith('/')) {
+        const message = `matches only the marker of the folder; what is below it: ${pattern}**`;
+        yield { path: ['filter', name, index], message };
+      }
 }

@@ -11,6 +11,7 @@ import { InvalidPipeline, type Problem } from './problem.ts';
 import { regionWarning } from './regions.ts';
 import { keysOf, readScalar, valueAt } from './schema-keys.ts';
 import { endpointSpec, type PipelineSpec, pipelineSpec } from './spec.ts';
+import { filterWarnings } from './sync-spec.ts';
 
 /** A plugin with its validated options. */
 export interface Configured<Definition extends PluginDefinition> {
@@ -108,6 +109,7 @@ class Validation {
         this.#problem([...place, key], false, message);
     }
     if (spec === undefined) return undefined;
+    for (const { path, message } of filterWarnings(spec.filter)) this.#problem(path, false, message, this.#warnings);
     return {
       ...spec,
       file,

@@ -142,7 +142,7 @@ describe('a plan on file', () => {
     const lines = (await readFile(plan, 'utf8')).trim().split('\n');
     await writeFile(plan, `${change(lines).join('\n')}\n`);
     const answer = await isthmus(w, 'apply', plan, '--json');
-    expect(answer.code).toBe(1);
+    expect(answer.code).toBe(2);
     expect(json(answer)).toMatchObject({
       outcome: 'failed',
       error: { code: 'invalid_plan', message: expect.stringContaining(why) },

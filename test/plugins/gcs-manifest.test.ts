@@ -69,6 +69,14 @@ describe('a list of objects', () => {
     expect(w.lake.objects.size).toBe(0);
   });
 
+  it('that was moved before is left out, and not refused, with missing: skip', async () => {
+    await using w = await world();
+    w.bucket.put('b', 'x');
+    await writeFile(join(w.folder, 'list.csv'), 'a\nb\n');
+    const report = await w.carry({ source: { manifest: 'list.csv' }, top: { missing: 'skip' } });
+    expect(report).toMatchObject({ outcome: 'complete', items: { written: 1, skipped: 1, refused: 0 } });
+  });
+
   it('may lie in Cloud Storage', async () => {
     await using w = await world();
     w.bucket.put('2026/a', 'x');
