@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { BrokerError } from '../api/errors.ts';
 import type { Sink } from '../api/sink.ts';
 import { appliedPlan, type PlanFile, planHeaderOf } from '../engine/apply.ts';
+import { RECEIPTS } from '../engine/ledger-files.ts';
 import type { RunOptions } from '../engine/run.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { fileReason } from '../pipeline/read-file.ts';
@@ -47,10 +48,13 @@ export async function applyCommand(
   });
 }
 
+/** Receipts may lie beside dead letters. */
+const isPlan = (name: string): boolean => name.endsWith('.jsonl') && !name.endsWith(RECEIPTS);
+
 async function localFiles(path: string): Promise<PlanFile[]> {
   try {
     if (!(await stat(path)).isDirectory()) return [localFile(path)];
-    const names = (await readdir(path, { recursive: true })).filter((name) => name.endsWith('.jsonl')).sort();
+    const names = (await readdir(path, { recursive: true })).filter(isPlan).sort();
     if (names.length > 0) return names.map((name) => localFile(join(path, name)));
   } catch (error) {
     throw new BrokerError('invalid_config', `${path}: ${fileReason(error)}`, {
@@ -97,7 +101,7 @@ async function deadLetters(url: string, { job }: OpenJob, signal: AbortSignal): 
     const folder = wanted === '' || wanted.endsWith('/') ? wanted : `${wanted}/`;
     for await (const { key } of sink.list?.({ signal, ...(folder === '' ? {} : { after: folder }) }) ?? []) {
       if (!key.startsWith(folder)) break;
-      if (key.endsWith('.jsonl')) keys.push(key);
+      if (isPlan(key)) keys.push(key);
     }
   }
   if (keys.length === 0) throw new BrokerError('invalid_config', `${url} is empty`, { hint: 'Name another run.' });

@@ -58,11 +58,17 @@ export async function receiptsCommand(
 }
 
 /** The last hash of each run that the history remembers, and the run. */
-async function headsOf({ state, pipeline }: Job, folder: string, signal: AbortSignal): Promise<Map<string, string>> {
+async function headsOf(
+  { state, pipeline, receipts: kept }: Job,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
   const heads = new Map<string, string>();
   for (const { runId, receipts } of await pastRuns(state, pipeline, signal)) {
-    const { head } = z.object({ head: z.string() }).safeParse(receipts).data ?? {};
-    if (head !== undefined && `${pipeline}/${runId}/`.startsWith(folder)) heads.set(head, runId);
+    const { head, location = '' } = z.object({ head: z.string(), location: z.string() }).safeParse(receipts).data ?? {};
+    // Receipts of before may be elsewhere.
+    if (head !== undefined && location.startsWith(kept?.location ?? '') && `${pipeline}/${runId}/`.startsWith(folder))
+      heads.set(head, runId);
   }
   return heads;
 }

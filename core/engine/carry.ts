@@ -85,8 +85,7 @@ export class Carry {
   async #carry({ action, mark, trip }: Task): Promise<void> {
     const { job, progress, ledger, observer, signal } = this.#options;
     if (action.action === 'delete') {
-      const { outcome: _, ...told } = receiptOf({ ...action, action: 'skip' });
-      await ledger?.intend('delete', told, signal);
+      await ledger?.intend('delete', receiptOf({ ...action, action: 'skip' }), signal);
     }
     const carried = await this.#transfer(action);
     progress.underWay.settled(action.sink, action.item.key);
@@ -120,18 +119,19 @@ export class Carry {
   async #moved(action: Action, receipt: Receipt, trip: Trip): Promise<Receipt> {
     const { job, ledger, signal } = this.#options;
     trip.left--;
-    trip.proved &&= await this.#isProved(action, receipt);
     const source = job.sources[action.source];
-    if (trip.left > 0 || !trip.proved || source?.remove === undefined) return receipt;
     try {
+      trip.proved &&= await this.#isProved(action, receipt);
+      if (trip.left > 0 || !trip.proved || source?.remove === undefined) return receipt;
       await ledger?.intend('move', receipt, signal);
       await retry(async () => source.remove?.(action.item, { signal }), { policy: job.retry, signal });
       return { ...receipt, moved: true };
     } catch (thrown) {
       const error = signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
       if (error.next === 'run' || error.next === 'wait') throw error;
+      trip.proved = false;
       const failure = failureOf(error);
-      const message = `it is in every sink, but could not be deleted in its source: ${failure.message}`;
+      const message = `it was carried, but stays in its source: ${failure.message}`;
       return { ...receipt, outcome: 'failed', failure: { ...failure, message } };
     }
   }
@@ -141,7 +141,8 @@ export class Carry {
     if (outcome === 'written') return Object.keys(checksums).length > 0;
     if (outcome !== 'unchanged') return false;
     const { job, signal } = this.#options;
-    const stored = await job.sinks[sink]?.stat?.(item.key, { signal }).catch(() => undefined);
+    const look = async () => job.sinks[sink]?.stat?.(item.key, { signal });
+    const stored = await retry(look, { policy: job.retry, signal });
     return stored !== undefined && compareAsked({ item, stored }, 'different').action === 'skip';
   }
 }

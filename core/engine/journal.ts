@@ -15,6 +15,8 @@ export interface JournalOptions {
   readonly sink: Sink;
   /** Keys of its files begin with it. */
   readonly folder: string;
+  /** And end with it: two journals may share a folder. */
+  readonly ending: string;
   /** The first line of each file. */
   readonly header: { readonly [name: string]: JsonValue };
   /** Each line, and the first of a file after the last of the one before, is bound to the one before it by a hash. */
@@ -33,7 +35,7 @@ export class Journal {
   #waiting: string[] = [];
   #size = 0;
   #files = 0;
-  #lines = 0;
+  #told = 0;
   #head: string | undefined;
   #writing: Promise<void> = Promise.resolve();
 
@@ -53,13 +55,15 @@ export class Journal {
   }
 
   get kept(): Kept | undefined {
-    if (this.#lines === 0) return undefined;
+    if (this.#files === 0) return undefined;
     const { sink, folder, chained } = this.#options;
     const head = chained && this.#head !== undefined ? { head: this.#head } : {};
-    return { location: sink.location + folder, lines: this.#lines, ...head };
+    return { location: sink.location + folder, lines: this.#told, ...head };
   }
 
-  add(line: { readonly [name: string]: JsonValue }): void {
+  /** @param counts whether it is one of those that the report tells of. */
+  add(line: { readonly [name: string]: JsonValue }, counts = true): void {
+    if (counts) this.#told++;
     const text = JSON.stringify(line);
     this.#waiting.push(text);
     this.#size += text.length;
@@ -77,7 +81,7 @@ export class Journal {
   }
 
   async #write(signal: AbortSignal): Promise<void> {
-    const { sink, folder, header, chained, memory, hashers, retry: policy, now } = this.#options;
+    const { sink, folder, ending, header, chained, memory, hashers, retry: policy, now } = this.#options;
     // More are added while these are written.
     const lines = [...this.#waiting];
     let last = this.#head;
@@ -89,7 +93,7 @@ export class Journal {
     const first = JSON.stringify(chained ? { ...header, previous: this.#head ?? null } : header);
     const bytes = Buffer.from([first, ...lines, JSON.stringify({ end: lines.length })].map(link).join(''));
     const time = new Date(now()).toISOString().replace(/[:.]/g, '-');
-    const key = `${folder}${time}-${String(++this.#files).padStart(4, '0')}.jsonl`;
+    const key = `${folder}${time}-${String(++this.#files).padStart(4, '0')}${ending}`;
     const item: Item = {
       id: key,
       key,
@@ -106,7 +110,6 @@ export class Journal {
     await retry(write, { policy, signal });
     this.#waiting = this.#waiting.slice(lines.length);
     this.#size = this.#waiting.reduce((sum, line) => sum + line.length, 0);
-    this.#lines += lines.length;
     this.#head = last;
   }
 }

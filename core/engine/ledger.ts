@@ -3,6 +3,7 @@ import type { JsonValue } from '../api/json.ts';
 import type { Crc32cPool } from './crc32c.ts';
 import type { Job } from './job.ts';
 import { Journal, type JournalOptions } from './journal.ts';
+import { DEAD_LETTERS, RECEIPTS } from './ledger-files.ts';
 import type { Action } from './plan.ts';
 import { actionLine, planHeader } from './plan-file.ts';
 import type { Durable } from './progress.ts';
@@ -35,15 +36,22 @@ export class Ledger implements Durable {
     const { job, runId, previous } = options;
     this.#options = options;
     const shared = { ...options, retry: job.retry, folder: `${job.pipeline}/${runId}/` };
-    const open = (more: Pick<JournalOptions, 'sink' | 'header' | 'chained' | 'previous'>): Journal =>
+    const open = (more: Pick<JournalOptions, 'sink' | 'ending' | 'header' | 'chained' | 'previous'>): Journal =>
       new Journal({ ...shared, ...more });
     const told = { version: 1, pipeline: job.pipeline, runId };
     if (job.receipts !== undefined)
-      this.#receipts = open({ sink: job.receipts, header: { isthmus: 'receipts', ...told }, chained: true, previous });
+      this.#receipts = open({
+        sink: job.receipts,
+        ending: RECEIPTS,
+        header: { isthmus: 'receipts', ...told },
+        chained: true,
+        previous,
+      });
     if (job.deadLetters !== undefined) {
       const header = planHeader(job, 'dead-letters', options.now());
       this.#deadLetters = open({
         sink: job.deadLetters,
+        ending: DEAD_LETTERS,
         header: { ...header, runId },
         chained: false,
         previous: undefined,
@@ -65,7 +73,7 @@ export class Ledger implements Durable {
     this.#receipts?.add(receiptLine(receipt, job, now()));
     const { failure, attempts } = receipt;
     // What could not be deleted is found again by the next run; it is no item that could be carried.
-    if (failure !== undefined && action.action !== 'delete')
+    if (failure !== undefined && action.source >= 0)
       this.#deadLetters?.add({ ...actionLine(action), failure: { ...failure }, attempts });
   }
 
@@ -73,10 +81,17 @@ export class Ledger implements Durable {
    * Puts on record what is about to be deleted, and resolves when that is durable: a process that dies in between leaves
    * no gap. The receipt of what was done comes after it.
    */
-  async intend(intent: 'move' | 'delete', receipt: Omit<Receipt, 'outcome'>, signal: AbortSignal): Promise<void> {
+  async intend(intent: 'move' | 'delete', receipt: Receipt, signal: AbortSignal): Promise<void> {
     if (this.#receipts === undefined) return;
     const { job, now } = this.#options;
-    this.#receipts.add({ intent, ...receiptLine(receipt, job, now()) });
+    const {
+      outcome: _,
+      bytes: _bytes,
+      attempts: _attempts,
+      durationMs: _duration,
+      ...line
+    } = receiptLine(receipt, job, now());
+    this.#receipts.add({ intent, ...line }, false);
     await this.#receipts.flush(signal);
   }
 
@@ -92,11 +107,7 @@ export class Ledger implements Durable {
 }
 
 /** A receipt as a line of its own: places by their names, and when it was over. */
-function receiptLine(
-  receipt: Omit<Receipt, 'outcome'>,
-  { sources, sinks }: Job,
-  now: number,
-): { readonly [name: string]: JsonValue } {
+function receiptLine(receipt: Receipt, { sources, sinks }: Job, now: number): { readonly [name: string]: JsonValue } {
   const { source, sink, checksums, notes, failure, ...rest } = receipt;
   return {
     time: new Date(now).toISOString(),

@@ -85,10 +85,11 @@ export function plan(options: PlanOptions): AsyncGenerator<Step> {
     return { items: last ? (source.last?.(all) ?? nothing()) : listed(source, all), location: source.location };
   });
   const asks = (only !== undefined && 'key' in only) || rules.keys?.ordered === false;
-  const indexes = options.compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, asks));
-  // Of one item by itself nobody knows whether its key is another's.
+  // Of one item by itself nobody knows whether its key is another's: then it must be looked for in any case.
   const isBlind = only !== undefined && rules.keys?.unique === false;
-  const planner = new Planner({ ...rules, sinks, signal, isBlind }, indexes);
+  const compare = isBlind && rules.compare === 'always' ? 'checksum' : rules.compare;
+  const indexes = compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, asks));
+  const planner = new Planner({ ...rules, compare, sinks, signal, isBlind }, indexes);
   const naming = new Naming({ ...rules, sources, ...(since === undefined ? {} : { since }) });
   return ahead(planner.found(merged(listings), naming, options.after), ASKED_AT_ONCE, (group) =>
     planner.decided(group),

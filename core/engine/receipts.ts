@@ -2,6 +2,7 @@ import { BrokerError } from '../api/errors.ts';
 import { linesOf } from '../api/lines.ts';
 import type { Sink } from '../api/sink.ts';
 import { chainHash } from './journal.ts';
+import { RECEIPTS } from './ledger-files.ts';
 
 /** A file of receipts, and what is wrong with it. */
 export interface CheckedReceipts {
@@ -26,7 +27,7 @@ export async function* checkReceipts(sink: Sink, folder: string, signal: AbortSi
   let run: { readonly name: string; readonly files: CheckedReceipts[] } | undefined;
   for await (const object of sink.list?.({ signal, ...(folder === '' ? {} : { after: folder }) }) ?? []) {
     if (!object.key.startsWith(folder)) break;
-    if (!object.key.endsWith('.jsonl')) continue;
+    if (!object.key.endsWith(RECEIPTS)) continue;
     const name = object.key.slice(0, object.key.lastIndexOf('/'));
     if (name !== run?.name) {
       yield* joined(run?.files ?? []);
@@ -51,13 +52,13 @@ function* joined(files: readonly CheckedReceipts[]): Generator<CheckedReceipts> 
 async function checkFile(file: string, stream: AsyncIterable<Uint8Array>): Promise<CheckedReceipts> {
   let head: string | undefined;
   let previous: string | undefined;
-  let [lines, ended] = [0, false];
+  let [lines, intents, ended] = [0, 0, false];
   const broken = (why: string): CheckedReceipts => ({ file, lines, previous, head, broken: why });
   for await (const { text, number } of linesOf(stream, { name: file })) {
     const told = HASH.exec(text)?.[1];
     const line = `${text.replace(HASH, '')}}`;
     if (told === undefined) return broken(`line ${number} has no hash`);
-    let value: { readonly previous?: unknown; readonly end?: unknown };
+    let value: { readonly previous?: unknown; readonly end?: unknown; readonly intent?: unknown };
     try {
       value = JSON.parse(line) as typeof value;
     } catch {
@@ -70,8 +71,9 @@ async function checkFile(file: string, stream: AsyncIterable<Uint8Array>): Promi
     if (chainHash(head, line) !== told)
       return broken(`line ${number}, or one before it, was changed, added or taken away`);
     head = told;
-    ended = value.end === lines && number > 1;
-    if (number > 1 && !ended) lines++;
+    ended = value.end === lines + intents && number > 1;
+    if (value.intent !== undefined) intents++;
+    else if (number > 1 && !ended) lines++;
   }
   return ended ? { file, lines, previous, head, broken: undefined } : broken('its end is missing');
 }

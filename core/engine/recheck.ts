@@ -62,9 +62,21 @@ export class Recheck {
     if (source.stat === undefined) return undefined;
     const now = await source.stat(action.item, { signal });
     if (now?.id === action.item.id) return undefined;
-    return now === undefined
-      ? { ...action, ...refusal('source_gone', `${action.item.id} was deleted after it was planned`) }
-      : { ...action, ...refusal('source_changed', `${action.item.id} was replaced by ${now.id} after it was planned`) };
+    if (now === undefined) return this.#sourceGone(action);
+    return {
+      ...action,
+      ...refusal('source_changed', `${action.item.id} was replaced by ${now.id} after it was planned`),
+    };
+  }
+
+  async #sourceGone(action: Action): Promise<Action> {
+    const { job } = this.#options;
+    const why = `${action.item.id} was deleted after it was planned`;
+    // Moved by an `apply` that did not come to its end.
+    if (job.move === true && (await this.#differs(action)) === undefined)
+      return { ...action, action: 'skip', left: true, reason: 'it is in the sink, and gone from its source already' };
+    if (job.missing === 'skip') return { ...action, action: 'skip', left: true, reason: why };
+    return { ...action, ...refusal('source_gone', why) };
   }
 
   async #sinkMoved(action: Action): Promise<Action | undefined> {

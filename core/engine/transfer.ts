@@ -51,8 +51,14 @@ export async function transfer(action: Action, options: TransferOptions): Promis
   if (newer === undefined) return receipt;
   options.log.info('the item was replaced after it was listed', { key: action.item.key, id: newer.item.id });
   if (!unseen) return carry(newer, options);
-  const stored = await options.sinks[action.sink]?.stat?.(action.item.key, { signal: options.signal });
-  return carry(stored === undefined ? newer : { ...newer, stored, looked: true }, options);
+  try {
+    const stored = await options.sinks[action.sink]?.stat?.(action.item.key, { signal: options.signal });
+    return await carry(stored === undefined ? newer : { ...newer, stored, looked: true }, options);
+  } catch (thrown) {
+    const error = options.signal.aborted ? new BrokerError('stopped', 'the run was stopped') : asBrokerError(thrown);
+    if (error.next === 'run' || error.next === 'wait') throw error;
+    return { ...receipt, outcome: 'failed', failure: failureOf(error) };
+  }
 }
 
 /** The action for what has taken the place of an item. Where its key hangs on its version, the next run must name it. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { byteSize, duration, integer, keyGlob, type OptionProblem, problemsBy, timestamp } from '../api/fields.ts';
-import { fieldsOf, KEY_FIELDS } from '../engine/key-map.ts';
+import { fieldsOf, KEY_FIELDS, keyMap } from '../engine/key-map.ts';
 import { unknown } from './explain.ts';
 
 /** A glob, or a regular expression. Whether that can be read is known when the library for it is loaded. */
@@ -112,6 +112,7 @@ interface Sync {
   readonly overwrite: string;
   readonly key?: { readonly template: string } | undefined;
   readonly delete?: object | undefined;
+  readonly push?: object | undefined;
   readonly move: boolean;
 }
 
@@ -126,6 +127,11 @@ export function* syncProblems(pipeline: Sync): Generator<OptionProblem> {
     yield {
       path: ['delete'],
       message: 'what is moved is in no source afterwards, and would be deleted. Use one of both',
+    };
+  if (pipeline.push !== undefined && key !== undefined && !keyMap(key.template, 'refuse').unique)
+    yield {
+      path: ['key', 'template'],
+      message: 'with push each item comes by itself, and whose key it is must be in it: use {key}, or {dir}{name}',
     };
   const ordered = key === undefined || /^[^{}]*\{key\}$/.test(key.template);
   if (pipeline.delete !== undefined && !ordered)

@@ -151,6 +151,8 @@ function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks
   if (deletes !== undefined && unable !== undefined)
     refuse('delete: this sink cannot list and delete', unable.location, 'Leave delete out.');
   const unmovable = sources.find((source) => source.remove === undefined);
+  const unasked = sinks.find((sink) => sink.stat === undefined);
+  if (move && unasked !== undefined) refuse('move: this sink cannot be asked', unasked.location, 'Leave move out.');
   if (move && unmovable !== undefined) refuse('move: this source cannot delete', unmovable.location, 'Leave move out.');
 }
 

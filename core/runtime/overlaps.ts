@@ -4,7 +4,8 @@ import { BrokerError } from '../api/errors.ts';
 import type { Job } from '../engine/job.ts';
 
 /** Refuses a pipeline that would read what it writes, or delete what it keeps. @throws BrokerError `invalid_config` */
-export function refuseOverlaps({ pipeline, sources, sinks, receipts, deadLetters, state, deletes }: Job): void {
+export function refuseOverlaps(job: Job): void {
+  const { pipeline, sources, sinks, receipts, deadLetters, state, deletes } = job;
   const kept = Object.entries({ receipts, deadLetters }).flatMap(([name, sink]) =>
     sink === undefined ? [] : [{ name, location: `${sink.location}${pipeline}/` }],
   );
@@ -14,11 +15,12 @@ export function refuseOverlaps({ pipeline, sources, sinks, receipts, deadLetters
       if (overlap(source, location))
         refuse(`source ${source} and ${name} ${location} overlap: endless copying`, name, 'the source');
   if (deletes === undefined) return;
-  const own = state.location === undefined ? [] : [{ name: 'state', location: state.location + pipeline }];
+  // Its files are `<pipeline>.json`, and others that begin so.
+  const own = state.location === undefined ? [] : [{ name: 'state', location: `${state.location}${pipeline}.` }];
   for (const [number, { location: sink }] of sinks.entries()) {
     const others = sinks.slice(number + 1).map(({ location }) => ({ name: 'sink', location }));
     for (const { name, location } of [...others, ...kept, ...own])
-      if (overlap(sink, location))
+      if (overlap(sink, location) && mayBeOurs(job, sink, location))
         refuse(
           `delete: sink ${sink} and ${name} ${location} overlap, and no source has what is there`,
           name,
@@ -29,6 +31,14 @@ export function refuseOverlaps({ pipeline, sources, sinks, receipts, deadLetters
 
 function refuse(what: string, name: string, other: string): never {
   throw new BrokerError('invalid_config', what, { hint: `Give the ${name} a place outside of ${other}.` });
+}
+
+/** Whether what is kept below a sink looks like something that the pipeline could have written there. */
+function mayBeOurs({ keys, filter }: Job, sink: string, location: string): boolean {
+  if (!location.startsWith(sink)) return true;
+  const name = `${location.slice(sink.length)}any`;
+  const key = keys === undefined ? name : keys.sourceKey?.(name);
+  return key !== undefined && filter?.key(key) !== false;
 }
 
 function overlap(one: string, other: string): boolean {

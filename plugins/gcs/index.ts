@@ -89,7 +89,7 @@ class GcsSource implements Source {
 
   list({ after, only, signal }: ListOptions): AsyncIterable<Item> {
     const { object, matchGlob } = this.#config;
-    if (this.#manifest !== undefined) return this.#manifest.items(after, signal);
+    if (this.#manifest !== undefined) return this.#manifest.items(after, only, signal);
     if (object !== undefined) return this.#object(object, { after, only, signal });
     // What a glob of Cloud Storage selects, only its listing tells.
     if (only !== undefined && 'key' in only && matchGlob === undefined) return this.#one(only.key, signal);
@@ -146,6 +146,10 @@ class GcsSource implements Source {
   }
 
   async remove(item: Item, { signal }: { signal: AbortSignal }): Promise<void> {
+    const { name, pinned } = refSchema.parse(item.ref);
+    // Deleting is about the live version; without one there is nothing to tell a pinned one from what is gone.
+    if (pinned && (await this.#listing.one(name, signal))?.id !== item.id)
+      throw new BrokerError('source_changed', `${item.id} is not the current version, and stays`);
     const removed = await removeObject(this.#client, this.#config, item, signal);
     if (removed === 'replaced') throw new BrokerError('source_changed', `${item.id} was replaced, and stays`);
   }

@@ -6,6 +6,7 @@ import {
   type ByteStream,
   compareKeys,
   type Item,
+  type ListOptions,
   linesOf,
   systemErrorCode,
   z,
@@ -54,11 +55,12 @@ export class Manifest {
     this.#options = options;
   }
 
-  async *items(after: string | undefined, signal: AbortSignal): AsyncGenerator<Item> {
+  async *items(after: string | undefined, only: ListOptions['only'], signal: AbortSignal): AsyncGenerator<Item> {
     const { listing, config } = this.#options;
     const { prefix } = config;
     const start = after === undefined ? undefined : prefix + after;
-    yield* ahead(this.#wanted(start, signal), AT_ONCE, async ({ name, generation, line }): Promise<Item> => {
+    const key = only !== undefined && 'key' in only ? only.key : undefined;
+    yield* ahead(this.#wanted(start, key, signal), AT_ONCE, async ({ name, generation, line }): Promise<Item> => {
       const item = await listing.one(name, signal, generation);
       const pinned = generation === undefined ? {} : { pinned: true as const };
       if (item !== undefined) return { ...item, ref: { ...refSchema.parse(item.ref), ...pinned } };
@@ -71,13 +73,14 @@ export class Manifest {
     });
   }
 
-  async *#wanted(start: string | undefined, signal: AbortSignal): AsyncGenerator<Entry> {
+  async *#wanted(start: string | undefined, key: string | undefined, signal: AbortSignal): AsyncGenerator<Entry> {
     const { prefix } = this.#options.config;
     for await (const entry of this.#inOrder(signal)) {
       if (!entry.name.startsWith(prefix) || entry.name === prefix)
         throw this.#wrong(entry.line, `"${entry.name}" is not below the prefix "${prefix}" of the source`);
-      const wanted = start === undefined || compareKeys(entry.name, start) > 0;
-      if (wanted && this.#options.listing.selects(entry.name.slice(prefix.length))) yield entry;
+      const own = entry.name.slice(prefix.length);
+      const wanted = (key ?? own) === own && (start === undefined || compareKeys(entry.name, start) > 0);
+      if (wanted && this.#options.listing.selects(own)) yield entry;
     }
   }
 

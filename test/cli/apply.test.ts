@@ -307,6 +307,24 @@ describe('receipts', () => {
     expect(json(answer)).toMatchObject({ files: 2, lines: 4, broken: [] });
   });
 
+  it('may lie in the same place as dead letters: each keeps its own, and is read for itself', async () => {
+    await using w = await world();
+    for (const key of ['a', 'b']) w.bucket.put(key, key);
+    const place = { use: 'file', with: { path: 'kept' } };
+    const both = { ...LASTING, receipts: place, deadLetters: place };
+    const denied = { kind: 'answer', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' } as const;
+    w.cloud.s3.faults.add('PUT /lake/a', denied);
+    const clock = Date.now();
+    expect(await w.carry({ top: both, runtime: { now: () => clock } })).toMatchObject({
+      receipts: { lines: 2 },
+      deadLetters: { lines: 1 },
+    });
+    const file = await w.write({ top: both });
+    expect(json(await isthmus(w, 'receipts', file, '--json'))).toMatchObject({ files: 1, lines: 2, broken: [] });
+    const again = await isthmus(w, 'apply', join(w.folder, 'kept'), '--pipeline', file, '--json');
+    expect(json(again)).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+  });
+
   it('that end too early, or are gone altogether, are missed: the history knows the last', async () => {
     await using w = await world();
     w.bucket.put('a', 'x');

@@ -18,6 +18,7 @@ it('a journal loses no line that is added while others are written, and none of 
   const journal = new Journal({
     sink,
     folder: 'j/',
+    ending: '.receipts.jsonl',
     header: { isthmus: 'receipts' },
     chained: true,
     memory: new FairMemoryBudget(2 ** 20),

@@ -112,6 +112,20 @@ describe('a plan that is applied', () => {
     expect(await applied(w, plan)).toMatchObject({ outcome: 'complete', items: { written: 1, deleted: 1 } });
   });
 
+  it('of a move may be applied again when it was stopped: what is moved already is no failure', async () => {
+    await using w = await world();
+    w.bucket.writers.add(LOCAL_SERVICE_ACCOUNT);
+    for (const key of ['a', 'b']) w.bucket.put(key, key);
+    const plan = await planned(w, { move: true });
+    w.cloud.s3.faults.add('PUT /lake/b', DENIED, ALWAYS);
+    expect(await applied(w, plan)).toMatchObject({ items: { written: 1, failed: 1 }, moved: 1 });
+    w.cloud.s3.faults.clear();
+    expect(await applied(w, plan)).toMatchObject({ outcome: 'complete', items: { written: 1, skipped: 1 }, moved: 1 });
+    // Gone from its source, and not in the sink: that is no move.
+    w.lake.remove('a');
+    expect(await applied(w, plan)).toMatchObject({ failures: [{ key: 'a', code: 'source_gone' }] });
+  });
+
   it('carries no version that nobody has approved, also when it is replaced after the last look', async () => {
     await using w = await world();
     const { generation } = w.bucket.put('a', 'approved');
@@ -163,6 +177,13 @@ describe('dead letters that are applied', () => {
     expect(report).toMatchObject({ outcome: 'partial', items: { failed: 1 } });
     expect(report.deadLetters).toBeUndefined();
     w.cloud.s3.faults.clear();
+    // Nor for one that `apply` has refused since it was changed.
+    const plan = await planned(w, top);
+    const other = w.lake.objects.get('k1');
+    if (other !== undefined) w.lake.store({ ...other, key: 'k7', etag: '"changed"' });
+    const refused = await applied(w, plan);
+    expect(refused).toMatchObject({ items: { refused: 1 } });
+    expect(refused.deadLetters).toBeUndefined();
     expect(await w.carry({ top })).toMatchObject({ outcome: 'complete', items: { deleted: 1 } });
   });
 });
@@ -237,9 +258,34 @@ describe('deleting', () => {
     expect([...out, ...err].join('\n')).toContain(`delete: sink s3://lake/ and ${name} s3://lake/`);
     expect((await isthmus(w, 'validate', await w.write({ top }))).code).toBe(0);
   });
+
+  it.each([
+    ['beside what is kept', { sink: sinkAt('faults/'), state: sinkAt(''), receipts: sinkAt('receipts/') }],
+    ['above what a filter leaves out', { receipts: sinkAt('receipts/'), filter: { exclude: ['receipts/**'] } }],
+    ['above what its keys never are', { state: sinkAt('state/'), key: { template: 'data/{key}' } }],
+  ])('is allowed %s', async (_name, top) => {
+    await using w = await world();
+    const { code, err } = await isthmus(w, 'validate', await w.write({ top: { delete: { extras: true }, ...top } }));
+    expect([code, err]).toEqual([0, []]);
+  });
 });
 
 describe('a comparison by time', () => {
+  it('that cannot be made after the write is a failure of the item, with its receipt', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'one!');
+    w.bucket.put('b', 'fine');
+    const replace = ({ method, target }: { method: string; target: string }): boolean => {
+      if (method === 'PUT' && target.startsWith('/lake/a')) w.bucket.put('a', 'two!');
+      return false;
+    };
+    w.cloud.s3.faults.add(replace, { kind: 'reset-before' });
+    w.cloud.s3.faults.add('HEAD /lake/a', { kind: 'answer', status: 403 }, ALWAYS);
+    const receipts = { use: 'file', with: { path: 'receipts' } };
+    const report = await w.carry({ top: { compare: 'modified', receipts } });
+    expect(report).toMatchObject({ outcome: 'partial', items: { written: 1, failed: 1 }, receipts: { lines: 2 } });
+  });
+
   it('sees what was replaced while it was written', async () => {
     await using w = await world();
     w.bucket.put('a', 'one!');

@@ -69,6 +69,17 @@ describe('a list of objects', () => {
     expect(w.lake.objects.size).toBe(0);
   });
 
+  it('is asked for one of them when only that one is wanted', async () => {
+    await using w = await world();
+    for (const key of ['a', 'b', 'c']) w.bucket.put(key, key);
+    await writeFile(join(w.folder, 'list.csv'), 'a\nb\nc\n');
+    expect(await w.carry({ source: { manifest: 'list.csv' }, run: { only: { key: 'b' } } })).toMatchObject({
+      items: { written: 1 },
+    });
+    const asked = w.cloud.gcs.requests.filter(({ target }) => /\/o\/\w\?.*fields=/.test(target));
+    expect(asked.length).toBe(1);
+  });
+
   it('that was moved before is left out, and not refused, with missing: skip', async () => {
     await using w = await world();
     w.bucket.put('b', 'x');
