@@ -13,6 +13,7 @@ const F = 'test/faults/';
 const PIPELINE = `${F}pipeline.test.ts`;
 const ROWS = `${F}rows.test.ts`;
 const RESUME = `${F}resume.test.ts`;
+const STALE = `${F}stale.test.ts`;
 const ENGINE = 'test/core/engine.test.ts';
 const SYNC = 'test/core/sync.test.ts';
 const SUITE = 'test/conformance/sink-suite.ts';
@@ -322,5 +323,28 @@ export const MATRIX: readonly Row[] = [
   ]),
   row('F85', 'State of a newer release', '`state_unreadable`, no guess', [
     [ENGINE, 'refuses a checkpoint of another source, of a newer release'],
+  ]),
+  row('S1', 'The sink has lost, between plan or listing and move, what is to be moved', 'it stays in its source', [
+    [STALE, 'leaves in the source what the sink has lost since the plan was made'],
+    [STALE, 'leaves in the source what the sink has lost since it was listed'],
+    [STALE, 'of what one of two sinks has refused waits'],
+  ]),
+  row('S2', 'An object comes back between listing and delete', 'it stays in the sink', [
+    [STALE, 'leaves what has come to be in the source after it was listed'],
+  ]),
+  row('S3', 'Something of a plan fails that also deletes', 'nothing is deleted', [
+    [STALE, 'deletes nothing when something else of it went wrong'],
+  ]),
+  row('S4', 'The planned version is replaced after the last look', '`source_changed`; no other is carried', [
+    [STALE, 'carries no version that nobody has approved'],
+  ]),
+  row('S5', 'Killed between a delete and its receipt', 'a line of it was durable before', [
+    ['test/cli/apply.test.ts', 'tell of what is deleted before it is'],
+  ]),
+  row('S6', 'Receipts come while receipts are written', 'none is lost', [
+    ['test/core/journal.test.ts', 'a journal loses no line that is added while others are written'],
+  ]),
+  row('S7', 'A sink that overlaps what the pipeline keeps, with `delete`', 'refused', [
+    [STALE, 'is refused where the %s would be'],
   ]),
 ];
