@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { BrokerError } from '../api/errors.ts';
 import type { Sink } from '../api/sink.ts';
 import { appliedPlan, type PlanFile, planHeaderOf } from '../engine/apply.ts';
-import { RECEIPTS } from '../engine/ledger-files.ts';
+import { RECEIPTS } from '../engine/ledger.ts';
 import type { RunOptions } from '../engine/run.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { fileReason } from '../pipeline/read-file.ts';

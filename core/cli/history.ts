@@ -1,17 +1,16 @@
 import { formatBytes, formatDuration, visible } from '../api/text.ts';
 import { type PastRun, pastRuns } from '../engine/history.ts';
 import type { JobFactory } from '../runtime/job.ts';
-import { processRuntime } from '../runtime/process.ts';
+import { opened } from './opened.ts';
 import { EXIT, type Output, table } from './output.ts';
-import { loggerFor, type RunFlags } from './run.ts';
+import type { RunFlags } from './run.ts';
 
 /** `isthmus history`: the last runs of a pipeline, as its state remembers them. */
 export async function historyCommand(file: string, flags: RunFlags, jobs: JobFactory, output: Output): Promise<number> {
-  const log = loggerFor(flags, output);
-  using runtime = processRuntime(log);
-  await using open = await jobs.open(file, { log, now: runtime.now });
-  const { job, pipeline } = open;
-  const runs = await pastRuns(job.state, job.pipeline, AbortSignal.any([runtime.signal, runtime.stop]));
+  await using looked = await opened(file, flags, jobs, output);
+  const { job, signal } = looked;
+  const { pipeline } = looked.open;
+  const runs = await pastRuns(job.state, job.pipeline, signal);
   if (flags.json === true) output.out(JSON.stringify({ pipeline: job.pipeline, runs }));
   else if (pipeline.state === undefined) output.out('without `state` nothing is remembered');
   else if (runs.length === 0) output.out('no run has come to its end yet');

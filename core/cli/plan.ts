@@ -14,9 +14,9 @@ import { type Action, plan, type Step } from '../engine/plan.ts';
 import { actionLine, planHeader } from '../engine/plan-file.ts';
 import { type PlanTotals, Totals } from '../engine/totals.ts';
 import type { JobFactory } from '../runtime/job.ts';
-import { processRuntime } from '../runtime/process.ts';
+import { opened } from './opened.ts';
 import { detailLines, EXIT, type Output } from './output.ts';
-import { loggerFor, type RunFlags } from './run.ts';
+import type { RunFlags } from './run.ts';
 
 export interface PlanFlags extends RunFlags {
   /** A file that `apply` carries out. */
@@ -25,21 +25,18 @@ export interface PlanFlags extends RunFlags {
 
 /** `isthmus plan`: what a run would do, with reasons, bytes, requests and cost; writes nothing to a sink. */
 export async function planCommand(file: string, flags: PlanFlags, jobs: JobFactory, output: Output): Promise<number> {
-  const log = loggerFor(flags, output);
-  using runtime = processRuntime(log);
-  await using open = await jobs.open(file, { log, now: runtime.now });
-  const { job } = open;
+  await using looked = await opened(file, flags, jobs, output);
+  const { open, job, now, signal } = looked;
   open.credentials.warm();
-  const signal = AbortSignal.any([runtime.signal, runtime.stop]);
   const contexts = contextsOf(job, { runId: randomUUID(), purpose: 'plan', begins: async () => {} });
   const context = { run: (source: number) => contexts[source] as RunContext, signal };
   const totals = new Totals(job);
   const extras: ExtrasCount[] = [];
   await using saved = flags.out === undefined ? undefined : new PlanWriter(flags.out);
   const from = flags.out === undefined ? {} : { file: relative(dirname(resolve(flags.out)), resolve(file)) };
-  await saved?.line({ ...planHeader(job, 'plan', runtime.now()), ...from });
+  await saved?.line({ ...planHeader(job, 'plan', now()), ...from });
   const many = job.sinks.length > 1;
-  for await (const { actions } of allSteps(job, { ...context, since: runtime.now(), extras })) {
+  for await (const { actions } of allSteps(job, { ...context, since: now(), extras })) {
     for (const action of actions) {
       totals.add(action);
       if (saved !== undefined) await saved.line(actionLine(action));

@@ -5,9 +5,9 @@ import { pastRuns } from '../engine/history.ts';
 import type { Job } from '../engine/job.ts';
 import { checkReceipts } from '../engine/receipts.ts';
 import type { JobFactory } from '../runtime/job.ts';
-import { processRuntime } from '../runtime/process.ts';
+import { opened } from './opened.ts';
 import { EXIT, type Output } from './output.ts';
-import { loggerFor, type RunFlags } from './run.ts';
+import type { RunFlags } from './run.ts';
 
 export interface ReceiptsFlags extends RunFlags {
   /** Of one run only. */
@@ -21,15 +21,12 @@ export async function receiptsCommand(
   jobs: JobFactory,
   output: Output,
 ): Promise<number> {
-  const log = loggerFor(flags, output);
-  using runtime = processRuntime(log);
-  await using open = await jobs.open(file, { log, now: runtime.now });
-  const { job } = open;
+  await using looked = await opened(file, flags, jobs, output);
+  const { job, signal } = looked;
   if (job.receipts === undefined)
     throw new BrokerError('invalid_config', 'the pipeline keeps no receipts', {
       hint: 'Set receipts in the pipeline.',
     });
-  const signal = AbortSignal.any([runtime.signal, runtime.stop]);
   const folder = `${job.pipeline}/${flags.run === undefined ? '' : `${flags.run}/`}`;
   let [files, lines] = [0, 0];
   const told: { readonly file: string; readonly why: string }[] = [];

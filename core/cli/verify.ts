@@ -6,9 +6,9 @@ import { Crc32cPool } from '../engine/crc32c.ts';
 import { contextsOf } from '../engine/job.ts';
 import { type Finding, verify } from '../engine/verify.ts';
 import type { JobFactory } from '../runtime/job.ts';
-import { processRuntime } from '../runtime/process.ts';
+import { opened } from './opened.ts';
 import { EXIT, type Output } from './output.ts';
-import { loggerFor, type RunFlags } from './run.ts';
+import type { RunFlags } from './run.ts';
 
 export interface VerifyFlags extends RunFlags {
   readonly csv?: boolean;
@@ -26,12 +26,9 @@ export async function verifyCommand(
   jobs: JobFactory,
   output: Output,
 ): Promise<number> {
-  const log = loggerFor(flags, output);
-  using runtime = processRuntime(log);
-  await using open = await jobs.open(file, { log, now: runtime.now });
-  const { job } = open;
+  await using looked = await opened(file, flags, jobs, output);
+  const { open, job, signal } = looked;
   open.credentials.warm();
-  const signal = AbortSignal.any([runtime.signal, runtime.stop]);
   const notCompared = job.sources.filter(({ transient }) => transient === true).map(({ location }) => location);
   if (notCompared.length === job.sources.length || (notCompared.length > 0 && flags.extras === true))
     throw new BrokerError('invalid_config', `what ${notCompared.join(' and ')} gives is made by each run`, {
@@ -49,12 +46,12 @@ export async function verifyCommand(
   // What a source would have to make first is not made in order to be compared.
   const contexts = contextsOf(job, { runId: randomUUID(), purpose: 'survey', begins: async () => {} });
   const run = (source: number): RunContext => contexts[source] as RunContext;
-  if (flags.csv === true) output.out('finding,key,sink,bytes,reason');
   const unread = job.sinks.find(({ read }) => read === undefined);
   if (flags.deep === true && unread !== undefined)
     throw new BrokerError('invalid_config', `${unread.location} cannot be read`, { hint: 'Leave --deep out.' });
+  if (flags.csv === true) output.out('finding,key,sink,bytes,reason');
   const deep = flags.deep === true ? { hashers: new Crc32cPool(), concurrency: job.concurrency } : undefined;
-  const since = runtime.now();
+  const since = looked.now();
   let leftOut = 0;
   const left = (): void => void leftOut++;
   for await (const found of verify({ ...job, run, signal, since, extras: flags.extras === true, deep, left })) {

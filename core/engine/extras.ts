@@ -116,7 +116,7 @@ export async function* deleteSteps(options: ExtrasOptions, sink: number, most: n
   yield* ahead(found, ASKED_AT_ONCE, async (stored): Promise<Step> => {
     const id = await inSources(options, stored.key);
     const action = deletion(stored, sink, location);
-    const kept: Action = { ...action, action: 'skip', reason: `${id} has come to be in a source` };
+    const kept: Action = { ...action, action: 'skip', left: true, reason: `${id} has come to be in a source` };
     return { key: stored.key, actions: [id === undefined ? action : kept] };
   });
 }

@@ -32,10 +32,10 @@ export interface JournalOptions {
 /** Lines of JSON that are written to a sink while a run is under way: file by file, each of them whole, or not at all. */
 export class Journal {
   readonly #options: JournalOptions;
-  #waiting: string[] = [];
+  #waiting: { readonly text: string; readonly counts: boolean }[] = [];
   #size = 0;
   #files = 0;
-  #told = 0;
+  #counted = 0;
   #head: string | undefined;
   #writing: Promise<void> = Promise.resolve();
 
@@ -55,17 +55,16 @@ export class Journal {
   }
 
   get kept(): Kept | undefined {
-    if (this.#files === 0) return undefined;
+    if (this.#counted === 0) return undefined;
     const { sink, folder, chained } = this.#options;
     const head = chained && this.#head !== undefined ? { head: this.#head } : {};
-    return { location: sink.location + folder, lines: this.#told, ...head };
+    return { location: sink.location + folder, lines: this.#counted, ...head };
   }
 
   /** @param counts whether it is one of those that the report tells of. */
   add(line: { readonly [name: string]: JsonValue }, counts = true): void {
-    if (counts) this.#told++;
     const text = JSON.stringify(line);
-    this.#waiting.push(text);
+    this.#waiting.push({ text, counts });
     this.#size += text.length;
   }
 
@@ -91,7 +90,9 @@ export class Journal {
       return `${line.slice(0, -1)},"hash":"${last}"}\n`;
     };
     const first = JSON.stringify(chained ? { ...header, previous: this.#head ?? null } : header);
-    const bytes = Buffer.from([first, ...lines, JSON.stringify({ end: lines.length })].map(link).join(''));
+    const bytes = Buffer.from(
+      [first, ...lines.map(({ text }) => text), JSON.stringify({ end: lines.length })].map(link).join(''),
+    );
     const time = new Date(now()).toISOString().replace(/[:.]/g, '-');
     const key = `${folder}${time}-${String(++this.#files).padStart(4, '0')}${ending}`;
     const item: Item = {
@@ -109,7 +110,8 @@ export class Journal {
     };
     await retry(write, { policy, signal });
     this.#waiting = this.#waiting.slice(lines.length);
-    this.#size = this.#waiting.reduce((sum, line) => sum + line.length, 0);
+    this.#size = this.#waiting.reduce((sum, { text }) => sum + text.length, 0);
+    this.#counted += lines.filter(({ counts }) => counts).length;
     this.#head = last;
   }
 }

@@ -7,6 +7,8 @@ export interface KeyMap {
   of(item: Item): string | undefined;
   /** The key of the item that would be written under this one; undefined when none would. */
   sourceKey?(key: string): string | undefined;
+  /** What all keys begin with. */
+  readonly prefix: string;
   /** Keys come out in the order in which they go in, so that listings can be walked side by side. */
   readonly ordered: boolean;
   /** Two items of one source never get the same key. */
@@ -70,6 +72,7 @@ export function keyMap(template: string, collisions: KeyMap['collisions']): KeyM
       return whole ? key : undefined;
     },
     ...(ordered ? { sourceKey: (key: string) => (key.startsWith(before) ? key.slice(before.length) : undefined) } : {}),
+    prefix: before,
     ordered,
     // In this order and with nothing in between: `{dir}{name}`; else `a-b` and `c` may be `a` and `b-c`.
     unique: WHOLE.some(

@@ -3,12 +3,15 @@ import type { JsonValue } from '../api/json.ts';
 import type { Crc32cPool } from './crc32c.ts';
 import type { Job } from './job.ts';
 import { Journal, type JournalOptions } from './journal.ts';
-import { DEAD_LETTERS, RECEIPTS } from './ledger-files.ts';
 import type { Action } from './plan.ts';
 import { actionLine, planHeader } from './plan-file.ts';
 import type { Durable } from './progress.ts';
 import type { Receipt } from './receipt.ts';
 import type { Report } from './report.ts';
+
+/** How the names of the files end that a run keeps. */
+export const RECEIPTS = '.receipts.jsonl';
+const DEAD_LETTERS = '.dead-letters.jsonl';
 
 export interface LedgerOptions {
   readonly job: Job;

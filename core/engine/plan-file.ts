@@ -81,6 +81,7 @@ const action = z.object({
   hint: text,
 });
 
+/** The rules that the lines of a plan take for granted, and that are not in its fingerprint. */
 export const planRules = ({ overwrite = 'different', move = false }: Pick<Job, 'overwrite' | 'move'>) => ({
   overwrite,
   move,

@@ -2,7 +2,7 @@ import { BrokerError } from '../api/errors.ts';
 import { linesOf } from '../api/lines.ts';
 import type { Sink } from '../api/sink.ts';
 import { chainHash } from './journal.ts';
-import { RECEIPTS } from './ledger-files.ts';
+import { RECEIPTS } from './ledger.ts';
 
 /** A file of receipts, and what is wrong with it. */
 export interface CheckedReceipts {

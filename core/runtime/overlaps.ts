@@ -3,49 +3,43 @@ import { dirname, join, relative } from 'node:path';
 import { BrokerError } from '../api/errors.ts';
 import type { Job } from '../engine/job.ts';
 
+/** Something that a pipeline reads or writes: all names there begin with `place`. */
+interface Used {
+  readonly name: string;
+  readonly place: string;
+}
+
 /** Refuses a pipeline that would read what it writes, or delete what it keeps. @throws BrokerError `invalid_config` */
-export function refuseOverlaps(job: Job): void {
-  const { pipeline, sources, sinks, receipts, deadLetters, state, deletes } = job;
+export function refuseOverlaps({ pipeline, keys, sources, sinks, receipts, deadLetters, state, deletes }: Job): void {
+  const used = (name: string, location: string, below = ''): Used => ({ name, place: realPlace(location) + below });
   const kept = Object.entries({ receipts, deadLetters }).flatMap(([name, sink]) =>
-    sink === undefined ? [] : [{ name, location: `${sink.location}${pipeline}/` }],
+    sink === undefined ? [] : [used(name, sink.location, `${pipeline}/`)],
   );
-  const written = [...sinks.map(({ location }) => ({ name: 'sink', location })), ...kept];
-  for (const { location: source } of sources)
-    for (const { name, location } of written)
-      if (overlap(source, location))
-        refuse(`source ${source} and ${name} ${location} overlap: endless copying`, name, 'the source');
+  const written = [...sinks.map(({ location }) => used('sink', location)), ...kept];
+  for (const source of sources.map(({ location }) => used('source', location)))
+    for (const other of written)
+      if (overlap(source, other))
+        refuse(`source ${source.place} and ${other.name} ${other.place} overlap: endless copying`, other, source);
   if (deletes === undefined) return;
   // Its files are `<pipeline>.json`, and others that begin so.
-  const own = state.location === undefined ? [] : [{ name: 'state', location: `${state.location}${pipeline}.` }];
-  for (const [number, { location: sink }] of sinks.entries()) {
-    const others = sinks.slice(number + 1).map(({ location }) => ({ name: 'sink', location }));
-    for (const { name, location } of [...others, ...kept, ...own])
-      if (overlap(sink, location) && mayBeOurs(job, sink, location))
+  const own = state.location === undefined ? [] : [used('state', state.location, `${pipeline}.`)];
+  const cleared = sinks.map(({ location }) => used('sink', location, keys?.prefix));
+  for (const [number, sink] of cleared.entries())
+    for (const other of [...cleared.slice(number + 1), ...kept, ...own])
+      if (overlap(sink, other))
         refuse(
-          `delete: sink ${sink} and ${name} ${location} overlap, and no source has what is there`,
-          name,
-          'the sink',
+          `delete: sink ${sink.place} and ${other.name} ${other.place} overlap, and no source has what is there`,
+          other,
+          sink,
         );
-  }
 }
 
-function refuse(what: string, name: string, other: string): never {
-  throw new BrokerError('invalid_config', what, { hint: `Give the ${name} a place outside of ${other}.` });
+function refuse(what: string, one: Used, other: Used): never {
+  throw new BrokerError('invalid_config', what, { hint: `Give the ${one.name} a place outside of the ${other.name}.` });
 }
 
-/** Whether what is kept below a sink looks like something that the pipeline could have written there. */
-function mayBeOurs({ keys, filter }: Job, sink: string, location: string): boolean {
-  if (!location.startsWith(sink)) return true;
-  const name = `${location.slice(sink.length)}any`;
-  const key = keys === undefined ? name : keys.sourceKey?.(name);
-  return key !== undefined && filter?.key(key) !== false;
-}
-
-function overlap(one: string, other: string): boolean {
-  const [first, second] = [realPlace(one), realPlace(other)];
-  if (first.startsWith('memory:')) return false;
-  return first.startsWith(second) || second.startsWith(first);
-}
+const overlap = ({ place: one }: Used, { place: other }: Used): boolean =>
+  !one.startsWith('memory:') && (one.startsWith(other) || other.startsWith(one));
 
 /** Where a folder really is, links followed as far as it is there. */
 function realPlace(location: string): string {

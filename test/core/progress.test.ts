@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
-import { BrokerError, type Sink } from '../../core/api/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { BrokerError, type Sink, type Source, streamOf } from '../../core/api/index.ts';
 import { Progress } from '../../core/engine/progress.ts';
 import { run } from '../../core/engine/run.ts';
 import { MemoryState } from '../../core/state/memory.ts';
@@ -95,6 +95,80 @@ describe('progress', () => {
     const sink = Object.assign(new MemorySink(), { tidy: async (key: string) => void tidied.push(key) });
     await reset.underWay.tidy([sink], 'unknown', never, SILENT);
     expect(tidied).toEqual(['k']);
+  });
+
+  it('does not beat while something is saved: that says that it lives, and others wait for it with more patience', async () => {
+    const state = new MemoryState();
+    const gate = Promise.withResolvers<void>();
+    const save = state.save.bind(state);
+    let saves = 0;
+    state.save = async (...args) => {
+      saves++;
+      await gate.promise;
+      return save(...args);
+    };
+    vi.useFakeTimers();
+    try {
+      await using progress = await Progress.load(options(state, { leaseMs: 3000 }));
+      const saving = progress.save(never);
+      vi.advanceTimersByTime(30_000);
+      gate.resolve();
+      await saving;
+      expect(saves).toBe(1);
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(saves).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('keeps receipts although items hold all memory while they wait for the record', async () => {
+    const KIB = 1024;
+    const items = ['a', 'b', 'c'];
+    const source: Source = {
+      location: 'test:',
+      ranges: false,
+      async *list() {
+        for (const key of items) yield { id: `test:${key}#1`, key, ref: key };
+      },
+      open: async () => streamOf(Buffer.from('x')),
+    };
+    const inner = new MemorySink();
+    const both = Promise.withResolvers<void>();
+    const flushing = Promise.withResolvers<void>();
+    let holding = 0;
+    const sink: Sink = {
+      location: 'mem:',
+      stat: (key) => inner.stat(key),
+      write: async (item, content, write) => {
+        if (item.key === 'a') {
+          await both.promise;
+          return inner.write(item, content, write);
+        }
+        using _lease = await write.memory.lease(512 * KIB, write.signal);
+        if (++holding === 2) both.resolve();
+        // The record is being saved, and waits for the receipt of `a`.
+        await flushing.promise;
+        await write.begins?.();
+        return inner.write(item, content, write);
+      },
+    };
+    const receipts: Sink = {
+      location: 'receipts:',
+      write: async (item, content, write) => {
+        flushing.resolve();
+        using _lease = await write.memory.lease(item.size ?? 0, write.signal);
+        return inner.write({ ...item, key: `r/${item.key}` }, content, write);
+      },
+    };
+    let now = 0;
+    const lasting = { state: new MemoryState(), lasts: 'anywhere', concurrency: 3, memory: 1024 * KIB } as const;
+    const report = await run(job({ sources: [source], sinks: [sink], receipts, ...lasting }), {
+      // The record is saved at every chance.
+      runtime: testRuntime({ now: () => (now += 6000) }),
+      leaseMs: 60_000_000,
+    });
+    expect(report).toMatchObject({ outcome: 'complete', items: { written: 3 }, receipts: { lines: 3 } });
   });
 
   it('ends a run that another one has taken over from, in the middle of an object', async () => {

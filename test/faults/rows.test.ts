@@ -12,6 +12,7 @@ import { MemoryState } from '../../core/state/memory.ts';
 import { GoogleClient } from '../../plugins/google/http.ts';
 import { GcsListing } from '../../plugins/google/storage/listing.ts';
 import { GcsReader } from '../../plugins/google/storage/reader.ts';
+import { Staging } from '../../plugins/google/storage/staging.ts';
 import { s3Failure } from '../../plugins/s3/errors.ts';
 import { job, numbered, sinkThat, sourceOf } from '../core/job.ts';
 import { temporaryFolder, testRuntime } from '../support.ts';
@@ -22,6 +23,22 @@ const MEDIA = 'alt=media';
 const COMPLETE = /POST .*uploadId=/;
 const xml = (code: string, message = ''): string => `<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
 const reads = (w: World): number => w.cloud.gcs.requests.filter(({ target }) => target.includes(MEDIA)).length;
+
+describe('clearing a staging folder', () => {
+  it('fails when one of its objects cannot be deleted, whichever it is', async () => {
+    await using w = await world();
+    w.bucket.readers.add('allUsers');
+    w.bucket.writers.add('allUsers');
+    const folder = `${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}/`;
+    for (let n = 0; n < 40; n++) w.bucket.put(`p/${folder}${n}`, 'x');
+    w.cloud.gcs.faults.add(/^DELETE .*%2F3\?/, { kind: 'answer', status: 403, body: '{}' }, Number.POSITIVE_INFINITY);
+    const client = new GoogleClient({ endpoint: w.cloud.gcs.url, token: undefined, now: Date.now });
+    using staging = new Staging(client, { bucket: 'exports', prefix: 'p/', identity: 'nobody' });
+    await expect(staging.clear(folder, new AbortController().signal)).rejects.toMatchObject({
+      code: 'permission_denied',
+    });
+  });
+});
 
 describe('reading', () => {
   it('a body that is longer than announced is used by nobody, and tried twice', async () => {
@@ -538,6 +555,22 @@ describe('the machine', () => {
     expect(await readdir(join(folder.path, 'state'))).toEqual(['p.json']);
     const state = new FileState(join(folder.path, 'state'));
     expect((await state.load('p'))?.value).toBe('small');
+  });
+
+  it('has no space for a plan: that is told, also when only its end has none, and no part of it is left', async () => {
+    await using w = await world();
+    for (let n = 0; n < 60; n++) w.bucket.put(`k${n}`, 'x');
+    const plan = join(w.folder, 'plan.jsonl');
+    const file = await w.write();
+    const main = join(import.meta.dirname, '../../config/main-cli.ts');
+    // Files of at most 8 blocks; the stream holds back more than that until its end.
+    const limited = `ulimit -f 8; exec "${process.execPath}" "${main}" plan "${file}" --out "${plan}"`;
+    const env = { ...process.env, ...w.cloud.environment };
+    await expect(promisify(execFile)('sh', ['-c', limited], { env })).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('plan.jsonl: EFBIG'),
+    });
+    expect((await readdir(w.folder)).filter((name) => name.startsWith('plan'))).toEqual([]);
   });
 
   it('allows no more open files: that is named, with what to do', () => {

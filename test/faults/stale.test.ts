@@ -250,6 +250,8 @@ describe('deleting', () => {
     ['deadLetters', { deadLetters: sinkAt('dead/') }],
     ['state', { state: sinkAt('state/') }],
     ['sink', { sink: [sinkAt(''), sinkAt('backup/')] }],
+    // Whether a filter leaves out what is kept depends on names that are not known yet.
+    ['receipts', { receipts: sinkAt('receipts/'), filter: { include: ['**.jsonl'] } }],
   ])('is refused where the %s would be what no source has', async (name, top) => {
     await using w = await world();
     const file = await w.write({ top: { delete: { extras: true }, ...top } });
@@ -261,7 +263,6 @@ describe('deleting', () => {
 
   it.each([
     ['beside what is kept', { sink: sinkAt('faults/'), state: sinkAt(''), receipts: sinkAt('receipts/') }],
-    ['above what a filter leaves out', { receipts: sinkAt('receipts/'), filter: { exclude: ['receipts/**'] } }],
     ['above what its keys never are', { state: sinkAt('state/'), key: { template: 'data/{key}' } }],
   ])('is allowed %s', async (_name, top) => {
     await using w = await world();

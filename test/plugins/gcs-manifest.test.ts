@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { compose } from '../../config/composition.ts';
 import { tokens } from '../../config/tokens.ts';
+import { LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
 import { type World, world } from '../faults/world.ts';
 import { SILENT } from '../support.ts';
 
@@ -86,6 +87,26 @@ describe('a list of objects', () => {
     await writeFile(join(w.folder, 'list.csv'), 'a\nb\n');
     const report = await w.carry({ source: { manifest: 'list.csv' }, top: { missing: 'skip' } });
     expect(report).toMatchObject({ outcome: 'complete', items: { written: 1, skipped: 1, refused: 0 } });
+  });
+
+  it('moves a generation that it names only where that is the current one', async () => {
+    await using w = await world();
+    w.bucket.writers.add(LOCAL_SERVICE_ACCOUNT);
+    w.bucket.versioned = true;
+    const { generation: old } = w.bucket.put('a', 'first');
+    const { generation: live } = w.bucket.put('a', 'second');
+    await writeFile(join(w.folder, 'list.csv'), `a,${old}\n`);
+    const options = { source: { manifest: 'list.csv' }, top: { move: true } };
+    expect(await w.carry(options)).toMatchObject({ moved: 0, failures: [{ key: 'a', code: 'source_changed' }] });
+    expect(w.lake.bytes('a')?.toString()).toBe('first');
+    expect(w.bucket.get('a')?.generation).toBe(live);
+    // Without a live version a delete finds nothing, which is not the same as having deleted the one that is named.
+    w.bucket.delete('a');
+    expect(await w.carry(options)).toMatchObject({ moved: 0, failures: [{ key: 'a', code: 'source_changed' }] });
+    const { generation: newest } = w.bucket.put('a', 'third');
+    await writeFile(join(w.folder, 'list.csv'), `a,${newest}\n`);
+    expect(await w.carry(options)).toMatchObject({ moved: 1 });
+    expect(w.bucket.get('a')).toBeUndefined();
   });
 
   it('may lie in Cloud Storage', async () => {
