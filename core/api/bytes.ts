@@ -1,5 +1,17 @@
+/**
+ * Takes a chunk. Until the promise settles, the chunk belongs to the taker and no other is given; without a promise the
+ * taker is done with it. The giver uses its memory again afterwards.
+ */
+export type Take = (chunk: Uint8Array) => Promise<void> | undefined;
+
 /** A stream of bytes. Node and web streams both are; pulling is the back-pressure; leaving a `for await` closes it. */
-export type ByteStream = AsyncIterable<Uint8Array>;
+export interface ByteStream extends AsyncIterable<Uint8Array> {
+  /**
+   * The fast way to read it: every byte in order, in memory that is used again. Settles when all was taken; what `take`
+   * throws closes the stream and is thrown. Without it, a stream is iterated.
+   */
+  pump?(take: Take): Promise<void>;
+}
 
 /** Bytes `start` (inclusive) to `end` (exclusive), counted from 0. */
 export interface ByteRange {

@@ -21,6 +21,7 @@ export {
   type MemoryBudget,
   type MemoryLease,
   streamOf,
+  type Take,
 } from './bytes.ts';
 export { type Check, checked } from './check.ts';
 export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
@@ -83,3 +84,4 @@ export type { Expected, Sink, TidyOptions, Unfinished, WriteOptions } from './si
 export type { Facts, ListOptions, Notes, Purpose, RunContext, Selection, Source, SourceFailure } from './source.ts';
 export type { Revision, Saved, StateStore } from './state.ts';
 export { formatBytes, formatDuration, looksSecret, safeText, visible } from './text.ts';
+export type { HttpBody, HttpRequest, HttpResponse, SentBody, Traffic, Transport } from './transport.ts';
