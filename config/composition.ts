@@ -6,6 +6,7 @@ import { cli } from '../core/cli/main.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
 import { loadPipeline } from '../core/pipeline/load.ts';
 import { jobFactory } from '../core/runtime/job.ts';
+import { transportsFrom } from '../core/transport/index.ts';
 import { endpointsFrom } from './endpoints.ts';
 import { packaging } from './packaging.ts';
 import { plugins } from './plugins.ts';
@@ -25,8 +26,15 @@ export function compose(environment: Environment): Container {
     .inSingletonScope();
   container
     .bind(tokens.jobs)
-    .toResolvedValue(jobFactory, [tokens.loader, tokens.endpoints, tokens.authRuntime, tokens.credentialCache])
+    .toResolvedValue(jobFactory, [
+      tokens.loader,
+      tokens.endpoints,
+      tokens.authRuntime,
+      tokens.credentialCache,
+      tokens.transport,
+    ])
     .inSingletonScope();
+  container.bind(tokens.transport).toResolvedValue(transportsFrom, [tokens.environment]).inSingletonScope();
   container.bind(tokens.packaging).toConstantValue(packaging);
   container
     .bind(tokens.cli)

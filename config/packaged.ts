@@ -16,6 +16,7 @@ import { memoryFor } from '../core/runtime/memory-size.ts';
 import { googleTokens } from '../core/runtime/oidc.ts';
 import { secondsIn } from '../core/runtime/seconds.ts';
 import { tracingFrom } from '../core/runtime/traces.ts';
+import { transportsFrom } from '../core/transport/index.ts';
 import { endpointsFrom } from './endpoints.ts';
 
 /** A pipeline as `package` puts it into a bundle. */
@@ -63,7 +64,8 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
   };
   const endpoints = endpointsFrom(environment);
   const runtime = authRuntime(environment, endpoints);
-  const jobs = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now));
+  const transports = transportsFrom(environment);
+  const jobs = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now), transports);
   const level = LEVELS.find((one) => one === environment.ISTHMUS_LOG_LEVEL) ?? 'info';
   const log = jsonLogger(write, Date.now, level);
   let refreshes = 0;
@@ -81,7 +83,7 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
         import('../core/doctor/finding.ts'),
       ]);
       const steps = new StepLog();
-      const anew = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now));
+      const anew = jobFactory(load, endpoints, runtime, new CredentialCache(Date.now), transports);
       await using open = await anew.open(file, { log, now: Date.now, onAuth: steps.observe });
       const tell = (finding: Finding): void => log.info('doctor', { ...finding });
       const findings = await examine({ environment, runtime, open, log: steps, offline: false, signal, tell });

@@ -1,5 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { Endpoints, PluginDefinition } from '../core/api/index.ts';
+import type { Endpoints, PluginDefinition, Transport } from '../core/api/index.ts';
 import type { AuthRuntime } from '../core/auth/aws-identity.ts';
 import type { CredentialCache } from '../core/auth/cached.ts';
 import type { AuthEndpoints } from '../core/auth/steps.ts';
@@ -20,6 +20,7 @@ export const tokens = {
   authRuntime: token<AuthRuntime>('authRuntime'),
   credentialCache: token<CredentialCache>('credentialCache'),
   jobs: token<JobFactory>('jobs'),
+  transport: token<() => Transport>('transport'),
   packaging: token<Packaging>('packaging'),
   cli: token<Cli>('cli'),
 };

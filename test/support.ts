@@ -1,12 +1,16 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AwsCredentials, PluginContext, Runtime } from '../core/api/index.ts';
+import type { AwsCredentials, PluginContext, Runtime, Transport } from '../core/api/index.ts';
 import { IdentityBroker } from '../core/auth/broker.ts';
 import { CredentialCache } from '../core/auth/cached.ts';
 import { ServerClock } from '../core/auth/clock.ts';
 import { type AuthObserver, PUBLIC_AUTH_ENDPOINTS } from '../core/auth/steps.ts';
 import { identitySpec } from '../core/pipeline/identity-spec.ts';
+import { openTransport, transportKind } from '../core/transport/index.ts';
+
+/** All tests run on both: `ISTHMUS_TRANSPORT=https npm test`. */
+export const testTransport = (): Transport => openTransport(transportKind(process.env.ISTHMUS_TRANSPORT));
 
 export const SILENT = { debug: () => {}, info: () => {}, warn: () => {} };
 
@@ -59,6 +63,7 @@ export function pluginContext(options: ContextOptions): PluginContext {
     baseDir,
     log: SILENT,
     now,
+    transport: testTransport,
     endpoints: {
       gcs: () => endpoints.gcs ?? 'http://127.0.0.1:1',
       bigquery: () => endpoints.bigquery ?? 'http://127.0.0.1:1',

@@ -36,6 +36,15 @@ export interface Content {
   /** Whether `open` takes a range, also in parallel. Without it `open` may be called again, for the whole. */
   readonly ranges: boolean;
   open(range?: ByteRange): Promise<ContentStream>;
+  /**
+   * Hands the bytes over as they come, counted against what was announced and **not hashed**: for a sink whose store
+   * compares them with the checksum that the source published (`item.checksums`), before a reader can see them. May be
+   * called again, and in parallel for ranges.
+   *
+   * @param options.scratch memory to read into; see `HttpRequest`.
+   * @throws BrokerError `too_long` before a byte too many is handed over, `truncated` at an early end.
+   */
+  pump?(take: Take, options?: { readonly range?: ByteRange; readonly scratch?: Buffer | undefined }): Promise<void>;
 }
 
 /** A share of the run's memory, with a buffer in it; disposing gives both back. */

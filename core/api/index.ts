@@ -80,8 +80,19 @@ export {
 } from './plugin.ts';
 export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy, retry } from './retry.ts';
 export type { Fields, Logger, Runtime } from './runtime.ts';
+export { AwsSigner, canonicalQuery, encodeForAws, type SignedParts } from './sigv4.ts';
 export type { Expected, Sink, TidyOptions, Unfinished, WriteOptions } from './sink.ts';
-export type { Facts, ListOptions, Notes, Purpose, RunContext, Selection, Source, SourceFailure } from './source.ts';
+export type {
+  Facts,
+  ListOptions,
+  Notes,
+  OpenOptions,
+  Purpose,
+  RunContext,
+  Selection,
+  Source,
+  SourceFailure,
+} from './source.ts';
 export type { Revision, Saved, StateStore } from './state.ts';
 export { formatBytes, formatDuration, looksSecret, safeText, visible } from './text.ts';
 export type { HttpBody, HttpRequest, HttpResponse, SentBody, Traffic, Transport } from './transport.ts';

@@ -4,6 +4,7 @@ import type { Logger } from './runtime.ts';
 import type { Sink } from './sink.ts';
 import type { Source } from './source.ts';
 import type { StateStore } from './state.ts';
+import type { Transport } from './transport.ts';
 
 export type IdentityKind = 'gcp' | 'aws' | 'anonymous';
 export type Stability = 'stable' | 'beta' | 'experimental';
@@ -60,6 +61,8 @@ export interface PluginContext {
   readonly endpoints: Endpoints;
   readonly log: Logger;
   now(): number;
+  /** Opens connections of one's own; whoever opens them disposes them. Touches no network yet. */
+  transport(): Transport;
   /** What the pipeline does with this endpoint: rights that it does not need are not asked for. */
   readonly use?: Use;
 }

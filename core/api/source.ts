@@ -54,6 +54,13 @@ export interface SourceFailure extends Refusal {
 /** By name; shown to people and put into reports, so no secret, and nothing of an item's content. */
 export type Facts = Readonly<Record<string, JsonValue>>;
 
+export interface OpenOptions {
+  readonly signal: AbortSignal;
+  readonly range?: ByteRange;
+  /** Memory that a stream which is pumped may use: the opener's, who touches it only when the stream has ended. */
+  readonly scratch?: Buffer | undefined;
+}
+
 /**
  * Lists and reads. The engine makes one for a run, may call its methods concurrently, and disposes it at the end.
  * A source does not retry whole items, does not log per item and does not read the environment.
@@ -72,7 +79,7 @@ export interface Source extends Partial<AsyncDisposable> {
    * Opens the bytes of the very version that was listed, or fails with `source_changed` or `source_gone`. May be
    * called again and, where `ranges` is true, for ranges in parallel. A broken connection is resumed inside.
    */
-  open(item: Item, options: { readonly signal: AbortSignal; readonly range?: ByteRange }): Promise<ByteStream>;
+  open(item: Item, options: OpenOptions): Promise<ByteStream>;
   readonly ranges?: boolean;
   /**
    * Whether an object with this key would be listed if it was there; by default any would. What is not selected is

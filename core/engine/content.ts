@@ -1,4 +1,4 @@
-import type { ByteRange, ByteStream, Content, ContentStream } from '../api/bytes.ts';
+import type { ByteRange, ByteStream, Content, ContentStream, Take } from '../api/bytes.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { Item } from '../api/item.ts';
 import type { Source } from '../api/source.ts';
@@ -14,16 +14,43 @@ export interface ContentOptions {
 
 /** The bytes of an item, counted, hashed and checked against what the source published. */
 export function contentOf(source: Source, item: Item, options: ContentOptions): Content {
+  const expectedOf = (range: ByteRange | undefined) => (range === undefined ? item.size : range.end - range.start);
   return {
     ...(item.size === undefined ? {} : { size: item.size }),
     ranges: source.ranges === true && item.size !== undefined,
     open: async (range) => {
-      const expected = range === undefined ? item.size : range.end - range.start;
       const stream = await source.open(item, { signal: options.signal, ...(range === undefined ? {} : { range }) });
       const published = isWhole(range, item) ? item.checksums?.crc32c : undefined;
-      return checkedStream(stream, { ...options, item, expected, published });
+      return checkedStream(stream, { ...options, item, expected: expectedOf(range), published });
+    },
+    pump: async (take, { range, scratch } = {}) => {
+      const { signal } = options;
+      const stream = await source.open(item, { signal, scratch, ...(range === undefined ? {} : { range }) });
+      await pumped(stream, take, { ...options, item, expected: expectedOf(range) });
     },
   };
+}
+
+/** Counts, and hashes nothing. Bytes of a try that failed do not count. */
+async function pumped(stream: ByteStream, take: Take, checks: Omit<Checks, 'published'>): Promise<void> {
+  const { item, expected, onBytes } = checks;
+  let count = 0;
+  const counted: Take = (chunk) => {
+    count += chunk.byteLength;
+    if (expected !== undefined && count > expected)
+      throw new BrokerError('too_long', `${item.id}: more than the ${expected} bytes announced`);
+    onBytes(chunk.byteLength);
+    return take(chunk);
+  };
+  try {
+    if (stream.pump !== undefined) await stream.pump(counted);
+    else for await (const chunk of stream) await counted(chunk);
+    if (expected !== undefined && count < expected)
+      throw new BrokerError('truncated', `${item.id}: ${count} of ${expected} bytes`);
+  } catch (error) {
+    onBytes(-count);
+    throw error;
+  }
 }
 
 const isWhole = (range: ByteRange | undefined, item: Item): boolean =>

@@ -4,6 +4,7 @@ import type { JsonValue } from '../api/json.ts';
 import type { Endpoints, PluginContext } from '../api/plugin.ts';
 import type { Logger } from '../api/runtime.ts';
 import type { StateStore } from '../api/state.ts';
+import type { Transport } from '../api/transport.ts';
 import type { AuthRuntime } from '../auth/aws-identity.ts';
 import { IdentityBroker } from '../auth/broker.ts';
 import type { CredentialCache } from '../auth/cached.ts';
@@ -46,6 +47,7 @@ export function jobFactory(
   endpoints: Endpoints,
   runtime: AuthRuntime,
   cache: CredentialCache,
+  transport: () => Transport,
 ): JobFactory {
   const load = async (file: string): Promise<Pipeline> => {
     const pipeline = await loadPipeline(file);
@@ -55,6 +57,7 @@ export function jobFactory(
     return pipeline;
   };
   const context = (pipeline: Pipeline, { log, now, onAuth }: JobOptions): Context => ({
+    transport,
     pipeline: pipeline.name,
     baseDir: pipeline.baseDir,
     endpoints,

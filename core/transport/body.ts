@@ -103,10 +103,11 @@ export class LaneBody implements HttpBody {
     if (this.#isFinished) return;
     const { buffer } = this.#connection;
     buffer.free();
-    if (this.#left === undefined || buffer.waiting < this.#left) return this.#connection.destroy(GIVEN_UP);
-    // It is here already: the connection is still good.
-    while (buffer.waiting > 0) buffer.skip(buffer.waiting);
-    this.#finish();
+    if (this.#left !== undefined && buffer.waiting >= this.#left) {
+      // It is here already: the connection is still good.
+      while (buffer.waiting > 0) buffer.skip(buffer.waiting);
+      this.#finish();
+    } else this.#connection.destroy(GIVEN_UP);
   }
 
   /** What is here already; `wait` for more to come, and undefined at the end. */

@@ -14,7 +14,6 @@ export interface Head {
 const STATUS = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?$/;
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** No control characters but the tab. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 const bad = (host: string, what: string): BrokerError => new BrokerError('bad_response', `${host}: ${what}`);

@@ -201,7 +201,7 @@ export class Lane implements Connection, Watched {
   }
 
   freed(): void {
-    if (!this.#isPaused || this.buffer.isFull) return;
+    if (this.closed !== undefined || !this.#isPaused || this.buffer.isFull) return;
     this.#isPaused = false;
     this.#socket.resume();
   }
@@ -211,7 +211,7 @@ export class Lane implements Connection, Watched {
     this.#answer = undefined;
     this.#body = undefined;
     this.buffer.takeBack();
-    if (!this.#keepsAlive || this.isEnded) return this.destroy(this.#gone('the connection has ended'));
+    if (!this.#keepsAlive || this.isEnded) this.destroy(this.#gone('the connection has ended'));
     this.freed();
     if (!this.#sending.isWriting) this.#release();
   }
@@ -222,10 +222,8 @@ export class Lane implements Connection, Watched {
 
   #ended(): void {
     this.isEnded = true;
-    if (this.#request === undefined) return this.destroy(this.#gone('the connection was closed'));
-    if (this.#body === undefined || !this.#sending.isWhole)
-      return this.destroy(this.#gone('the connection ended without an answer'));
-    this.#body.wake();
+    if (this.#body !== undefined && this.#sending.isWhole) this.#body.wake();
+    else this.destroy(this.#gone('the connection ended without an answer'));
   }
 
   destroy(reason: BrokerError): void {

@@ -54,8 +54,8 @@ export class BigQuerySource implements Source {
     const token = credentials.gcp(identity, { scopes: SCOPES });
     const endpoint = endpoints.bigquery(universe);
     this.#client = new BigQueryClient({ endpoint, project, token });
-    this.#rows = new GoogleClient({ endpoint, token, now });
-    this.#storage = new GoogleClient({ endpoint: endpoints.gcs(universe), token, now });
+    this.#rows = new GoogleClient({ endpoint, token, now, transport: context.transport() });
+    this.#storage = new GoogleClient({ endpoint: endpoints.gcs(universe), token, now, transport: context.transport() });
     const stagingAt: ExportsOptions['stagingAt'] = ({ bucket, prefix }) =>
       new Staging(this.#storage, { bucket, prefix, identity });
     this.#staging = config.staging && stagingAt(config.staging);

@@ -6,6 +6,7 @@ import {
   type Estimate,
   type Item,
   type ListOptions,
+  type OpenOptions,
   type PluginContext,
   type Source,
   type StorageScope,
@@ -73,7 +74,7 @@ class GcsSource implements Source {
         hint: 'Name the object in full and leave prefix out.',
       });
     }
-    this.#client = new GoogleClient({ endpoint, token, now: context.now });
+    this.#client = new GoogleClient({ endpoint, token, now: context.now, transport: context.transport() });
     this.#listing = new GcsListing(this.#client, config);
     this.#reader = new GcsReader(this.#client, config, this.#listing);
     this.#manifest =
@@ -128,8 +129,8 @@ class GcsSource implements Source {
     return name === prefix ? undefined : name.slice(prefix.length);
   }
 
-  open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
-    return this.#reader.open(item, range, signal);
+  open(item: Item, options: OpenOptions): ReturnType<Source['open']> {
+    return this.#reader.open(item, options);
   }
 
   selects(key: string): boolean {

@@ -163,7 +163,7 @@ export class Manifest {
       throw new BrokerError('invalid_config', `${this.#file} does not exist`, {
         hint: 'Correct manifest in the source.',
       });
-    return new GcsReader(client, place, listing).open(item, undefined, signal);
+    return new GcsReader(client, place, listing).open(item, { signal });
   }
 
   #wrong(line: number, why: string): BrokerError {

@@ -1,19 +1,15 @@
-import { Agent as HttpAgent, globalAgent as httpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, globalAgent as httpsAgent, request as httpsRequest } from 'node:https';
 import {
   BrokerError,
   type CredentialProvider,
   type GcpAccessToken,
+  type HttpBody,
+  type HttpResponse,
   parseRetryAfter,
-  systemErrorCode,
+  type Transport,
 } from '../../core/api/index.ts';
 
 /** No byte for so long, while one is waited for, is a stall. */
 const IDLE_MS = 30_000;
-/** Over so long, of waiting alone, more must come than a drip: bytes a millisecond. */
-const DRIP_MS = 60_000;
-const SLOWEST = 1;
-const MOST_SOCKETS = 256;
 const LONGEST_JSON = 32 * 1024 * 1024;
 
 export interface GoogleRequest {
@@ -24,58 +20,47 @@ export interface GoogleRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-}
-
-/** An answer whose body was not read yet. Destroy the body or read it to its end. */
-export interface GoogleResponse {
-  readonly status: number;
-  readonly headers: IncomingMessage['headers'];
-  readonly body: IncomingMessage;
+  /** Memory that the body may be read into (`HttpRequest`). */
+  readonly scratch?: Buffer | undefined;
 }
 
 export interface GoogleClientOptions {
   readonly endpoint: string;
   readonly token: CredentialProvider<GcpAccessToken> | undefined;
+  /** The client's own from now on: it closes it. */
+  readonly transport: Transport;
   readonly idleMs?: number | undefined;
   readonly dripMs?: number | undefined;
   readonly now: () => number;
 }
 
 /**
- * A small client for Google's REST APIs over node:https: bodies as they are on the wire (fetch would gunzip them),
- * no redirects, an idle limit on every wait, and errors that hold no request.
+ * A small client for Google's REST APIs: bodies as they are on the wire (fetch would gunzip them), no redirects, a limit
+ * on every wait, and errors that hold no request.
  */
 export class GoogleClient {
-  readonly #base: URL;
+  readonly host: string;
+  readonly #origin: string;
   readonly #token: CredentialProvider<GcpAccessToken> | undefined;
-  readonly #agent: HttpAgent;
+  readonly #transport: Transport;
   readonly #now: () => number;
-  readonly idleMs: number;
-  readonly dripMs: number;
+  readonly #limits: { readonly idleMs: number; readonly dripMs: number | undefined };
 
-  constructor({ endpoint, token, idleMs = IDLE_MS, dripMs = DRIP_MS, now }: GoogleClientOptions) {
-    this.#base = new URL(endpoint);
+  constructor({ endpoint, token, transport, idleMs = IDLE_MS, dripMs, now }: GoogleClientOptions) {
+    const { origin, host } = new URL(endpoint);
+    this.#origin = origin;
+    this.host = host;
     this.#token = token;
-    const secure = this.#base.protocol === 'https:';
-    this.#agent = new (secure ? HttpsAgent : HttpAgent)({
-      keepAlive: true,
-      maxSockets: MOST_SOCKETS,
-      ...proxyOf(secure ? httpsAgent : httpAgent),
-    });
+    this.#transport = transport;
     this.#now = now;
-    this.idleMs = idleMs;
-    this.dripMs = dripMs;
-  }
-
-  get host(): string {
-    return this.#base.host;
+    this.#limits = { idleMs, dripMs };
   }
 
   /** Sends a request, by default a GET; a 401 is tried once more with a fresh token, since a token may be revoked before its end. */
-  async get(request: GoogleRequest): Promise<GoogleResponse> {
+  async get(request: GoogleRequest): Promise<HttpResponse> {
     const response = await this.#send(request, false);
     if (response.status !== 401 || this.#token === undefined) return response;
-    response.body.destroy();
+    response.body.discard();
     return this.#send(request, true);
   }
 
@@ -97,98 +82,46 @@ export class GoogleClient {
   }
 
   /** Reads what an error answer says; never more than a little of it. */
-  async failedAnswer(response: GoogleResponse): Promise<FailedAnswer> {
+  async failedAnswer(response: HttpResponse): Promise<FailedAnswer> {
     const text = await this.#text(response.body, 64 * 1024).catch(() => '');
     const retryAfterMs = parseRetryAfter(response.headers['retry-after'], this.#now());
     return { host: this.host, status: response.status, ...readError(text), retryAfterMs };
   }
 
-  async *chunks(body: IncomingMessage): AsyncGenerator<Uint8Array> {
-    const iterator = body[Symbol.asyncIterator]();
-    let [waited, came] = [0, 0];
-    try {
-      for (;;) {
-        // The clock runs only while a chunk is waited for, so a slow reader is not mistaken for a stalled server.
-        const timer = setTimeout(
-          () => body.destroy(new BrokerError('timeout', `${this.host}: no byte for ${this.idleMs} ms`)),
-          this.idleMs,
-        );
-        const asked = performance.now();
-        const next = await iterator.next().finally(() => clearTimeout(timer));
-        if (next.done === true) return;
-        const chunk = next.value as Uint8Array;
-        waited += performance.now() - asked;
-        came += chunk.byteLength;
-        if (waited >= this.dripMs) {
-          if (came < SLOWEST * this.dripMs)
-            throw new BrokerError('timeout', `${this.host}: ${came} bytes in ${Math.round(waited)} ms are a drip`);
-          [waited, came] = [0, 0];
-        }
-        yield chunk;
-      }
-    } catch (error) {
-      throw connectionError(this.host, error);
-    } finally {
-      body.destroy();
-    }
-  }
-
   [Symbol.dispose](): void {
-    this.#agent.destroy();
+    this.#transport[Symbol.dispose]();
   }
 
-  async #send({ method = 'GET', body, path, headers, signal }: GoogleRequest, fresh: boolean): Promise<GoogleResponse> {
+  async #send(request: GoogleRequest, fresh: boolean): Promise<HttpResponse> {
+    const { method = 'GET', body, path, headers, signal, scratch } = request;
     const token = await this.#token?.get({ signal, fresh });
+    const all: Record<string, string> = { ...headers };
+    if (body !== undefined) all['content-type'] = 'application/json';
+    if (token !== undefined) all.authorization = `Bearer ${token.token}`;
+    if (token?.quotaProject !== undefined) all['x-goog-user-project'] = token.quotaProject;
     const sent = body === undefined ? undefined : Buffer.from(body);
-    const all = {
-      ...headers,
-      ...(sent === undefined ? {} : { 'content-type': 'application/json', 'content-length': sent.byteLength }),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token.token}` }),
-      ...(token?.quotaProject === undefined ? {} : { 'x-goog-user-project': token.quotaProject }),
-    };
-    const { promise, resolve, reject } = Promise.withResolvers<GoogleResponse>();
-    const send = this.#base.protocol === 'https:' ? httpsRequest : httpRequest;
-    const { port } = this.#base;
-    const hostname = this.#base.hostname.replace(/^\[|\]$/g, '');
-    const request = send({ method, hostname, port, path, headers: all, agent: this.#agent, signal });
-    const timer = setTimeout(
-      () => request.destroy(new BrokerError('timeout', `${this.host}: no answer within ${this.idleMs} ms`)),
-      this.idleMs,
-    );
-    // `on`, since a reset after the answer began is told here once more.
-    request.on('error', (error) =>
-      reject(signal.aborted ? new BrokerError('stopped', 'the run was stopped') : connectionError(this.host, error)),
-    );
-    request.once('response', (body) => resolve({ status: body.statusCode ?? 0, headers: body.headers, body }));
-    request.end(sent);
-    return promise.finally(() => clearTimeout(timer));
+    return this.#transport.request({
+      ...this.#limits,
+      method,
+      origin: this.#origin,
+      path,
+      headers: all,
+      body: sent,
+      signal,
+      scratch,
+    });
   }
 
-  async #text(body: IncomingMessage, longest: number): Promise<string> {
+  async #text(body: HttpBody, longest: number): Promise<string> {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
-    for await (const chunk of this.chunks(body)) {
+    for await (const chunk of body) {
       bytes += chunk.byteLength;
       if (bytes > longest) throw new BrokerError('bad_response', `${this.host}: the answer is too long`);
       chunks.push(chunk);
     }
     return Buffer.concat(chunks).toString('utf8');
   }
-}
-
-function connectionError(host: string, error: unknown): BrokerError {
-  if (error instanceof BrokerError) return error;
-  if (error instanceof Error && error.name === 'AbortError') return new BrokerError('stopped', 'the run was stopped');
-  const code = systemErrorCode(error);
-  if (code === 'EMFILE' || code === 'ENFILE') return new BrokerError('machine_limit', `${host}: ${code}`);
-  return new BrokerError('network', `${host}: ${code ?? 'the connection failed'}`);
-}
-
-/** The proxy of the process, where it was told to use one (NODE_USE_ENV_PROXY): an own agent knows of none by itself. */
-function proxyOf(agent: HttpAgent): object {
-  // The types of Node.js do not know it yet.
-  const { proxyEnv } = (agent as unknown as { readonly options: { readonly proxyEnv?: unknown } }).options;
-  return proxyEnv === undefined ? {} : { proxyEnv };
 }
 
 /** What an answer with an error status says. */

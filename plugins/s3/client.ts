@@ -1,11 +1,10 @@
-import { Readable } from 'node:stream';
-import type { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { awsSdkCredentials, BrokerError, type PluginContext } from '../../core/api/index.ts';
 import type { S3Config } from './config.ts';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
-/** The SDK with a client, loaded at first use: validation and cold starts do not pay for it. */
+/** The SDK with a client, for what is rare; loaded at first use. What carries data goes without it (`rest.ts`). */
 export interface S3 {
   readonly sdk: Sdk;
   readonly client: S3Client;
@@ -27,13 +26,17 @@ export type S3Place = Pick<
   'bucket' | 'prefix' | 'identity' | 'region' | 'endpoint' | 'forcePathStyle' | 'expectedBucketOwner'
 >;
 
+/** @throws BrokerError `invalid_config` when neither the options nor the process name one. */
+export async function regionOf({ region }: S3Place, { credentials }: PluginContext): Promise<string> {
+  const found = region ?? (await credentials.awsRegion());
+  if (found !== undefined) return found;
+  throw new BrokerError('invalid_config', 'the region of the bucket is not known', {
+    hint: 'Set region on the sink, or AWS_REGION.',
+  });
+}
+
 export async function connectS3(config: S3Place, context: PluginContext): Promise<S3> {
-  const region = config.region ?? (await context.credentials.awsRegion());
-  if (region === undefined) {
-    throw new BrokerError('invalid_config', 'the region of the bucket is not known', {
-      hint: 'Set region on the sink, or AWS_REGION.',
-    });
-  }
+  const region = await regionOf(config, context);
   const sdk = await import('@aws-sdk/client-s3');
   const endpoint = config.endpoint ?? context.endpoints.s3;
   const provider = context.credentials.aws(config.identity);
@@ -58,15 +61,6 @@ export async function connectS3(config: S3Place, context: PluginContext): Promis
       httpAgent: { keepAlive: true, maxSockets: MAX_SOCKETS },
     },
   });
-  // The body is proved by its CRC32C, which is signed; hashing it a second time with SHA-256 costs a CPU-second a GiB.
-  client.middlewareStack.add(
-    (next) => (args) => {
-      const request = args.request as { headers: Record<string, string>; body?: unknown };
-      if (request.body instanceof Uint8Array) request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
-      return next(args);
-    },
-    { step: 'build', name: 'unsignedPayload' },
-  );
   client.middlewareStack.add(
     (next) => async (args) => {
       try {
@@ -84,21 +78,3 @@ export async function connectS3(config: S3Place, context: PluginContext): Promis
 
 /** What S3 calls credentials that have ended, or were ended, before their time. */
 const EXPIRED: ReadonlySet<string> = new Set(['ExpiredToken', 'ExpiredTokenException']);
-
-/** Hands the body of a successful answer to `read`, and only an empty one to the parser of the SDK. */
-export function readBySelf(command: ListObjectsV2Command, read: (text: string) => void): void {
-  command.middlewareStack.add(
-    (next) => async (args) => {
-      const result = await next(args);
-      const response = result.response as { statusCode: number; body: unknown };
-      if (response.statusCode !== 200) return result;
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of response.body as AsyncIterable<Uint8Array>) chunks.push(chunk);
-      read(Buffer.concat(chunks).toString('utf8'));
-      response.body = Readable.from([Buffer.from('<ListBucketResult></ListBucketResult>')]);
-      return result;
-    },
-    // Within that of the SDK: what it reads is what this one leaves.
-    { step: 'deserialize', priority: 'low', name: 'readBySelf' },
-  );
-}

@@ -91,11 +91,11 @@ export const s3Options = z.strictObject({
     .default('checksum')
     .describe('What counts as proof: a checksum that the store confirmed, or, for servers without, the size alone.'),
   partSize: byteSize({ min: '5MiB', max: '5GiB' })
-    .prefault('8MiB')
+    .optional()
     .describe(
-      'Of multipart uploads; raised for objects that would need more than 10,000 parts. Up to this size an object is one PUT.',
+      'Of multipart uploads; up to this size an object is one PUT. Default: 64 MiB, for objects below 1 GiB parts of 16 MiB; 8 MiB for what the broker must hash itself, since that is buffered. Raised for objects that would need more than 10,000 parts.',
     ),
-  partConcurrency: integer(1, 32).default(4).describe('Parts of one object in flight at once.'),
+  partConcurrency: integer(1, 32).default(4).describe('Parts of one object in flight at once, at most.'),
   endpoint: endpointUrl().optional().describe('Another server that speaks S3.'),
   forcePathStyle: z
     .boolean()

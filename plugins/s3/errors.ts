@@ -8,9 +8,10 @@ import {
   systemErrorCode,
 } from '../../core/api/index.ts';
 import type { S3Place } from './client.ts';
+import { S3Error } from './rest.ts';
 
-/** What an error of the AWS SDK shows of itself; everything else in it stays there. */
-interface SdkError {
+/** What an answer of S3 shows of itself, however it came. */
+interface Shown {
   readonly name: string;
   readonly message: string;
   readonly status: number | undefined;
@@ -18,8 +19,13 @@ interface SdkError {
   readonly retryAfter: string | undefined;
 }
 
-function read(error: unknown): SdkError {
+function read(error: unknown): Shown {
   const { name = 'Error', message = '' } = error as Partial<Error>;
+  if (error instanceof S3Error) {
+    const { status, region, retryAfter } = error;
+    return { name, message, status, region, retryAfter };
+  }
+  // Of an error of the SDK; everything else in it stays there.
   const { $metadata, $response, Region } = error as {
     $metadata?: { httpStatusCode?: number };
     $response?: { headers?: Record<string, string> };
@@ -70,7 +76,7 @@ const WRONG_REGION = new Set([
 ]);
 
 /**
- * An error of the AWS SDK as one of ours.
+ * An error of S3, or of its SDK, as one of ours.
  *
  * @param doing for the message: `write s3://bucket/key`.
  * @param permission the IAM action that a 403 is about.

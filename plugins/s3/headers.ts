@@ -114,28 +114,22 @@ function metadataRefusal(
   return undefined;
 }
 
-/** The fields that PutObject and CreateMultipartUpload share: they belong to the object, not to its bytes. */
-export function objectFields(item: Item, config: S3Config) {
+/** The headers that PutObject and CreateMultipartUpload share: they belong to the object, not to its bytes. */
+export function objectHeaders(item: Item, config: S3Config): Record<string, string> {
   const { contentType, contentEncoding, cacheControl, contentDisposition, contentLanguage } = item.headers ?? {};
-  const tagging = config.tags === undefined ? undefined : new URLSearchParams(config.tags).toString();
-  return definedOnly({
-    ContentType: contentType ?? 'application/octet-stream',
-    ContentEncoding: contentEncoding,
-    CacheControl: cacheControl,
-    ContentDisposition: contentDisposition,
-    ContentLanguage: contentLanguage,
-    Metadata: s3Metadata(item, config),
-    StorageClass: storageClassOf(item, config),
-    ServerSideEncryption: config.encryption,
-    SSEKMSKeyId: config.kmsKeyId,
-    BucketKeyEnabled: config.bucketKey,
-    Tagging: tagging,
-  });
-}
-
-type Defined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
-
-/** Leaves out what is undefined; the SDK's types tell absent from undefined. */
-function definedOnly<T extends object>(fields: T): Partial<Defined<T>> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<Defined<T>>;
+  const headers: Record<string, string> = { 'content-type': contentType ?? 'application/octet-stream' };
+  const add = (name: string, value: string | undefined): void => {
+    if (value !== undefined) headers[name] = value;
+  };
+  add('content-encoding', contentEncoding);
+  add('cache-control', cacheControl);
+  add('content-disposition', contentDisposition);
+  add('content-language', contentLanguage);
+  add('x-amz-storage-class', storageClassOf(item, config));
+  add('x-amz-server-side-encryption', config.encryption);
+  add('x-amz-server-side-encryption-aws-kms-key-id', config.kmsKeyId);
+  add('x-amz-server-side-encryption-bucket-key-enabled', config.bucketKey?.toString());
+  add('x-amz-tagging', config.tags && new URLSearchParams(config.tags).toString());
+  for (const [name, value] of Object.entries(s3Metadata(item, config))) headers[`x-amz-meta-${name}`] = value;
+  return headers;
 }

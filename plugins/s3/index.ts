@@ -13,7 +13,7 @@ import {
   type StoredObject,
   type TidyOptions,
 } from '../../core/api/index.ts';
-import { connectS3, ownerOf, readBySelf, type S3 } from './client.ts';
+import { connectS3, type S3 } from './client.ts';
 import { type S3Config, s3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { s3Estimate } from './estimate.ts';
@@ -22,6 +22,7 @@ import { s3Refusal } from './headers.ts';
 import { isListed, statusOf } from './lookup.ts';
 import { type ListPage, md5OfEtag, readPage } from './page.ts';
 import { probeDelete, probeWrite } from './probe.ts';
+import { connectRest, type S3Rest } from './rest.ts';
 import { abortUploads } from './tidy.ts';
 import { S3Writer } from './writer.ts';
 
@@ -33,6 +34,7 @@ class S3Sink implements Sink {
   readonly #config: S3Config;
   readonly #context: PluginContext;
   readonly #writer: S3Writer;
+  #rest: Promise<S3Rest> | undefined;
   #s3: Promise<S3> | undefined;
 
   constructor(config: S3Config, context: PluginContext) {
@@ -42,7 +44,7 @@ class S3Sink implements Sink {
     this.#writer = new S3Writer({
       config,
       log: context.log,
-      connect: () => this.#connect(),
+      connect: async () => ({ rest: await this.#connect(), sdk: () => this.#sdk() }),
       stat: (key, signal) => this.stat(key, { signal }),
     });
   }
@@ -73,55 +75,33 @@ class S3Sink implements Sink {
   }
 
   async #page(from: { after?: string | undefined; token?: string }, signal: AbortSignal): Promise<ListPage> {
-    const { sdk, client } = await this.#connect();
-    const { bucket, prefix } = this.#config;
-    const command = new sdk.ListObjectsV2Command({
-      Bucket: bucket,
-      ...ownerOf(this.#config),
+    const rest = await this.#connect();
+    const { prefix } = this.#config;
+    const query = {
+      'list-type': '2',
       // XML cannot carry every character that a key may hold.
-      EncodingType: 'url',
-      ...(prefix === '' ? {} : { Prefix: prefix }),
-      ...(from.after === undefined ? {} : { StartAfter: prefix + from.after }),
-      ...(from.token === undefined ? {} : { ContinuationToken: from.token }),
-    });
-    let page: ListPage | undefined;
-    readBySelf(command, (xml) => {
-      page = readPage(xml, prefix);
-    });
-    await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+      'encoding-type': 'url',
+      ...(prefix === '' ? {} : { prefix }),
+      ...(from.after === undefined ? {} : { 'start-after': prefix + from.after }),
+      ...(from.token === undefined ? {} : { 'continuation-token': from.token }),
+    };
+    const { text } = await rest.text({ method: 'GET', query, signal }).catch((error: unknown) => {
       throw s3Failure(error, `list ${this.location}`, 's3:ListBucket', this.#config);
     });
-    return page ?? { objects: [], next: undefined, isTruncated: false };
+    return readPage(text, prefix);
   }
 
   async stat(key: string, { signal }: { signal: AbortSignal }): Promise<StoredObject | undefined> {
-    const { sdk, client } = await this.#connect();
+    const rest = await this.#connect();
     const { bucket, prefix } = this.#config;
-    const command = new sdk.HeadObjectCommand({
-      Bucket: bucket,
-      Key: prefix + key,
-      ...ownerOf(this.#config),
-      ChecksumMode: 'ENABLED',
-    });
     try {
-      const head = await client.send(command, { abortSignal: signal });
-      const whole = head.ChecksumType === undefined || head.ChecksumType === 'FULL_OBJECT';
-      const md5 = head.ServerSideEncryption?.startsWith('aws:kms') === true ? undefined : md5OfEtag(head.ETag);
-      return {
-        key,
-        size: head.ContentLength ?? 0,
-        checksums: {
-          ...(head.ChecksumCRC32C !== undefined && whole ? { crc32c: head.ChecksumCRC32C } : {}),
-          ...(md5 === undefined ? {} : { md5 }),
-        },
-        complete: true,
-        ...(head.ETag === undefined ? {} : { revision: head.ETag }),
-        ...(head.LastModified === undefined ? {} : { modifiedAt: head.LastModified.toISOString() }),
-      };
+      const mode = { 'x-amz-checksum-mode': 'ENABLED' };
+      const { headers } = await rest.done({ method: 'HEAD', key: prefix + key, headers: mode, signal });
+      return storedIn(key, headers);
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
       if (statusOf(error) === 403) {
-        const there = await isListed({ sdk, client }, this.#config, prefix + key, signal).catch(() => true);
+        const there = await isListed(rest, prefix + key, signal).catch(() => true);
         if (!there) return undefined;
       }
       throw s3Failure(error, `look at s3://${bucket}/${prefix}${key}`, 's3:GetObject', this.#config);
@@ -129,26 +109,15 @@ class S3Sink implements Sink {
   }
 
   async read(object: StoredObject, { signal }: { signal: AbortSignal }): Promise<ByteStream> {
-    const { sdk, client } = await this.#connect();
+    const rest = await this.#connect();
     const { bucket, prefix } = this.#config;
-    const fail = (error: unknown) =>
-      s3Failure(error, `read s3://${bucket}/${prefix}${object.key}`, 's3:GetObject', this.#config);
-    const command = new sdk.GetObjectCommand({
-      Bucket: bucket,
-      Key: prefix + object.key,
-      ...ownerOf(this.#config),
-      ...(object.revision === undefined ? {} : { IfMatch: object.revision }),
-    });
-    const { Body: body } = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
-      throw fail(error);
-    });
-    return (async function* () {
-      try {
-        for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) yield chunk;
-      } catch (error) {
-        throw signal.aborted ? new BrokerError('stopped', 'the run was stopped') : fail(error);
-      }
-    })();
+    const headers: Record<string, string> = object.revision === undefined ? {} : { 'if-match': object.revision };
+    const { body } = await rest
+      .send({ method: 'GET', key: prefix + object.key, headers, signal })
+      .catch((error: unknown) => {
+        throw s3Failure(error, `read s3://${bucket}/${prefix}${object.key}`, 's3:GetObject', this.#config);
+      });
+    return body;
   }
 
   estimate(item: Item): Estimate {
@@ -160,30 +129,19 @@ class S3Sink implements Sink {
   }
 
   async delete(object: StoredObject, { signal }: { signal: AbortSignal }): Promise<void> {
-    const { sdk, client } = await this.#connect();
+    const rest = await this.#connect();
     const { bucket, prefix, conditional } = this.#config;
-    const condition = conditional && object.revision !== undefined ? { IfMatch: object.revision } : {};
-    await client
-      .send(
-        new sdk.DeleteObjectCommand({
-          Bucket: bucket,
-          Key: prefix + object.key,
-          ...ownerOf(this.#config),
-          ...condition,
-        }),
-        {
-          abortSignal: signal,
-        },
-      )
-      .catch((error: unknown) => {
-        // It is gone: by an earlier try whose answer was lost, or by somebody else.
-        if (statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket') return;
-        throw s3Failure(error, `delete s3://${bucket}/${prefix}${object.key}`, 's3:DeleteObject', this.#config);
-      });
+    const headers: Record<string, string> =
+      conditional && object.revision !== undefined ? { 'if-match': object.revision } : {};
+    await rest.done({ method: 'DELETE', key: prefix + object.key, headers, signal }).catch((error: unknown) => {
+      // It is gone: by an earlier try whose answer was lost, or by somebody else.
+      if (statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket') return;
+      throw s3Failure(error, `delete s3://${bucket}/${prefix}${object.key}`, 's3:DeleteObject', this.#config);
+    });
   }
 
   async tidy(key: string, options: TidyOptions): Promise<void> {
-    await abortUploads(await this.#connect(), this.#config, key, options);
+    await abortUploads(await this.#sdk(), this.#config, key, options);
   }
 
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
@@ -199,14 +157,39 @@ class S3Sink implements Sink {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const s3 = await this.#s3?.catch(() => undefined);
+    const [rest, s3] = await Promise.all([this.#rest?.catch(() => undefined), this.#s3?.catch(() => undefined)]);
+    rest?.[Symbol.dispose]();
     s3?.client.destroy();
   }
 
-  #connect(): Promise<S3> {
+  #connect(): Promise<S3Rest> {
+    this.#rest ??= connectRest(this.#config, this.#context);
+    return this.#rest;
+  }
+
+  #sdk(): Promise<S3> {
     this.#s3 ??= connectS3(this.#config, this.#context);
     return this.#s3;
   }
+}
+
+/** What the answer to a HEAD says of an object. */
+function storedIn(key: string, headers: Readonly<Record<string, string>>): StoredObject {
+  const { etag, 'x-amz-checksum-crc32c': crc32c, 'x-amz-checksum-type': type = 'FULL_OBJECT' } = headers;
+  const isKms = headers['x-amz-server-side-encryption']?.startsWith('aws:kms') === true;
+  const md5 = isKms ? undefined : md5OfEtag(etag);
+  const modified = Date.parse(headers['last-modified'] ?? '');
+  return {
+    key,
+    size: Number(headers['content-length'] ?? 0),
+    checksums: {
+      ...(crc32c !== undefined && type === 'FULL_OBJECT' ? { crc32c } : {}),
+      ...(md5 === undefined ? {} : { md5 }),
+    },
+    complete: true,
+    ...(etag === undefined ? {} : { revision: etag }),
+    ...(Number.isNaN(modified) ? {} : { modifiedAt: new Date(modified).toISOString() }),
+  };
 }
 
 export { s3State } from './state.ts';

@@ -9,10 +9,10 @@ import {
   type RetryPolicy,
   type WriteOptions,
 } from '../../core/api/index.ts';
-import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
-import { fill, growingPartSize, PartReader, partRanges, partSizeOf } from './parts.ts';
+import { fill, growingPartSize, PartReader, type Passage, partRanges, partSizeOf } from './parts.ts';
+import { leaseFor, passing } from './passing.ts';
 import { continues, finishedParts, leftUpload } from './unfinished.ts';
 import { type Completed, type Part, sizeOf, type Uploads } from './uploads.ts';
 
@@ -25,27 +25,26 @@ export interface Begun {
   readonly first?: { readonly body: Buffer; readonly lease: MemoryLease };
 }
 
-/** Tries of one part, on top of those of the SDK and of the source. */
-const PART_PATIENCE: RetryPolicy = { attempts: 2, baseDelayMs: 200, maxDelayMs: 20_000 };
+/** Tries of one part, on top of those of the source. */
+const PART_PATIENCE: RetryPolicy = { attempts: 5, baseDelayMs: 200, maxDelayMs: 20_000 };
 /** An object of known size in parts of equal size. */
 interface Cut {
   readonly size: number;
   readonly partSize: number;
+  readonly passage: Passage;
 }
 
 /**
- * One multipart upload: parts in parallel where the content can be read in ranges, each with its CRC32C, and the
- * whole object's at the end. S3 verifies all of them. Aborted, and the abort waited for, whatever goes wrong.
+ * One multipart upload: parts in parallel where the content can be read in ranges, and the whole object's CRC32C at the
+ * end, which S3 verifies. Aborted, and the abort waited for, whatever goes wrong.
  *
  * Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
  */
 export class PartUpload {
-  readonly #s3: S3;
   readonly #config: S3Config;
   readonly #uploads: Uploads;
 
-  constructor(s3: S3, config: S3Config, uploads: Uploads) {
-    this.#s3 = s3;
+  constructor(config: S3Config, uploads: Uploads) {
     this.#config = config;
     this.#uploads = uploads;
   }
@@ -53,15 +52,15 @@ export class PartUpload {
   async run(
     item: Item,
     content: Content,
-    conditions: object,
+    conditions: Readonly<Record<string, string>>,
     options: WriteOptions,
-    begun?: Begun,
+    how: Passage | Begun,
   ): Promise<Completed> {
     // A part that fails ends the others.
     const failed = new AbortController();
     const signal = AbortSignal.any([options.signal, failed.signal]);
-    const ranged = begun === undefined && content.ranges && content.size !== undefined;
-    const cut = ranged ? { size: content.size, partSize: partSizeOf(content.size, this.#config.partSize) } : undefined;
+    const begun = typeof how === 'string' ? undefined : how;
+    const cut = this.#cut(content, how);
     const left = await this.#left(item, cut, options);
     const uploadId = left?.uploadId ?? (await this.#create(item, options, signal));
     const tell = (parts: readonly Part[]): void =>
@@ -82,6 +81,11 @@ export class PartUpload {
     }
   }
 
+  #cut({ size, ranges }: Content, passage: Passage | Begun): Cut | undefined {
+    if (typeof passage !== 'string' || !ranges || size === undefined) return undefined;
+    return { size, passage, partSize: partSizeOf(size, this.#config, passage) };
+  }
+
   /** Ends what a process before has left and nobody can go on with. */
   async end(left: unknown): Promise<void> {
     const upload = leftUpload(left);
@@ -99,8 +103,9 @@ export class PartUpload {
     const expected = (number: number): number => Math.min(cut.partSize, cut.size - (number - 1) * cut.partSize);
     const { uploadId } = upload;
     try {
-      const { target } = this.#uploads;
-      const parts = await finishedParts(this.#s3, this.#config, target, uploadId, expected, options.signal);
+      const { key, connections } = this.#uploads;
+      const s3 = await connections.sdk();
+      const parts = await finishedParts(s3, this.#config, key, uploadId, expected, options.signal);
       return parts && { uploadId, parts };
     } catch (error) {
       // The next try begins anew: nobody would find this one any more.
@@ -118,7 +123,7 @@ export class PartUpload {
     uploadId: string,
     item: Item,
     content: Content,
-    { size, partSize }: Cut,
+    { size, partSize, passage }: Cut,
     finished: readonly Part[],
     options: WriteOptions,
     failed: AbortController,
@@ -127,10 +132,13 @@ export class PartUpload {
     const ranges = partRanges(size, partSize);
     const parts = [...finished];
     const known = new Set(finished.map(({ number }) => number));
+    const send = passage === 'streamed' ? this.#passed : this.#range;
     const worker = async (): Promise<void> => {
       for (const { number, ...range } of ranges) {
         if (known.has(number)) continue;
-        parts.push(await this.#patiently(item, () => this.#range(uploadId, number, range, content, options), options));
+        parts.push(
+          await this.#patiently(item, () => send.call(this, uploadId, number, range, content, options), options),
+        );
         tell(parts);
       }
     };
@@ -161,13 +169,15 @@ export class PartUpload {
     }
   }
 
-  async #range(
-    uploadId: string,
-    number: number,
-    range: ByteRange,
-    content: Content,
-    { memory, signal }: WriteOptions,
-  ): Promise<Part> {
+  /** A part that passes from the source to S3 without being held. */
+  async #passed(uploadId: string, number: number, range: ByteRange, content: Content, options: WriteOptions) {
+    const size = range.end - range.start;
+    using lease = await leaseFor(size, options);
+    return await this.#uploads.part(uploadId, number, passing(content, size, lease, range), undefined, options.signal);
+  }
+
+  async #range(uploadId: string, number: number, range: ByteRange, content: Content, options: WriteOptions) {
+    const { memory, signal } = options;
     using lease = await memory.lease(range.end - range.start, signal);
     const stream = await content.open(range);
     const body = lease.buffer.subarray(0, await fill(lease.buffer, stream, signal));
@@ -200,8 +210,10 @@ export class PartUpload {
     }
     while (!reader.ended) {
       const number = parts.length + 1;
-      const { partSize } = this.#config;
-      const wanted = size === undefined ? growingPartSize(number, partSize, memory.total) : partSizeOf(size, partSize);
+      const wanted =
+        size === undefined
+          ? growingPartSize(number, this.#config, memory.total)
+          : partSizeOf(size, this.#config, 'buffered');
       using lease = await memory.lease(wanted, signal);
       const body = await reader.fill(lease.buffer);
       if (body.length === 0 && number > 1) break;

@@ -1,5 +1,6 @@
 import { BrokerError, type StoredObject } from '../../core/api/index.ts';
 import { decodedKey } from './lookup.ts';
+import { textIn } from './xml.ts';
 
 /** One page of a listing. */
 export interface ListPage {
@@ -28,8 +29,8 @@ export function readPage(xml: string, prefix: string): ListPage {
     objects.push(objectIn(xml, at, end, prefix));
     at = xml.indexOf('<Contents>', end);
   }
-  const isTruncated = textIn(xml, 'IsTruncated', 0, xml.length) === 'true';
-  return { objects, isTruncated, next: isTruncated ? textIn(xml, 'NextContinuationToken', 0, xml.length) : undefined };
+  const isTruncated = textIn(xml, 'IsTruncated') === 'true';
+  return { objects, isTruncated, next: isTruncated ? textIn(xml, 'NextContinuationToken') : undefined };
 }
 
 function objectIn(xml: string, at: number, end: number, prefix: string): StoredObject {
@@ -49,25 +50,6 @@ function objectIn(xml: string, at: number, end: number, prefix: string): StoredO
   if (modifiedAt !== undefined) object.modifiedAt = modifiedAt;
   return object;
 }
-
-/** The text of the first element of this name between two places. */
-function textIn(xml: string, name: string, at: number, end: number): string | undefined {
-  const from = xml.indexOf(`<${name}>`, at);
-  if (from < 0 || from >= end) return undefined;
-  const begin = from + name.length + 2;
-  const text = xml.slice(begin, xml.indexOf('<', begin));
-  // As S3 writes every ETag.
-  if (text.startsWith('&quot;') && text.endsWith('&quot;')) return `"${text.slice(6, -6)}"`;
-  return text.includes('&') ? text.replace(ENTITY, decoded) : text;
-}
-
-const ENTITY = /&(?:#(\d{1,7})|#x([\da-fA-F]{1,6})|(quot|amp|lt|gt|apos));/g;
-const NAMED: Readonly<Record<string, string>> = { quot: '"', amp: '&', lt: '<', gt: '>', apos: "'" };
-
-const decoded = (_: string, decimal: string | undefined, hex: string | undefined, name: string): string => {
-  const code = decimal === undefined ? Number.parseInt(hex ?? '', 16) : Number(decimal);
-  return Number.isNaN(code) ? (NAMED[name] ?? '') : String.fromCodePoint(Math.min(code, 0x10ffff));
-};
 
 /** The base64 MD5 that an ETag may be; KMS-encrypted objects have one that only looks so. */
 export function md5OfEtag(etag: string | undefined): string | undefined {

@@ -14,14 +14,12 @@ import {
   type StateStore,
   z,
 } from '../../core/api/index.ts';
-import { connectS3, ownerOf, type S3, type S3Place } from './client.ts';
+import type { S3Place } from './client.ts';
 import { s3Options } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { literal, partitionOf } from './grants.ts';
 import { isListed, statusOf } from './lookup.ts';
-
-/** A checkpoint is small; what is larger was not written here. */
-const LONGEST = 16 * 2 ** 20;
+import { connectRest, type S3Rest } from './rest.ts';
 
 const MOST_SAVES = 5;
 const PATIENCE: RetryPolicy = { attempts: MOST_SAVES, baseDelayMs: 100, maxDelayMs: 1000 };
@@ -39,7 +37,7 @@ class S3State implements StateStore {
   readonly #context: PluginContext;
   /** Earlier saves of which it is not known whether S3 has carried them out, by key. */
   readonly #unconfirmed = new Map<string, Set<string>>();
-  #s3: Promise<S3> | undefined;
+  #rest: Promise<S3Rest> | undefined;
 
   constructor(config: S3Place, context: PluginContext) {
     this.location = `s3://${config.bucket}/${config.prefix}`;
@@ -89,25 +87,24 @@ class S3State implements StateStore {
   }
 
   async #put(key: string, body: Buffer, before: Revision | undefined, signal: AbortSignal): Promise<Revision> {
-    const { sdk, client } = await this.#connect();
-    const command = new sdk.PutObjectCommand({
-      ...this.#target(key),
-      ...(before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before }),
-      Body: body,
-      ContentType: 'application/json',
+    const rest = await this.#connect();
+    const condition: Record<string, string> = before === undefined ? { 'if-none-match': '*' } : { 'if-match': before };
+    const answer = await rest.done({
+      method: 'PUT',
+      key: this.#name(key),
+      headers: { ...condition, 'content-type': 'application/json' },
+      body,
+      signal,
     });
-    const { ETag } = await client.send(command, { abortSignal: signal });
-    return (ETag ?? '') as Revision;
+    return (answer.headers.etag ?? '') as Revision;
   }
 
   async delete(key: string, expected: Revision, { signal }: { signal: AbortSignal }): Promise<void> {
-    const { sdk, client } = await this.#connect();
+    const rest = await this.#connect();
     let before = expected;
     for (let attempt = 1; ; attempt++) {
       try {
-        await client.send(new sdk.DeleteObjectCommand({ ...this.#target(key), IfMatch: before }), {
-          abortSignal: signal,
-        });
+        await rest.done({ method: 'DELETE', key: this.#name(key), headers: { 'if-match': before }, signal });
         this.#unconfirmed.delete(key);
         return;
       } catch (thrown) {
@@ -125,12 +122,10 @@ class S3State implements StateStore {
   }
 
   async reset(key: string, { signal }: { signal: AbortSignal }): Promise<void> {
-    const { sdk, client } = await this.#connect();
-    await client
-      .send(new sdk.DeleteObjectCommand(this.#target(key)), { abortSignal: signal })
-      .catch((error: unknown) => {
-        throw this.#failure(error, 'delete', key, 's3:DeleteObject');
-      });
+    const rest = await this.#connect();
+    await rest.done({ method: 'DELETE', key: this.#name(key), signal }).catch((error: unknown) => {
+      throw this.#failure(error, 'delete', key, 's3:DeleteObject');
+    });
   }
 
   async check({ signal }: { signal: AbortSignal }): Promise<readonly Check[]> {
@@ -144,23 +139,24 @@ class S3State implements StateStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    (await this.#s3?.catch(() => undefined))?.client.destroy();
+    (await this.#rest?.catch(() => undefined))?.[Symbol.dispose]();
   }
 
   async #read(key: string, signal: AbortSignal): Promise<{ savedBy: string; saved: Saved } | undefined> {
-    const { sdk, client } = await this.#connect();
+    const rest = await this.#connect();
     let text: string;
     let etag: string | undefined;
     try {
-      const answer = await client.send(new sdk.GetObjectCommand(this.#target(key)), { abortSignal: signal });
-      if ((answer.ContentLength ?? 0) > LONGEST) throw this.#unreadable(key, 'it is too large for a checkpoint');
-      etag = answer.ETag;
-      text = (await answer.Body?.transformToString()) ?? '';
+      const answer = await rest.text({ method: 'GET', key: this.#name(key), signal });
+      etag = answer.headers.etag;
+      text = answer.text;
     } catch (error) {
+      if (error instanceof BrokerError && error.code === 'bad_response')
+        throw this.#unreadable(key, 'it is too large for a checkpoint');
       if (error instanceof BrokerError) throw error;
       if (statusOf(error) === 404 && (error as Error).name === 'NoSuchKey') return undefined;
       if (statusOf(error) === 403) {
-        const there = await isListed({ sdk, client }, this.#config, this.#name(key), signal).catch(() => true);
+        const there = await isListed(rest, this.#name(key), signal).catch(() => true);
         if (!there) return undefined;
       }
       throw this.#failure(error, 'read', key, 's3:GetObject');
@@ -181,10 +177,6 @@ class S3State implements StateStore {
     return new BrokerError('state_unreadable', `${this.#url(key)}: ${why}`);
   }
 
-  #target(key: string) {
-    return { Bucket: this.#config.bucket, Key: this.#name(key), ...ownerOf(this.#config) };
-  }
-
   #name(key: string): string {
     return `${this.#config.prefix}${encodeURIComponent(key)}.json`;
   }
@@ -193,9 +185,9 @@ class S3State implements StateStore {
     return `s3://${this.#config.bucket}/${this.#name(key)}`;
   }
 
-  #connect(): Promise<S3> {
-    this.#s3 ??= connectS3(this.#config, this.#context);
-    return this.#s3;
+  #connect(): Promise<S3Rest> {
+    this.#rest ??= connectRest(this.#config, this.#context);
+    return this.#rest;
   }
 }
 

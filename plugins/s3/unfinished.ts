@@ -1,8 +1,8 @@
 import { BrokerError, type Item, z } from '../../core/api/index.ts';
-import type { S3 } from './client.ts';
+import { ownerOf, type S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
-import type { Part, Target } from './uploads.ts';
+import type { Part } from './uploads.ts';
 
 /** An upload that another process may go on with. Which parts there are, S3 knows. */
 export interface LeftUpload {
@@ -22,8 +22,8 @@ export const continues = (left: LeftUpload, item: Item, partSize: number): boole
   left.item === item.id && left.partSize === partSize;
 
 /**
- * The parts that S3 holds of an upload and has verified: with a CRC32C, and in the size that they should have. Others
- * are sent again.
+ * The parts that S3 holds of an upload, in the size that they should have; others are sent again. S3 has verified each
+ * that was sent with a checksum, and verifies the whole in any case.
  *
  * @returns undefined when S3 does not know the upload any more.
  * Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html
@@ -31,12 +31,13 @@ export const continues = (left: LeftUpload, item: Item, partSize: number): boole
 export async function finishedParts(
   { sdk, client }: S3,
   config: S3Config,
-  target: Target,
+  key: string,
   uploadId: string,
   sizeOf: (number: number) => number,
   signal: AbortSignal,
 ): Promise<readonly Part[] | undefined> {
   const parts: Part[] = [];
+  const target = { Bucket: config.bucket, Key: key, ...ownerOf(config) };
   let marker: string | undefined;
   try {
     do {
@@ -45,7 +46,7 @@ export async function finishedParts(
         { abortSignal: signal },
       );
       for (const { PartNumber: number = 0, ETag: etag = '', ChecksumCRC32C: crc32c, Size: size } of page.Parts ?? [])
-        if (crc32c !== undefined && size === sizeOf(number)) parts.push({ number, etag, crc32c, size });
+        if (size === sizeOf(number)) parts.push({ number, etag, crc32c, size });
       if (page.IsTruncated === true && page.NextPartNumberMarker === marker)
         throw new BrokerError('bad_response', `the parts of an upload to ${target.Bucket} are listed in a loop`);
       marker = page.IsTruncated === true ? page.NextPartNumberMarker : undefined;

@@ -4,80 +4,108 @@ import {
   type Expected,
   type Item,
   type Logger,
+  type SentBody,
   type StoredObject,
   type WriteOptions,
   type Written,
 } from '../../core/api/index.ts';
-import type { S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
-import { objectFields, s3Losses } from './headers.ts';
+import { objectHeaders, s3Losses } from './headers.ts';
 import { PartUpload } from './multipart.ts';
 import { md5OfEtag } from './page.ts';
-import { fill, PartReader } from './parts.ts';
-import { type Completed, type Sent, type Target, Uploads } from './uploads.ts';
+import { fill, mostInOnePut, PartReader } from './parts.ts';
+import { canPass, leaseFor, passing } from './passing.ts';
+import { type Completed, type Connections, type Sent, Uploads } from './uploads.ts';
 
 export interface WriterOptions {
   readonly config: S3Config;
   readonly log: Logger;
-  readonly connect: () => Promise<S3>;
+  readonly connect: () => Promise<Connections>;
   readonly stat: (key: string, signal: AbortSignal) => Promise<StoredObject | undefined>;
 }
 
 /** After these it is not known whether S3 has carried the write out. */
 const LOST: ReadonlySet<string> = new Set(['conflict', 'unavailable', 'network', 'timeout']);
 
-/** Writes one object: a single PUT up to the part size, a multipart upload above it or when the size is unknown. */
+/** Servers that want a checksum with each part, as buckets with Object Lock do, and MinIO. */
+const WANTS_SUMS = /checksum missing|Content-MD5 OR x-amz-checksum/i;
+
+type Conditions = Readonly<Record<string, string>>;
+
+/**
+ * Writes one object: a single PUT, or a multipart upload where it is large or its size unknown. What the source publishes
+ * a CRC32C of passes through without being held or hashed, and S3 refuses it when it differs; other bytes are buffered
+ * and hashed.
+ */
 export class S3Writer {
   readonly #options: WriterOptions;
+  #wantsSums = false;
 
   constructor(options: WriterOptions) {
     this.#options = options;
   }
 
   async write(item: Item, content: Content, options: WriteOptions): Promise<Written> {
-    const { config, connect } = this.#options;
-    const s3 = await connect();
-    const target = this.#target(item.key);
+    const { config, connect, log } = this.#options;
+    const key = config.prefix + item.key;
     const conditions = config.conditional ? conditionsOf(options.expected) : {};
-    const uploads = new Uploads(s3, config, target, this.#options.log);
+    const uploads = new Uploads(await connect(), config, key, log);
     try {
-      return this.#proved(item, await this.#send(s3, target, item, content, conditions, options, uploads));
+      return this.#proved(item, await this.#send(item, content, conditions, options, uploads));
     } catch (thrown) {
-      const error = s3Failure(thrown, `write s3://${target.Bucket}/${target.Key}`, 's3:PutObject', config);
+      const error = s3Failure(thrown, `write s3://${config.bucket}/${key}`, 's3:PutObject', config);
       return await this.#alreadyThere(item, error, uploads.sent, options.signal);
     }
   }
 
-  #target(key: string): Target {
-    const { bucket, prefix, expectedBucketOwner } = this.#options.config;
-    return {
-      Bucket: bucket,
-      Key: prefix + key,
-      ...(expectedBucketOwner === undefined ? {} : { ExpectedBucketOwner: expectedBucketOwner }),
-    };
-  }
-
   async #send(
-    s3: S3,
-    target: Target,
     item: Item,
     content: Content,
-    conditions: object,
+    conditions: Conditions,
+    options: WriteOptions,
+    uploads: Uploads,
+  ): Promise<Completed> {
+    if (!canPass(item, content)) return this.#buffered(item, content, conditions, options, uploads);
+    const { size = 0 } = content;
+    if (size <= mostInOnePut(this.#options.config, 'streamed')) {
+      if (options.unfinished?.left !== undefined)
+        await new PartUpload(this.#options.config, uploads).end(options.unfinished.left);
+      using lease = await leaseFor(size, options);
+      const sent = { size, crc32c: item.checksums?.crc32c ?? '' };
+      return await this.#put(item, passing(content, size, lease), sent, conditions, options.signal, uploads);
+    }
+    if (!this.#wantsSums && content.ranges) {
+      try {
+        return await new PartUpload(this.#options.config, uploads).run(item, content, conditions, options, 'streamed');
+      } catch (error) {
+        if (!(error instanceof BrokerError) || !WANTS_SUMS.test(error.message)) throw error;
+        this.#wantsSums = true;
+      }
+    }
+    return this.#buffered(item, content, conditions, { ...options, unfinished: options.unfinished }, uploads);
+  }
+
+  /** Bytes that nobody has hashed before, or whose parts the server wants hashed. */
+  async #buffered(
+    item: Item,
+    content: Content,
+    conditions: Conditions,
     options: WriteOptions,
     uploads: Uploads,
   ): Promise<Completed> {
     const { config } = this.#options;
-    const { partSize } = config;
-    const upload = new PartUpload(s3, config, uploads);
-    if (content.size !== undefined && content.size > partSize) return upload.run(item, content, conditions, options);
+    const most = mostInOnePut(config, 'buffered');
+    const upload = new PartUpload(config, uploads);
+    if (content.size !== undefined && content.size > most)
+      return upload.run(item, content, conditions, options, 'buffered');
     await upload.end(options.unfinished?.left);
     // What fits into one part is one PUT, also when that is only known after reading it.
-    using lease = await options.memory.lease(content.size ?? partSize, options.signal);
+    using lease = await options.memory.lease(content.size ?? most, options.signal);
     const stream = await content.open();
     const put = (body: Buffer): Promise<Completed> => {
-      uploads.sent = { size: body.length, crc32c: stream.crc32c() };
-      return this.#put(s3, target, item, body, uploads.sent, conditions, options.signal);
+      const sent = { size: body.length, crc32c: item.checksums?.crc32c ?? stream.crc32c() };
+      return this.#put(item, body, sent, conditions, options.signal, uploads);
     };
     if (content.size !== undefined) {
       return await put(lease.buffer.subarray(0, await fill(lease.buffer, stream, options.signal)));
@@ -89,27 +117,28 @@ export class S3Writer {
   }
 
   async #put(
-    s3: S3,
-    target: Target,
     item: Item,
-    body: Buffer,
-    { crc32c }: Sent,
-    conditions: object,
+    body: Uint8Array | SentBody,
+    sent: Sent,
+    conditions: Conditions,
     signal: AbortSignal,
+    uploads: Uploads,
   ): Promise<Completed> {
-    const answer = await s3.client.send(
-      new s3.sdk.PutObjectCommand({
-        ...target,
-        ...objectFields(item, this.#options.config),
+    uploads.sent = sent;
+    const { headers } = await uploads.connections.rest.done({
+      method: 'PUT',
+      key: uploads.key,
+      headers: {
+        ...objectHeaders(item, this.#options.config),
         ...conditions,
-        Body: body,
-        ContentLength: body.length,
         // What the source published, so that S3 itself proves the copy.
-        ChecksumCRC32C: item.checksums?.crc32c ?? crc32c,
-      }),
-      { abortSignal: signal },
-    );
-    return { checksum: answer.ChecksumCRC32C, etag: answer.ETag, version: answer.VersionId, size: body.length, crc32c };
+        'x-amz-checksum-crc32c': sent.crc32c,
+      },
+      body,
+      signal,
+    });
+    const { etag, 'x-amz-checksum-crc32c': checksum, 'x-amz-version-id': version } = headers;
+    return { checksum, etag, version, ...sent };
   }
 
   /** Says what the store confirmed, and fails when that is no proof. */
@@ -153,7 +182,7 @@ export class S3Writer {
   }
 }
 
-function conditionsOf(expected: Expected): { IfNoneMatch?: string; IfMatch?: string } {
-  if (expected === 'absent') return { IfNoneMatch: '*' };
-  return expected?.revision === undefined ? {} : { IfMatch: expected.revision };
+function conditionsOf(expected: Expected): Conditions {
+  if (expected === 'absent') return { 'if-none-match': '*' };
+  return expected?.revision === undefined ? {} : { 'if-match': expected.revision };
 }

@@ -45,7 +45,7 @@ export class VertexSource implements Source {
     const shared = endpoints.vertexai(credentials.universeDomain(identity), location);
     // A large batch may take its time.
     const apiAt = (endpoint: string): VertexApi =>
-      new VertexApi(new GoogleClient({ endpoint, token, now, idleMs: 600_000 }));
+      new VertexApi(new GoogleClient({ endpoint, token, now, idleMs: 600_000, transport: context.transport() }));
     this.#api = apiAt(shared);
     this.#dedicated = predict?.host === undefined ? undefined : apiAt(`https://${predict.host}`);
     this.#storage = new Storage(identity, token, context);

@@ -10,10 +10,15 @@ export class Storage {
   constructor(
     identity: string,
     token: CredentialProvider<GcpAccessToken> | undefined,
-    { endpoints, credentials, now }: PluginContext,
+    { endpoints, credentials, now, transport }: PluginContext,
   ) {
     this.#identity = identity;
-    this.#client = new GoogleClient({ endpoint: endpoints.gcs(credentials.universeDomain(identity)), token, now });
+    this.#client = new GoogleClient({
+      endpoint: endpoints.gcs(credentials.universeDomain(identity)),
+      token,
+      now,
+      transport: transport(),
+    });
   }
 
   get client(): GoogleClient {

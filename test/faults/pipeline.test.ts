@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { patternBody } from '../cloud/body.ts';
 import { LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
+import { testTransport } from '../support.ts';
 import { proxy } from './tcp-proxy.ts';
 import { world } from './world.ts';
 
@@ -135,13 +136,19 @@ describe('reading', () => {
     w.bucket.put('a', randomBytes(MIB));
     w.cloud.gcs.faults.add(MEDIA, { kind: 'stall-body', at: 1000 });
     const { GoogleClient } = await import('../../plugins/google/http.ts');
-    using client = new GoogleClient({ endpoint: w.cloud.gcs.url, token: undefined, idleMs: 50, now: Date.now });
+    using client = new GoogleClient({
+      endpoint: w.cloud.gcs.url,
+      token: undefined,
+      transport: testTransport(),
+      idleMs: 50,
+      now: Date.now,
+    });
     w.bucket.readers.add('allUsers');
     const response = await client.get({
       path: '/storage/v1/b/exports/o/a?alt=media',
       signal: new AbortController().signal,
     });
-    await expect(Array.fromAsync(client.chunks(response.body))).rejects.toMatchObject({ code: 'timeout' });
+    await expect(Array.fromAsync(response.body)).rejects.toMatchObject({ code: 'timeout' });
   });
 });
 

@@ -15,7 +15,7 @@ import { GcsReader } from '../../plugins/google/storage/reader.ts';
 import { Staging } from '../../plugins/google/storage/staging.ts';
 import { s3Failure } from '../../plugins/s3/errors.ts';
 import { job, numbered, sinkThat, sourceOf } from '../core/job.ts';
-import { temporaryFolder, testRuntime } from '../support.ts';
+import { temporaryFolder, testRuntime, testTransport } from '../support.ts';
 import { LASTING, type World, world } from './world.ts';
 
 const MIB = 2 ** 20;
@@ -23,6 +23,9 @@ const MEDIA = 'alt=media';
 const COMPLETE = /POST .*uploadId=/;
 const xml = (code: string, message = ''): string => `<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
 const reads = (w: World): number => w.cloud.gcs.requests.filter(({ target }) => target.includes(MEDIA)).length;
+
+/** Without a token, by the transport of the tests. */
+const plain = (w: World) => ({ endpoint: w.cloud.gcs.url, token: undefined, transport: testTransport() });
 
 describe('clearing a staging folder', () => {
   it('fails when one of its objects cannot be deleted, whichever it is', async () => {
@@ -32,7 +35,7 @@ describe('clearing a staging folder', () => {
     const folder = `${'0'.repeat(8)}-0000-0000-0000-${'0'.repeat(12)}/`;
     for (let n = 0; n < 40; n++) w.bucket.put(`p/${folder}${n}`, 'x');
     w.cloud.gcs.faults.add(/^DELETE .*%2F3\?/, { kind: 'answer', status: 403, body: '{}' }, Number.POSITIVE_INFINITY);
-    const client = new GoogleClient({ endpoint: w.cloud.gcs.url, token: undefined, now: Date.now });
+    const client = new GoogleClient({ ...plain(w), now: Date.now });
     using staging = new Staging(client, { bucket: 'exports', prefix: 'p/', identity: 'nobody' });
     await expect(staging.clear(folder, new AbortController().signal)).rejects.toMatchObject({
       code: 'permission_denied',
@@ -64,8 +67,7 @@ describe('reading', () => {
     w.bucket.readers.add('allUsers');
     w.cloud.gcs.faults.add(MEDIA, { kind: 'drip-body', ms: 2 });
     using client = new GoogleClient({
-      endpoint: w.cloud.gcs.url,
-      token: undefined,
+      ...plain(w),
       idleMs: 5000,
       dripMs: 50,
       now: Date.now,
@@ -74,7 +76,7 @@ describe('reading', () => {
       path: '/storage/v1/b/exports/o/a?alt=media',
       signal: new AbortController().signal,
     });
-    await expect(Array.fromAsync(client.chunks(response.body))).rejects.toMatchObject({
+    await expect(Array.fromAsync(response.body)).rejects.toMatchObject({
       code: 'timeout',
       message: expect.stringContaining('drip'),
     });
@@ -198,12 +200,12 @@ describe('a stall', () => {
     w.bucket.readers.add('allUsers');
     w.cloud.gcs.faults.add(MEDIA, { kind: 'stall-body', at: MIB });
     const place = { bucket: 'exports', prefix: '', identity: 'nobody' };
-    using client = new GoogleClient({ endpoint: w.cloud.gcs.url, token: undefined, idleMs: 100, now: Date.now });
+    using client = new GoogleClient({ ...plain(w), idleMs: 100, now: Date.now });
     const listing = new GcsListing(client, place);
     const signal = new AbortController().signal;
     const [item] = await Array.fromAsync(listing.items(undefined, signal));
     if (item === undefined) throw new Error('nothing is listed');
-    const stream = await new GcsReader(client, place, listing).open(item, undefined, signal);
+    const stream = await new GcsReader(client, place, listing).open(item, { signal });
     const got: Uint8Array[] = [];
     for await (const chunk of stream) {
       // Whoever reads slowly is no server that stalls.

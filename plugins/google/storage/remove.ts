@@ -24,7 +24,7 @@ export async function removeObject(
   const send = async (): Promise<'deleted' | 'replaced'> => {
     const response = await client.get({ method: 'DELETE', path, signal });
     if ([200, 204, 404, 412].includes(response.status)) {
-      response.body.resume();
+      response.body.discard();
       return response.status === 412 ? 'replaced' : 'deleted';
     }
     const error = readFailure(`delete ${item.id}`, place, await client.failedAnswer(response));

@@ -46,7 +46,7 @@ export class Staging {
   }
 
   open(item: Item, range: ByteRange | undefined, signal: AbortSignal): Promise<ByteStream> {
-    return this.#reader.open(item, range, signal);
+    return this.#reader.open(item, { signal, ...(range === undefined ? {} : { range }) });
   }
 
   /**
