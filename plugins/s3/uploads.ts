@@ -216,6 +216,9 @@ function checksumOf({ id, checksums }: Item, parts: readonly Part[]): string {
     throw new BrokerError('internal', `${id}: nobody knows the checksum of a part`);
   }
   if (published !== undefined && sum !== published)
-    throw new BrokerError('checksum_mismatch', `${id}: read CRC32C ${sum}, the source publishes ${published}`);
+    throw new BrokerError(
+      'checksum_mismatch',
+      `${id}: S3 has received CRC32C ${sum}, the source publishes ${published}`,
+    );
   return sum;
 }

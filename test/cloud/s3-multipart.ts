@@ -68,6 +68,8 @@ export async function uploadPart(request: S3Request): Promise<Reply> {
       `Checksum Type mismatch occurred, expected checksum Type: ${upload.algorithm}, actual checksum Type: ${received.chosen}`,
     );
   }
+  if (request.bucket.wantsPartSums !== undefined && received.chosen === undefined)
+    throw s3Error(400, 'InvalidArgument', request.bucket.wantsPartSums);
   uploadOf(request); // it may have been aborted while the body came
   const etag = `"${received.md5Hex === 'd'.repeat(32) ? randomBytes(16).toString('hex') : received.md5Hex}"`;
   upload.parts.set(number, {

@@ -52,6 +52,8 @@ export class S3Bucket {
   /** False: verify bodies and forget them. */
   keep = true;
   versioned = false;
+  /** With this message parts without a checksum are refused, as buckets with Object Lock do. */
+  wantsPartSums: string | undefined;
   #sorted: string[] | undefined;
 
   constructor(name: string, region: string, owner: string) {

@@ -146,7 +146,7 @@ export const MATRIX: readonly Row[] = [
     [PIPELINE, 'a conditional request conflict on Complete'],
   ]),
   row('F33', 'Checksum of a part refused', 'read and sent once more', [
-    [PIPELINE, 'has S3 refuse a byte that is broken on the wire'],
+    [PIPELINE, 'stores no byte that was broken on the wire'],
     [PIPELINE, 'writes again what was broken on the wire only once'],
     [RESUME, 'loses one part, and not all, to a passing fault of one part'],
   ]),
@@ -229,7 +229,7 @@ export const MATRIX: readonly Row[] = [
     'bounded by `memory`; lowered in small functions',
     [
       [ENGINE, 'is never exceeded and serves in the order of asking'],
-      [PIPELINE, 'refuses an object whose parts do not fit into memory'],
+      ['test/plugins/s3.test.ts', 'refuses what must be buffered and does not fit into memory'],
     ],
     'the command line does not compare `memory` with the machine',
   ),

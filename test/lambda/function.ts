@@ -17,7 +17,8 @@ export const pipelineData = (more: Readonly<Record<string, JsonValue>> = {}): Js
   name: 'exports',
   identities: { reader: { kind: 'gcp', audience: LOCAL_AUDIENCE, serviceAccount: LOCAL_SERVICE_ACCOUNT } },
   source: { use: 'gcs', with: { bucket: 'exports', prefix: '2026/', identity: 'reader' } },
-  sink: { use: 's3', with: { bucket: 'lake', prefix: 'raw/', region: 'eu-west-1' } },
+  // Small parts, so that objects of some MiB are uploaded in several.
+  sink: { use: 's3', with: { bucket: 'lake', prefix: 'raw/', region: 'eu-west-1', partSize: '8MiB' } },
   state: { use: 's3', with: { bucket: 'state', region: 'eu-west-1' } },
   push: { audience: PUSH_AUDIENCE, serviceAccount: PUSHER },
   ...more,

@@ -20,21 +20,24 @@ const until = async (holds: () => boolean): Promise<void> => {
   while (!holds()) await turn();
 };
 
-/** The requests to S3 wait from the first part of an upload on, until they are released. */
+/** The requests to S3 wait from the first of the three parts of an upload on, until they are released. */
 function holdParts({ cloud, sink }: Pick<Fn, 'cloud' | 'sink'>) {
   let release = (): void => {};
+  let parts = 0;
   const held = new Promise<void>((resolve) => {
     release = resolve;
   });
   cloud.s3.faults.add(
     (request) => {
-      if (request.target.includes('partNumber=')) cloud.s3.hold = held;
+      if (!request.target.includes('partNumber=')) return false;
+      parts++;
+      cloud.s3.hold = held;
       return false;
     },
     { kind: 'reset-before' },
   );
   return {
-    begun: () => until(() => sink.uploads.size > 0 && cloud.s3.hold !== undefined),
+    begun: () => until(() => sink.uploads.size > 0 && parts === 3),
     release: () => {
       cloud.s3.hold = undefined;
       release();

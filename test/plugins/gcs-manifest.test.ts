@@ -246,7 +246,7 @@ describe('moving from Cloud Storage', () => {
     expect(await check({ move: true }, false)).toContain('delete warn');
     expect(await check({ move: true }, true)).toContain('delete pass');
     expect(await check({ delete: { extras: true } }, true)).toContain('delete pass');
-    w.cloud.s3.faults.add('x-id=DeleteObject', {
+    w.cloud.s3.faults.add(/^DELETE .*write-probe$/, {
       kind: 'answer',
       status: 403,
       body: '<Error><Code>AccessDenied</Code></Error>',

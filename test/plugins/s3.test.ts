@@ -1,9 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Sink } from '../../core/api/index.ts';
+import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { s3, s3State } from '../../plugins/s3/index.ts';
 import { localCloud } from '../cloud/local-cloud.ts';
-import { sinkSuite } from '../conformance/sink-suite.ts';
+import { bytes, sinkSuite } from '../conformance/sink-suite.ts';
 import { stateSuite } from '../conformance/state-suite.ts';
 import { pluginContext } from '../support.ts';
 
@@ -61,6 +62,69 @@ describe('the s3 sink after a process was killed', () => {
       ['raw/a b+ü2', false],
       ['raw/a', false],
     ]);
+  });
+});
+
+describe('what passes through, and what is buffered', () => {
+  const MIB = 2 ** 20;
+  const open = async (options: object = {}) => {
+    const cloud = await localCloud();
+    const bucket = cloud.s3.bucket('lake');
+    const context = pluginContext({ endpoints: cloud.endpoints, credentials: cloud.session });
+    const sink = s3.create(s3.config.parse({ bucket: 'lake', region: 'eu-west-1', ...options }), context);
+    const requests = (pattern: RegExp) =>
+      cloud.s3.requests.filter(({ method, target }) => pattern.test(`${method} ${target}`));
+    return { cloud, bucket, sink, requests, [Symbol.asyncDispose]: () => cloud[Symbol.asyncDispose]() };
+  };
+  const never = new AbortController().signal;
+  const write = (memory: number) => ({ signal: never, memory: new FairMemoryBudget(memory), expected: undefined });
+
+  it('refuses what must be buffered and does not fit into memory, with the memory that it needs', async () => {
+    await using fixture = await open();
+    const { item, content } = bytes('huge', Buffer.from('x'));
+    const unhashed = { ...item, size: 200_000 * MIB, checksums: {} };
+    await expect(
+      fixture.sink.write(unhashed, { ...content, size: unhashed.size }, write(8 * MIB)),
+    ).rejects.toMatchObject({ code: 'memory_too_small', hint: expect.stringContaining('memory: 20MiB') });
+    expect(fixture.cloud.s3.pendingUploads()).toBe(0);
+  });
+
+  it('lets 70 MiB pass in parts of 16 MiB through 8 MiB of memory, without a checksum of its own', async () => {
+    await using fixture = await open();
+    const whole = Buffer.alloc(70 * MIB, 'isthmus ');
+    const { item, content } = bytes('large', whole);
+    const memory = new FairMemoryBudget(8 * MIB);
+    const hashed: unknown[] = [];
+    const watched = { ...content, open: async () => hashed.push('read to be hashed') as never };
+    expect(await fixture.sink.write(item, watched, { ...write(0), memory })).toMatchObject({ size: whole.length });
+    expect(hashed).toEqual([]);
+    expect(fixture.requests(/partNumber=/).length).toBe(5);
+    expect(memory.peak).toBeLessThanOrEqual(2 * MIB);
+    expect(fixture.bucket.bytes('large')?.equals(whole)).toBe(true);
+  });
+
+  it.each(['checksum missing, want "CRC32C", got ""', 'Content-MD5 OR x-amz-checksum- HTTP header is required'])(
+    'hashes the parts for a server that wants a checksum with each: %s',
+    async (message) => {
+      await using fixture = await open({ partSize: '5MiB' });
+      fixture.bucket.wantsPartSums = message;
+      for (const key of ['a', 'b']) {
+        const whole = Buffer.alloc(11 * MIB, key);
+        const { item, content } = bytes(key, whole);
+        await fixture.sink.write(item, content, write(64 * MIB));
+        expect(fixture.bucket.bytes(key)?.equals(whole)).toBe(true);
+      }
+      // It asks once.
+      expect(fixture.requests(/POST .*uploads=/).length).toBe(3);
+      expect(fixture.cloud.s3.pendingUploads()).toBe(0);
+    },
+  );
+
+  it('puts an object with one request, and asks nothing about it', async () => {
+    await using fixture = await open();
+    const { item, content } = bytes('small', Buffer.from('x'.repeat(5000)));
+    await fixture.sink.write(item, content, { ...write(8 * MIB), expected: 'absent' });
+    expect(fixture.requests(/./).map(({ method }) => method)).toEqual(['PUT']);
   });
 });
 
