@@ -17,7 +17,7 @@ export interface HttpRequest {
   readonly origin: string;
   /** Percent-encoded path and query; sent as it is, because a URL would resolve `..` in names. */
   readonly path: string;
-  /** Names in lower case. `host`, `connection` and `content-length` are added. */
+  /** Names in lower case. `content-length` is added, and `host` where it is not given. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | SentBody | undefined;
   readonly signal: AbortSignal;

@@ -21,9 +21,9 @@ export const signRequest = (
   { method, url, headers, body }: UnsignedRequest,
   credentials: AwsCredentials,
   { region, service, now }: SigningScope,
-): Record<string, string> =>
-  new AwsSigner(region, service).sign(
-    { method, path: url.pathname, query: canonicalQuery(url.searchParams), headers, payloadHash: sha256Hex(body) },
-    credentials,
-    now,
-  );
+): Record<string, string> => {
+  const signed = { ...headers };
+  const parts = { method, path: url.pathname, query: canonicalQuery(url.searchParams), payloadHash: sha256Hex(body) };
+  new AwsSigner(region, service).sign({ ...parts, headers: signed }, credentials, now);
+  return signed;
+};

@@ -11,10 +11,10 @@ export interface Head {
   readonly keepsAlive: boolean;
 }
 
-const STATUS = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?$/;
+const STATUS = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/;
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** No control characters but the tab. */
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** Control characters, the tab and whole line ends left out. */
+const CONTROL = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
 
 const bad = (host: string, what: string): BrokerError => new BrokerError('bad_response', `${host}: ${what}`);
 
@@ -25,6 +25,7 @@ const bad = (host: string, what: string): BrokerError => new BrokerError('bad_re
  * @param method of the request: the answer to a HEAD has no body.
  */
 export function readHead(text: string, method: string, host: string): Head {
+  if (CONTROL.test(text)) throw bad(host, 'the head of the answer holds control characters');
   const lines = text.split('\r\n');
   const found = STATUS.exec(lines[0] ?? '');
   if (found === null) throw bad(host, 'the answer is not HTTP/1.1');
@@ -33,20 +34,29 @@ export function readHead(text: string, method: string, host: string): Head {
   for (let index = 1; index < lines.length; index++) {
     const line = lines[index] ?? '';
     const colon = line.indexOf(':');
-    const name = line.slice(0, colon);
-    // Folded lines and spaces before the colon have hidden more than one attack.
-    if (colon < 1 || !NAME.test(name)) throw bad(host, 'a line of the head is not a header');
+    const key = nameOf(line.slice(0, Math.max(0, colon)));
+    if (key === undefined) throw bad(host, 'a line of the head is not a header');
     const value = line.slice(colon + 1).trim();
-    if (!VALUE.test(value)) throw bad(host, 'a header holds control characters');
-    const key = name.toLowerCase();
     const before = headers[key];
     headers[key] = before === undefined ? value : `${before}, ${value}`;
   }
-  const connection = (headers.connection ?? '').toLowerCase();
+  const connection = headers.connection?.toLowerCase() ?? '';
   const framing = framingOf(status, headers, method, host);
-  const keepsAlive =
-    found[1] === '1' && !/(?:^|[,\s])close(?:$|[,\s])/.test(connection) && framing !== 'until-close' && status !== 101;
+  const closes = connection !== '' && /(?:^|[,\s])close(?:$|[,\s])/.test(connection);
+  const keepsAlive = found[1] === '1' && !closes && framing !== 'until-close' && status !== 101;
   return { status, headers, framing, keepsAlive };
+}
+
+const known = new Map<string, string>();
+const MOST_KNOWN = 256;
+
+/** In lower case; undefined for what is no name: folded lines and spaces before the colon have hidden more than one attack. */
+function nameOf(written: string): string | undefined {
+  const found = known.get(written);
+  if (found !== undefined || !NAME.test(written)) return found;
+  const name = written.toLowerCase();
+  if (known.size < MOST_KNOWN) known.set(written, name);
+  return name;
 }
 
 function framingOf(status: number, headers: Readonly<Record<string, string>>, method: string, host: string): Framing {

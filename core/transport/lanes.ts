@@ -144,11 +144,16 @@ const FORBIDDEN = /[\r\n\0]/;
 
 /** The head of a request as it is sent. What would end a line is refused: it could hide a second request. */
 function headOf({ method, path, headers, body }: HttpRequest, host: string): string {
-  let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n`;
-  for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
+  let head = `${method} ${path} HTTP/1.1\r\n`;
+  if (headers.host === undefined) head += `host: ${host}\r\n`;
+  let isForbidden = FORBIDDEN.test(path) || path.includes(' ');
+  for (const name in headers) {
+    const value = headers[name] ?? '';
+    isForbidden ||= FORBIDDEN.test(value);
+    head += `${name}: ${value}\r\n`;
+  }
   if (body !== undefined) head += `content-length: ${'send' in body ? body.size : body.byteLength}\r\n`;
   else if (method !== 'GET' && method !== 'HEAD' && method !== 'DELETE') head += 'content-length: 0\r\n';
-  if (FORBIDDEN.test(`${path}${Object.values(headers).join('')}`) || path.includes(' '))
-    throw new BrokerError('invalid_request', `${host}: a header or path holds what no request may hold`);
+  if (isForbidden) throw new BrokerError('invalid_request', `${host}: a header or path holds what no request may hold`);
   return `${head}\r\n`;
 }

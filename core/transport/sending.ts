@@ -46,14 +46,10 @@ export class Sending {
     const head = this.#head;
     this.#head = undefined;
     if (head === undefined) return this.#write(chunk);
-    if (size === 0) {
-      this.#socket.write(head, 'latin1');
-      return undefined;
-    }
     if (head.length + size <= ONE_WRITE && this.#sent === this.#size) return this.#writeTogether(head, chunk);
     this.#socket.cork();
     this.#socket.write(head, 'latin1');
-    const written = this.#write(chunk);
+    const written = size === 0 ? undefined : this.#write(chunk);
     this.#socket.uncork();
     return written;
   }

@@ -40,4 +40,7 @@ export function addressOf(
 }
 
 /** A key in a path: slashes stay, and no part of it is resolved or joined. */
-export const keyPath = (key: string): string => encodeForAws(key).replaceAll('%2F', '/');
+export const keyPath = (key: string): string => (PLAIN.test(key) ? key : encodeForAws(key).replaceAll('%2F', '/'));
+
+/** What is the same when it is encoded. */
+const PLAIN = /^[A-Za-z0-9_.~/-]*$/;

@@ -142,11 +142,11 @@ export class S3Rest implements Disposable {
     const credentials = await this.#credentials.get({ signal });
     // Bodies are proved by their CRC32C, which is signed with the headers.
     const payloadHash = body === undefined ? NO_BODY : 'UNSIGNED-PAYLOAD';
-    const wanted: Record<string, string> = { ...headers, host, 'x-amz-content-sha256': payloadHash };
-    if (this.#owner !== undefined) wanted['x-amz-expected-bucket-owner'] = this.#owner;
+    const signed: Record<string, string> = { host, 'x-amz-content-sha256': payloadHash, ...headers };
+    if (this.#owner !== undefined) signed['x-amz-expected-bucket-owner'] = this.#owner;
     const asked = query === undefined ? '' : canonicalQuery(Object.entries(query));
-    const parts = { method, path, query: asked, headers: wanted, payloadHash };
-    const { host: _, ...signed } = this.#signer.sign(parts, credentials, Date.now() + this.#skewMs);
+    const parts = { method, path, query: asked, headers: signed, payloadHash };
+    this.#signer.sign(parts, credentials, Date.now() + this.#skewMs);
     const response = await this.#transport.request({
       method,
       origin,

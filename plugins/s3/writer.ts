@@ -125,18 +125,12 @@ export class S3Writer {
     uploads: Uploads,
   ): Promise<Completed> {
     uploads.sent = sent;
-    const { headers } = await uploads.connections.rest.done({
-      method: 'PUT',
-      key: uploads.key,
-      headers: {
-        ...objectHeaders(item, this.#options.config),
-        ...conditions,
-        // What the source published, so that S3 itself proves the copy.
-        'x-amz-checksum-crc32c': sent.crc32c,
-      },
-      body,
-      signal,
-    });
+    const wanted = objectHeaders(item, this.#options.config);
+    Object.assign(wanted, conditions);
+    // What the source published, so that S3 itself proves the copy.
+    wanted['x-amz-checksum-crc32c'] = sent.crc32c;
+    const { rest } = uploads.connections;
+    const { headers } = await rest.done({ method: 'PUT', key: uploads.key, headers: wanted, body, signal });
     const { etag, 'x-amz-checksum-crc32c': checksum, 'x-amz-version-id': version } = headers;
     return { checksum, etag, version, ...sent };
   }

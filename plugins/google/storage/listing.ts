@@ -6,15 +6,25 @@ import {
   Paged,
   type RetryPolicy,
   retry,
-  z,
 } from '../../../core/api/index.ts';
 import type { FailedAnswer, GoogleClient } from '../http.ts';
 import { listFailure } from './errors.ts';
 import { FIELDS, objectItem, refSchema } from './object.ts';
 import type { StoragePlace } from './place.ts';
 
-const pageSchema = z.object({ items: z.array(z.unknown()).default([]), nextPageToken: z.string().min(1).optional() });
-type Page = z.output<typeof pageSchema>;
+interface Page {
+  readonly items: readonly unknown[];
+  readonly nextPageToken?: string;
+}
+
+function isPage(answer: unknown): answer is Partial<Page> {
+  if (typeof answer !== 'object' || answer === null) return false;
+  const { items, nextPageToken: token } = answer as { readonly [Name in keyof Page]?: unknown };
+  return (
+    (items === undefined || Array.isArray(items)) &&
+    (token === undefined || (typeof token === 'string' && token !== ''))
+  );
+}
 
 /** Empty pages that come one after the other; the glob of a server may leave out thousands of objects. */
 const MOST_EMPTY = 10_000;
@@ -129,10 +139,9 @@ export class GcsListing {
     const fetch = () =>
       this.#client.getJson({ path: `/storage/v1/b/${bucket}/o?${query}`, signal }, (failed) => this.#failure(failed));
     const answer = await retry(fetch, { policy: this.#policy, signal });
-    const page = pageSchema.safeParse(answer);
-    if (!page.success)
+    if (!isPage(answer))
       throw new BrokerError('bad_response', `${this.#client.host}: the listing has not the form of a listing`);
-    return page.data;
+    return { items: [], ...answer };
   }
 
   /** An object resource as an item. */

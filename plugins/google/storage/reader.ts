@@ -51,12 +51,18 @@ export class GcsReader {
     const end = range?.end ?? item.size;
     if (end === undefined) throw new BrokerError('internal', `${item.id}: its size is not known`);
     if (start >= end) return streamOf();
-    const connect = (at: number): Promise<HttpResponse> => this.#connect(item, at, end, options);
+    const ref = refSchema.parse(item.ref);
+    const connect = (at: number): Promise<HttpResponse> => this.#connect(item, ref, at, end, options);
     return new Reading(item, { start, end }, await connect(start), connect, this.#resume, options.signal);
   }
 
-  async #connect(item: Item, start: number, end: number, { signal, scratch }: OpenOptions): Promise<HttpResponse> {
-    const { name, generation } = refSchema.parse(item.ref);
+  async #connect(
+    item: Item,
+    { name, generation }: Version,
+    start: number,
+    end: number,
+    { signal, scratch }: OpenOptions,
+  ): Promise<HttpResponse> {
     const project =
       this.#config.userProject === undefined ? '' : `&userProject=${encodeURIComponent(this.#config.userProject)}`;
     const path = `/storage/v1/b/${this.#config.bucket}/o/${encodeURIComponent(name)}?alt=media&generation=${generation}${project}`;
@@ -72,7 +78,7 @@ export class GcsReader {
 
   async #problem(
     item: Item,
-    { name, generation }: { readonly name: string; readonly generation: string },
+    { name, generation }: Version,
     response: HttpResponse,
     { whole, start, end }: { readonly whole: boolean; readonly start: number; readonly end: number },
     signal: AbortSignal,
@@ -100,6 +106,11 @@ export class GcsReader {
     if (now === undefined) return new BrokerError('source_gone', `${item.id} was deleted after it was listed`);
     return new BrokerError('source_changed', `${item.id} was replaced by ${now.id}`);
   }
+}
+
+interface Version {
+  readonly name: string;
+  readonly generation: string;
 }
 
 const STORED = { 'accept-encoding': 'gzip' } as const;
