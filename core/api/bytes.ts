@@ -59,6 +59,8 @@ export interface MemoryLease extends Disposable {
  */
 export interface MemoryBudget {
   readonly total: number;
+  /** The most bytes that were ever leased at once. */
+  readonly peak: number;
   /** @throws BrokerError `memory_too_small` when `bytes` is more than `total`. */
   lease(bytes: number, signal: AbortSignal): Promise<MemoryLease>;
 }

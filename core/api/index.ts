@@ -82,6 +82,7 @@ export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy,
 export type { Fields, Logger, Runtime } from './runtime.ts';
 export { AwsSigner, canonicalQuery, encodeForAws, type SignedParts } from './sigv4.ts';
 export type { Expected, Sink, TidyOptions, Unfinished, WriteOptions } from './sink.ts';
+export type { Slot, Slots } from './slots.ts';
 export type {
   Facts,
   ListOptions,

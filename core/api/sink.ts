@@ -2,6 +2,7 @@ import type { ByteStream, Content, MemoryBudget } from './bytes.ts';
 import type { Check } from './check.ts';
 import type { Estimate, Item, Refusal, StoredObject, Written } from './item.ts';
 import type { JsonValue } from './json.ts';
+import type { Slots } from './slots.ts';
 
 export type { Refusal } from './item.ts';
 
@@ -14,6 +15,8 @@ export type Expected = 'absent' | StoredObject | undefined;
 export interface WriteOptions {
   readonly signal: AbortSignal;
   readonly memory: MemoryBudget;
+  /** For parts that are sent at once: the write itself has a slot, and takes more as they are free. */
+  readonly slots?: Slots | undefined;
   readonly expected: Expected;
   /**
    * Call it, and wait for it, before beginning what a process that is killed would leave behind under the key, such as

@@ -4,6 +4,7 @@ import type { RunContext } from '../api/source.ts';
 import { visible } from '../api/text.ts';
 import { Crc32cPool } from '../engine/crc32c.ts';
 import { contextsOf } from '../engine/job.ts';
+import { runsAtOnce } from '../engine/slots.ts';
 import { type Finding, verify } from '../engine/verify.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { opened } from './opened.ts';
@@ -50,7 +51,7 @@ export async function verifyCommand(
   if (flags.deep === true && unread !== undefined)
     throw new BrokerError('invalid_config', `${unread.location} cannot be read`, { hint: 'Leave --deep out.' });
   if (flags.csv === true) output.out('finding,key,sink,bytes,reason');
-  const deep = flags.deep === true ? { hashers: new Crc32cPool(), concurrency: job.concurrency } : undefined;
+  const deep = flags.deep === true ? { hashers: new Crc32cPool(), concurrency: runsAtOnce(job) } : undefined;
   const since = looked.now();
   let leftOut = 0;
   const left = (): void => void leftOut++;

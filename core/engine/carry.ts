@@ -9,6 +9,7 @@ import type { Ledger } from './ledger.ts';
 import type { Action, Step } from './plan.ts';
 import type { Progress } from './progress.ts';
 import { failureOf, type Receipt, receiptOf } from './receipt.ts';
+import type { AdaptiveSlots } from './slots.ts';
 import { transfer } from './transfer.ts';
 import type { Mark, Watermark } from './watermark.ts';
 import { forEachConcurrently } from './workers.ts';
@@ -21,6 +22,7 @@ export interface CarryOptions {
   readonly progress: Progress;
   readonly ledger: Ledger | undefined;
   readonly memory: MemoryBudget;
+  readonly slots: AdaptiveSlots;
   readonly hashers: Crc32cPool;
   readonly observer: Observer;
   /** Carry the very versions that the steps name, and no newer ones. */
@@ -55,7 +57,7 @@ export class Carry {
   async all(steps: AsyncGenerator<Step>, watermark: Watermark, single = false): Promise<boolean> {
     const listing = { ended: false, single };
     const tasks = this.#tasks(steps, watermark, listing);
-    await forEachConcurrently(tasks, this.#options.job.concurrency, (task) => this.#carry(task));
+    await forEachConcurrently(tasks, this.#options.slots, (task) => this.#carry(task));
     return listing.ended;
   }
 
@@ -89,6 +91,7 @@ export class Carry {
     }
     const carried = await this.#transfer(action);
     progress.underWay.settled(action.sink, action.item.key);
+    if (carried.outcome === 'written') this.#options.slots.carried();
     const receipt = trip === undefined ? carried : await this.#moved(action, carried, trip);
     // A record that passes the item must find its receipt.
     ledger?.add(receipt, action);
@@ -99,16 +102,20 @@ export class Carry {
   }
 
   #transfer(action: Action): Promise<Receipt> {
-    const { job, runtime, signal, progress, memory, hashers, observer, exact } = this.#options;
+    const { job, runtime, signal, progress, memory, slots, hashers, observer, exact } = this.#options;
     return transfer(action, {
       ...job,
       exact,
       signal,
       memory,
+      slots,
       hashers,
       log: runtime.log,
       now: () => runtime.now(),
-      onBytes: (count) => observer.bytes?.(count),
+      onBytes: (count) => {
+        slots.passed(count);
+        observer.bytes?.(count);
+      },
       onRetry: (retried) => observer.retried?.(retried),
       onBegin: (sink, key) => progress.begin(sink, key, signal),
       unfinished: (sink, key) => progress.unfinished(sink, key, signal),

@@ -14,7 +14,12 @@ export interface Job extends Rules {
   readonly fingerprint: string;
   readonly sources: readonly Source[];
   readonly sinks: readonly Sink[];
+  /** Transfers at once, at most. */
   readonly concurrency: number;
+  /** Begin with few, and use more as that makes the run faster. */
+  readonly adapts?: boolean;
+  /** How often the clouds have said that it is too much, so far. */
+  readonly throttled?: () => number;
   /** Bytes that all transfers together may buffer. */
   readonly memory: number;
   readonly retry: RetryPolicy;

@@ -41,6 +41,8 @@ export interface Report {
   readonly extras?: { readonly found: number; readonly of: number };
   /** Bytes of items that are not whole yet, and need not be sent again. */
   readonly unfinishedBytes?: number;
+  /** What the run took at most: bytes that were buffered, of those that it might, and transfers at once. */
+  readonly used?: { readonly memory: number; readonly memoryLimit: number; readonly slots: number };
   /** Where there is a line for each item, and the hash of the last one. */
   readonly receipts?: Kept;
   readonly deadLetters?: Kept;
@@ -140,6 +142,7 @@ type Told = Pick<
   | 'unfinishedBytes'
   | 'receipts'
   | 'deadLetters'
+  | 'used'
 > & { readonly ended: BrokerError | undefined };
 
 export function reportOf(tally: Tally, { pipeline, runId, outcome, durationMs, ended, ...told }: Told): Report {

@@ -14,6 +14,7 @@ import { FairMemoryBudget } from './memory.ts';
 import { plan, type Step } from './plan.ts';
 import { Progress } from './progress.ts';
 import { outcomeOf, type Report, reportOf, Tally } from './report.ts';
+import { AdaptiveSlots } from './slots.ts';
 import { Watermark } from './watermark.ts';
 
 /** A plan that was made before; carried out instead of a new one. */
@@ -76,6 +77,12 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   observer.started?.({ runId, resumed });
 
   const memory = options.memory ?? new FairMemoryBudget(job.memory);
+  const slots = new AdaptiveSlots({
+    most: job.concurrency,
+    adapts: job.adapts === true,
+    ...(job.throttled === undefined ? {} : { throttled: job.throttled }),
+    now: () => performance.now(),
+  });
   const hashers = new Crc32cPool();
   // Of its own: whoever waits for the record may hold a share of the other.
   const ledger = Ledger.of({
@@ -88,7 +95,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   });
   progress.durable = ledger;
   const exact = made !== undefined;
-  const carry = new Carry({ job, runtime, signal, progress, ledger, memory, hashers, observer, exact });
+  const carry = new Carry({ job, runtime, signal, progress, ledger, memory, slots, hashers, observer, exact });
   const phases = { job, carry, progress, contexts, signal, runtime, only, made, afterwards: new Watermark(undefined) };
   let { ended, extras } = await carryAll(phases).catch((thrown: unknown) => ({
     ended: signal.aborted ? stoppedBy(progress.lost) : asBrokerError(thrown),
@@ -132,6 +139,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     ...(extras === undefined ? {} : { extras }),
     ...(outcome === 'paused' && progress.underWay.bytes > 0 ? { unfinishedBytes: progress.underWay.bytes } : {}),
     ...ledger?.kept,
+    used: { memory: memory.peak, memoryLimit: memory.total, slots: slots.peak },
   });
   if (whole && outcome !== 'paused') await keep(job, report, runtime);
   return report;

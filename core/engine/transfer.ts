@@ -4,6 +4,7 @@ import type { Written } from '../api/item.ts';
 import { type RetryPolicy, retry } from '../api/retry.ts';
 import type { Logger } from '../api/runtime.ts';
 import type { Expected, Sink, Unfinished } from '../api/sink.ts';
+import type { Slots } from '../api/slots.ts';
 import type { Source } from '../api/source.ts';
 import type { Compare } from './compare.ts';
 import { contentOf } from './content.ts';
@@ -16,6 +17,7 @@ export interface TransferOptions {
   readonly sinks: readonly Sink[];
   readonly signal: AbortSignal;
   readonly memory: MemoryBudget;
+  readonly slots: Slots;
   readonly hashers: Crc32cPool;
   readonly retry: RetryPolicy;
   readonly log: Logger;
@@ -154,8 +156,8 @@ async function write(
   try {
     const expected = expectation(action);
     const begins = (): Promise<void> => options.onBegin(action.sink, action.item.key);
-    const { signal, memory } = options;
-    return await sink.write(action.item, content, { signal, memory, expected, begins, unfinished });
+    const { signal, memory, slots } = options;
+    return await sink.write(action.item, content, { signal, memory, slots, expected, begins, unfinished });
   } catch (error) {
     // Bytes of a try that failed are not progress.
     options.onBytes(-delivered);

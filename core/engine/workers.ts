@@ -1,34 +1,46 @@
+import type { AdaptiveSlots } from './slots.ts';
+
 /**
- * Runs `work` over a lazy sequence with at most `concurrency` at once; pulls the next only when a worker is free.
+ * Runs `work` over a lazy sequence, each in a slot of its own; pulls the next only when a slot is free.
  *
  * The first failure stops the pulling; what is in flight is waited for, then the failure is thrown. The sequence is
  * closed on every path.
  */
 export async function forEachConcurrently<T>(
   sequence: AsyncIterable<T>,
-  concurrency: number,
+  slots: AdaptiveSlots,
   work: (value: T) => Promise<void>,
 ): Promise<void> {
   const iterator = sequence[Symbol.asyncIterator]();
-  let ended = false;
-  const worker = async (): Promise<void> => {
-    while (!ended) {
-      try {
-        // Generators queue concurrent calls of next, so the workers take turns.
-        const next = await iterator.next();
-        if (next.done === true) ended = true;
-        // What was pulled while another worker failed is left: nothing new is begun.
-        else if (!ended) await work(next.value);
-      } catch (error) {
-        ended = true;
-        throw error;
-      }
-    }
+  const underWay = new Set<Promise<void>>();
+  const failed = new AbortController();
+  let failure: { readonly error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+    failed.abort();
   };
   try {
-    const results = await Promise.allSettled(Array.from({ length: concurrency }, worker));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    for (;;) {
+      const slot = await slots.take(failed.signal);
+      const next = failure === undefined ? await iterator.next() : undefined;
+      // What was pulled while something failed is left: nothing new is begun.
+      if (next === undefined || next.done === true || failure !== undefined) {
+        slot[Symbol.dispose]();
+        break;
+      }
+      const one: Promise<void> = work(next.value)
+        .catch(fail)
+        .finally(() => {
+          underWay.delete(one);
+          slot[Symbol.dispose]();
+        });
+      underWay.add(one);
+    }
+  } catch (error) {
+    fail(error);
   } finally {
+    await Promise.allSettled(underWay);
     await iterator.return?.();
   }
+  if (failure !== undefined) throw failure.error;
 }

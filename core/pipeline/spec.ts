@@ -10,6 +10,10 @@ export const endpointSpec = z.strictObject({
   with: z.record(z.string(), z.unknown()).optional(),
 });
 
+const concurrencySpec = z.union([z.literal('auto'), integer(1, 256)], {
+  error: 'must be auto, or an integer from 1 to 256',
+});
+
 export const retrySpec = z.strictObject({
   attempts: integer(1, 20).default(5).describe('Tries of one item, the first included.'),
   baseDelay: duration()
@@ -39,7 +43,11 @@ export const pipelineSpec = z
     source: z.unknown(),
     sink: z.unknown(),
     ...syncKeys,
-    concurrency: integer(1, 256).default(8).describe('Items in flight at once.'),
+    concurrency: concurrencySpec
+      .default('auto')
+      .describe(
+        'Transfers under way at once: items, and parts of large ones. `auto` begins with 8 and adds more as long as that makes the run faster. A number is the most. Either way it is halved when a cloud says that it is too much.',
+      ),
     memory: byteSize({ min: '8MiB', max: '1TiB' })
       .prefault('64MiB')
       .describe('What all transfers together may buffer.'),

@@ -84,7 +84,19 @@ type Context = PluginContext & { readonly credentials: IdentityBroker };
 
 const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {} };
 
-async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
+/** Connections have buffers of their own, some 200 KiB for the two of a transfer. */
+const mostFor = (memory: number): number => Math.max(1, Math.min(256, Math.floor(memory / (256 * 1024))));
+
+async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
+  const opened: Transport[] = [];
+  const context: Context = {
+    ...given,
+    transport: () => {
+      const transport = given.transport();
+      opened.push(transport);
+      return transport;
+    },
+  };
   const { name, concurrency, memory, retry, file, key } = pipeline;
   const uses = usesOf(pipeline);
   const filter = pipeline.filter && (await filterOf(pipeline.filter));
@@ -113,7 +125,9 @@ async function make(pipeline: Pipeline, context: Context): Promise<OpenJob> {
       deadLetters,
       missing: pipeline.missing,
       history: pipeline.history,
-      concurrency,
+      concurrency: concurrency === 'auto' ? mostFor(memory) : concurrency,
+      adapts: concurrency === 'auto',
+      throttled: () => opened.reduce((sum, { traffic }) => sum + traffic.throttled, 0),
       memory,
       retry: { attempts: retry.attempts, baseDelayMs: retry.baseDelay, maxDelayMs: retry.maxDelay },
       state,

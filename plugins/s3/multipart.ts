@@ -133,23 +133,36 @@ export class PartUpload {
     const parts = [...finished];
     const known = new Set(finished.map(({ number }) => number));
     const send = passage === 'streamed' ? this.#passed : this.#range;
+    const workers: Promise<void>[] = [];
+    let left = Math.ceil(size / partSize) - known.size;
     const worker = async (): Promise<void> => {
       for (const { number, ...range } of ranges) {
         if (known.has(number)) continue;
-        parts.push(
-          await this.#patiently(item, () => send.call(this, uploadId, number, range, content, options), options),
-        );
+        left--;
+        const part = () => send.call(this, uploadId, number, range, content, options);
+        parts.push(await this.#patiently(item, part, options));
         tell(parts);
+        addWorkers();
       }
     };
-    const workers = Array.from({ length: this.#config.partConcurrency }, () =>
-      worker().catch((error: unknown) => {
-        failed.abort(s3Failure(error, `write ${item.id}`, 's3:PutObject', this.#config));
-        throw error;
-      }),
-    );
-    // All of them are waited for: none may still send when the upload is aborted.
-    await Promise.allSettled(workers);
+    /** The write itself has a slot; for each part more that is sent at once another one is needed. */
+    const addWorkers = (): void => {
+      while (left > 0 && workers.length < this.#config.partConcurrency) {
+        const slot = workers.length === 0 ? undefined : options.slots?.tryTake();
+        if (workers.length > 0 && options.slots !== undefined && slot === undefined) return;
+        const one = worker()
+          .finally(() => slot?.[Symbol.dispose]())
+          .catch((error: unknown) => {
+            failed.abort(s3Failure(error, `write ${item.id}`, 's3:PutObject', this.#config));
+            throw error;
+          });
+        one.catch(() => undefined);
+        workers.push(one);
+      }
+    };
+    addWorkers();
+    // All of them are waited for, those that are added meanwhile too: none may still send when the upload is aborted.
+    for (let index = 0; index < workers.length; index++) await workers[index]?.catch(() => undefined);
     await Promise.all(workers);
     return parts.sort((a, b) => a.number - b.number);
   }

@@ -6,6 +6,7 @@ import type { Job } from '../../core/engine/job.ts';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { type Action, plan } from '../../core/engine/plan.ts';
 import { run } from '../../core/engine/run.ts';
+import { fixedSlots } from '../../core/engine/slots.ts';
 import { verify } from '../../core/engine/verify.ts';
 import { Watermark } from '../../core/engine/watermark.ts';
 import { forEachConcurrently } from '../../core/engine/workers.ts';
@@ -497,7 +498,7 @@ it('workers wait for what is in flight before they throw, and close the sequence
     await turn();
     finished++;
   };
-  await expect(forEachConcurrently(sequence(), 3, work)).rejects.toThrow('broken');
+  await expect(forEachConcurrently(sequence(), fixedSlots(3), work)).rejects.toThrow('broken');
   expect(closed).toBe(true);
   expect(finished).toBe(2);
 });

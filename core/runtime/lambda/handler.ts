@@ -1,6 +1,7 @@
 import { asBrokerError, BrokerError } from '../../api/errors.ts';
 import type { Logger, Runtime } from '../../api/runtime.ts';
 import type { ServerClock } from '../../auth/clock.ts';
+import { fixedSlots, runsAtOnce } from '../../engine/slots.ts';
 import { forEachConcurrently } from '../../engine/workers.ts';
 import type { Answer, ResumeToken } from '../answer.ts';
 import type { Carrier } from '../carrier.ts';
@@ -195,7 +196,7 @@ class Invocation {
       yield* places;
     })();
     const wrong: BrokerError[] = [];
-    await forEachConcurrently(source, this.#open.job.concurrency, async ({ thing, index }) => {
+    await forEachConcurrently(source, fixedSlots(runsAtOnce(this.#open.job)), async ({ thing, index }) => {
       try {
         answers[index] = await carry(thing);
       } catch (thrown) {

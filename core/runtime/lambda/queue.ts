@@ -1,5 +1,6 @@
 import { asBrokerError } from '../../api/errors.ts';
 import type { Runtime } from '../../api/runtime.ts';
+import { fixedSlots } from '../../engine/slots.ts';
 import { forEachConcurrently } from '../../engine/workers.ts';
 import type { Answer } from '../answer.ts';
 import type { QueueRecord } from './events.ts';
@@ -26,7 +27,7 @@ export async function carryQueue(
   const groups = Object.values(
     Object.groupBy(records, ({ group, id }) => (group === undefined ? `message ${id}` : `group ${group}`)),
   );
-  await forEachConcurrently(sequence(groups), AT_ONCE, async (group = []) => {
+  await forEachConcurrently(sequence(groups), fixedSlots(AT_ONCE), async (group = []) => {
     for (const [index, record] of group.entries()) {
       if (!(await isDone(record, runtime, carry))) {
         for (const { id } of group.slice(index)) failed.add(id);

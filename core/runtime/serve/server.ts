@@ -7,6 +7,7 @@ import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { asBrokerError, BrokerError, systemErrorCode } from '../../api/errors.ts';
 import type { Runtime } from '../../api/runtime.ts';
+import { runsAtOnce } from '../../engine/slots.ts';
 import type { Carrier } from '../carrier.ts';
 import type { Meter } from '../figures.ts';
 import type { OpenJob } from '../job.ts';
@@ -44,7 +45,7 @@ export interface Served {
 export async function serve({ ready, verify, runtime, port, queue }: ServeOptions): Promise<Served> {
   const metrics = prometheus();
   const { open, carrier } = await ready(metrics.meter);
-  const { concurrency } = open.job;
+  const concurrency = runsAtOnce(open.job);
   const gate = new Gate(concurrency, queue ?? 4 * concurrency);
   metrics.watch(gate);
 
