@@ -1,6 +1,7 @@
-import { Agent, request } from 'node:http';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { parseRetryAfter } from '../api/retry.ts';
+import { openTransport } from '../transport/index.ts';
+import { Lanes } from '../transport/lanes.ts';
 import type { ServerClock } from './clock.ts';
 
 const DEADLINE_MS = 10_000;
@@ -45,17 +46,21 @@ export async function post(
   const deadline = AbortSignal.timeout(deadlineMs);
   try {
     const sentAt = clock.local();
-    const response = await fetch(url, {
+    using transport = openTransport();
+    const { origin, pathname, search } = new URL(url);
+    const { status, headers, body } = await transport.request({
       method: 'POST',
-      redirect: 'error',
+      origin,
+      path: pathname + search,
       headers: message.headers,
-      body: message.body,
+      body: Buffer.from(message.body),
       signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+      idleMs: deadlineMs,
     });
-    const clockMoved = clock.learn(response.headers.get('date'), sentAt);
-    const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
-    const { status } = response;
-    const text = await limitedText(response.body ?? [], host);
+    if (status >= 300 && status < 400) throw new BrokerError('network', `${host}: a redirect, which is never followed`);
+    const clockMoved = clock.learn(headers.date ?? null, sentAt);
+    const retryAfterMs = parseRetryAfter(headers['retry-after'], clock.now());
+    const text = await limitedText(body, host);
     return { status, text, retryAfterMs, clockMoved, hide: (words) => withoutEcho(words, message.secrets) };
   } catch (error) {
     throw callFailure(error, host, signal, deadline, deadlineMs);
@@ -105,22 +110,15 @@ export async function linkLocal(
   const { deadlineMs = LINK_LOCAL_DEADLINE_MS } = options;
   const deadline = AbortSignal.timeout(deadlineMs);
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
-  const agent = new Agent();
   try {
+    using transport = new Lanes();
     const { method = 'GET', headers = {} } = options;
-    const { promise, resolve, reject } = Promise.withResolvers<LinkLocalAnswer>();
-    const sent = request(url, { method, headers, agent, signal }, (response) => {
-      limitedText(response, host).then(
-        (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
-        reject,
-      );
-    });
-    sent.on('error', reject).end();
-    return await promise;
+    const { origin, pathname, search } = new URL(url);
+    const path = pathname + search;
+    const answer = await transport.request({ method, origin, path, headers, signal, idleMs: deadlineMs });
+    return { status: answer.status, headers: answer.headers, text: await limitedText(answer.body, host) };
   } catch (error) {
     throw callFailure(error, host, options.signal, deadline, deadlineMs);
-  } finally {
-    agent.destroy();
   }
 }
 
@@ -131,13 +129,13 @@ function callFailure(
   deadline: AbortSignal,
   deadlineMs: number,
 ): BrokerError {
-  if (error instanceof BrokerError) return error;
   if (signal?.aborted === true) return new BrokerError('stopped', 'the run was stopped');
   if (deadline.aborted) return new BrokerError('timeout', `${host}: no answer within ${deadlineMs / 1000} s`);
+  if (error instanceof BrokerError) return error;
   return new BrokerError('network', `${host}: ${systemErrorCode(error) ?? 'the connection failed or was redirected'}`);
 }
 
-async function limitedText(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, host: string): Promise<string> {
+async function limitedText(body: AsyncIterable<Uint8Array>, host: string): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body) {

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { asBrokerError } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
@@ -43,10 +43,11 @@ export async function packageCommand(
   refuseEndless(target, pipeline);
   const made = await bundle(target, loaded, packaging);
   const deployment = deploymentOf(pipeline, written, environment, target === 'lambda' ? 'lambda' : 'ecs');
-  const inside = { 'index.mjs': made.code, 'pipeline.yaml': await readFile(file) };
+  const inside = { ...made.code, 'pipeline.yaml': await readFile(file) };
   const folder = join(out, pipeline.name);
   const zip: Readonly<Record<string, Uint8Array>> = target === 'lambda' ? { 'function.zip': zipOf(inside) } : {};
-  const built = { ...inside, 'index.mjs.map': made.map, ...zip };
+  const built = { ...inside, ...made.maps, ...zip };
+  await removeChunks(folder, built);
   const origin = { from: basename(file), target };
   const { texts, left } = assets(target, deployment);
   const { written: files, before } = await writeFiles(folder, built, texts, origin);
@@ -57,10 +58,10 @@ export async function packageCommand(
     ...laterThoughts(folder, origin, before, files, deployment),
   ];
   if (json === true) {
-    const { contents, code } = made;
-    const bytes = code.byteLength;
+    const { contents, atStart } = made;
+    const bytes = sizeOf(made);
     output.out(
-      JSON.stringify({ pipeline: pipeline.name, target, folder, files, bytes, contents, variables, warnings }),
+      JSON.stringify({ pipeline: pipeline.name, target, folder, files, bytes, atStart, contents, variables, warnings }),
     );
     return EXIT.complete;
   }
@@ -132,6 +133,17 @@ function assets(target: Target, deployment: Deployment): Assets {
   }
 }
 
+const CHUNK = /^chunk-[A-Z0-9]+\.mjs(?:\.map)?$/;
+
+const sizeOf = ({ code }: Bundle): number => Object.values(code).reduce((sum, { byteLength }) => sum + byteLength, 0);
+
+/** Chunks of an earlier bundle, which nothing loads any more. */
+async function removeChunks(folder: string, built: Readonly<Record<string, unknown>>): Promise<void> {
+  const there = await readdir(folder).catch(() => []);
+  const old = there.filter((name) => CHUNK.test(name) && !(name in built));
+  await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
+}
+
 function nextSteps(target: Target, { name, deploy }: Deployment): string[] {
   if (target === 'lambda')
     return [
@@ -150,15 +162,20 @@ function told(
   target: Target,
   folder: string,
   files: readonly Written[],
-  { code, contents }: Bundle,
+  made: Bundle,
   deployment: Deployment,
 ): string[] {
-  const share = (bytes: number): string => `${Math.round((bytes / code.byteLength) * 100)} %`;
-  const most = contents.slice(0, 6).map(([name, bytes]) => `${name} ${share(bytes)}`);
+  const all = sizeOf(made);
+  const share = (bytes: number): string => `${Math.round((bytes / all) * 100)} %`;
+  const most = made.contents.slice(0, 6).map(([name, bytes]) => `${name} ${share(bytes)}`);
   return [
-    ...table(files.map(({ path, bytes }) => [visible(path), formatBytes(bytes)])),
+    ...table(
+      files
+        .filter(({ path }) => !CHUNK.test(basename(path)))
+        .map(({ path, bytes }) => [visible(path), formatBytes(bytes)]),
+    ),
     '',
-    `The bundle is filled by ${most.join(', ')}.`,
+    `The bundle is ${formatBytes(all)} in ${Object.keys(made.code).length} files, of which ${formatBytes(made.atStart)} are loaded at the start; it is filled by ${most.join(', ')}.`,
     `Next, in ${visible(folder)}:`,
     ...nextSteps(target, deployment).map((step) => `  ${step}`),
   ];

@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { dirname, relative, resolve, sep } from 'node:path';
-import type { BuildFailure, Plugin } from 'esbuild';
+import type { BuildFailure, Metafile, Plugin } from 'esbuild';
 import { BrokerError } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
 import { visible } from '../api/text.ts';
@@ -13,6 +14,11 @@ export interface PluginModule {
   /** Absolute. */
   readonly module: string;
   readonly exported: string;
+  /**
+   * It may be cut into chunks, with what it stands on. The CommonJS libraries of Google's clients may not: they are
+   * loaded in circles, which only one file puts in order.
+   */
+  readonly splits?: true;
 }
 
 /** Where the parts of a bundle lie on this machine. */
@@ -29,15 +35,19 @@ export interface Packaging {
 }
 
 export interface Bundle {
-  readonly code: Uint8Array;
-  readonly map: Uint8Array;
+  /** By name: `index.mjs`, and the chunks that it loads when they are needed; each with its map beside it. */
+  readonly code: Readonly<Record<string, Uint8Array>>;
+  readonly maps: Readonly<Record<string, Uint8Array>>;
+  /** Bytes that are loaded at the start, before anything is asked for. */
+  readonly atStart: number;
   /** Bytes of the bundle by where they come from, the most first. */
   readonly contents: readonly (readonly [string, number])[];
 }
 
 /**
- * One minified ECMAScript module with the plugins that the pipeline uses and no others, and the pipeline as data: no
- * YAML parser. The same input gives the same bytes, wherever it lies.
+ * Minified ECMAScript modules with the plugins that the pipeline uses and no others, and the pipeline as data: no YAML
+ * parser. What is rare, as the SDK of AWS is, lies in chunks of its own that are loaded when they are needed. The same
+ * input gives the same bytes, wherever it lies.
  */
 export async function bundle(
   target: Target,
@@ -45,11 +55,16 @@ export async function bundle(
   packaging: Packaging,
 ): Promise<Bundle> {
   const { build } = await import('esbuild');
-  const entry = entryFor(target, pipeline, written, modulesOf(pipeline, custom, packaging), packaging);
+  const modules = modulesOf(pipeline, custom, packaging);
+  const entry = entryFor(target, pipeline, written, modules, packaging);
   const folder = dirname(resolve(pipeline.file));
   const { outputFiles, metafile } = await build({
     stdin: { contents: entry, resolveDir: packaging.root, sourcefile: 'entry.js', loader: 'js' },
-    outfile: 'index.mjs',
+    outdir: '.',
+    entryNames: 'index',
+    chunkNames: 'chunk-[hash]',
+    outExtension: { '.js': '.mjs' },
+    splitting: modules.every(({ splits }) => splits === true),
     absWorkingDir: packaging.root,
     write: false,
     bundle: true,
@@ -69,6 +84,7 @@ export async function bundle(
     plugins: [
       oneApi(packaging.api),
       onlyEnglish,
+      withoutJsonSchema,
       ...(usesRegex(pipeline) ? [] : [withoutRegex]),
       ...(packaging.trim?.(pipeline) ?? []),
     ],
@@ -76,12 +92,47 @@ export async function bundle(
     throw failure(error);
   });
   const named = (path: string): string => nameOf(resolve(packaging.root, path), packaging.root, folder);
-  const output = Object.values(metafile.outputs).find(({ entryPoint }) => entryPoint !== undefined);
-  const [map, code] = ['.map', '.mjs'].map((end) => outputFiles.find(({ path }) => path.endsWith(end))?.contents);
-  if (map === undefined || code === undefined || output === undefined)
-    throw new BrokerError('internal', 'the bundler made no bundle');
-  return { code, map: withNames(map, named), contents: sumsOf(output.inputs, named) };
+  const files = outputFiles.map(({ path, contents }) => [relative(packaging.root, path), contents] as const);
+  const code = Object.fromEntries(files.filter(([name]) => name.endsWith('.mjs')));
+  if (code['index.mjs'] === undefined) throw new BrokerError('internal', 'the bundler made no bundle');
+  const maps = files.filter(([name]) => name.endsWith('.map')).map(([name, map]) => [name, withNames(map, named)]);
+  const inputs = Object.values(metafile.outputs).flatMap((output) => Object.entries(output.inputs));
+  return {
+    code,
+    maps: Object.fromEntries(maps) as Bundle['maps'],
+    atStart: startOf(metafile.outputs),
+    contents: sumsOf(inputs, named),
+  };
 }
+
+/** Bytes of the entry and of all that it imports at once. */
+function startOf(outputs: Metafile['outputs']): number {
+  const seen = new Set<string>();
+  const walk = (name: string): number => {
+    const output = outputs[name];
+    if (output === undefined || seen.has(name)) return 0;
+    seen.add(name);
+    const next = output.imports.filter(({ kind }) => kind === 'import-statement');
+    return next.reduce((sum, { path }) => sum + walk(path), output.bytes);
+  };
+  return walk('index.mjs');
+}
+
+/** zod makes and reads JSON Schema: the command does, a packaged pipeline never. */
+const withoutJsonSchema: Plugin = {
+  name: 'without-json-schema',
+  setup: ({ onLoad }) =>
+    onLoad(
+      {
+        filter: /[\\/]zod[\\/]v4[\\/](?:classic[\\/]from-json-schema|core[\\/](?:to-json-schema|json-schema-\w+))\.js$/,
+      },
+      async ({ path }) => {
+        const names = [...(await readFile(path, 'utf8')).matchAll(/^export (?:const|function|class) (\w+)/gm)];
+        // Some are called as schemas are made, and give what is called by whoever wants a JSON Schema.
+        return { contents: names.map(([, name]) => `export const ${name} = () => () => {};`).join('\n') };
+      },
+    ),
+};
 
 const usesRegex = ({ filter }: Pipeline): boolean =>
   [...(filter?.include ?? []), ...(filter?.exclude ?? [])].some((pattern) => typeof pattern !== 'string');
@@ -162,11 +213,11 @@ function withNames(map: Uint8Array, named: (path: string) => string): Uint8Array
 }
 
 function sumsOf(
-  inputs: Readonly<Record<string, { readonly bytesInOutput: number }>>,
+  inputs: readonly (readonly [string, { readonly bytesInOutput: number }])[],
   named: (path: string) => string,
 ): (readonly [string, number])[] {
   const sums = new Map<string, number>();
-  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+  for (const [path, { bytesInOutput }] of inputs) {
     const name = named(path);
     const group = /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(name)?.[1] ?? (name.split('/')[0] || 'isthmus');
     sums.set(group, (sums.get(group) ?? 0) + bytesInOutput);

@@ -7,13 +7,13 @@ export const STOP_SECONDS = 110;
 
 /** Source: https://github.com/GoogleContainerTools/distroless */
 export const DOCKERFILE = `# Made by \`isthmus package\`; yours from here on.
-# Nothing is installed: the bundle is one file. No shell, no root, and it runs with a read-only root:
+# Nothing is installed: the bundle is all there is. No shell, no root, and it runs with a read-only root:
 #   docker run --read-only --cap-drop ALL NAME            runs the pipeline once
 #   docker run --read-only --cap-drop ALL -p 8080:8080 NAME serve     waits for pushes
 ARG BASE=gcr.io/distroless/nodejs24-debian13:nonroot
 FROM \${BASE}
 WORKDIR /app
-COPY index.mjs pipeline.yaml ./
+COPY *.mjs pipeline.yaml ./
 USER ${USER}:${USER}
 ENV NODE_ENV=production
 EXPOSE 8080
@@ -21,7 +21,7 @@ ENTRYPOINT ["/nodejs/bin/node", "/app/index.mjs"]
 CMD ["run"]
 `;
 
-export const DOCKERIGNORE = `*\n!index.mjs\n!pipeline.yaml\n`;
+export const DOCKERIGNORE = `*\n!*.mjs\n!pipeline.yaml\n`;
 
 /** What a container is told besides its pipeline. */
 export const environmentOf = ({ variables, deploy }: Deployment): { name: string; value: string }[] => [

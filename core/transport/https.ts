@@ -241,6 +241,3 @@ function proxyOf(agent: HttpAgent): object {
   const { proxyEnv } = (agent as unknown as { readonly options: { readonly proxyEnv?: unknown } }).options;
   return proxyEnv === undefined ? {} : { proxyEnv };
 }
-
-/** Whether the process was told to use proxies. */
-export const usesProxy = (): boolean => 'proxyEnv' in proxyOf(httpsAgent) || 'proxyEnv' in proxyOf(httpAgent);

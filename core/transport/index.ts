@@ -1,7 +1,7 @@
 import { BrokerError } from '../api/errors.ts';
 import type { Transport } from '../api/transport.ts';
-import { HttpsTransport, usesProxy } from './https.ts';
 import { Lanes } from './lanes.ts';
+import { LazyTransport, usesProxy } from './lazy.ts';
 
 /** `lane` writes and reads HTTP/1.1 itself; `https` goes by way of node:https. */
 export type TransportKind = 'lane' | 'https';
@@ -16,7 +16,9 @@ export function transportKind(name = 'lane'): TransportKind {
 
 /** Opens a transport; dispose it to close its connections. Through a proxy only node:https finds its way. */
 export const openTransport = (kind: TransportKind = 'lane'): Transport =>
-  kind === 'https' || usesProxy() ? new HttpsTransport() : new Lanes();
+  kind === 'https' || usesProxy()
+    ? new LazyTransport(async () => new (await import('./https.ts')).HttpsTransport())
+    : new Lanes();
 
 /** What opens the transports of a process, as its environment wants them. @throws BrokerError `invalid_config` */
 export function transportsFrom({

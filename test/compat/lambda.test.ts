@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -228,7 +228,7 @@ describe('the container', () => {
       const { made } = await packageInto(folder.path, stringify(pipelineData()), '--target', 'container');
       const app = join(folder.path, 'app');
       await mkdir(app, { mode: 0o755 });
-      for (const name of ['index.mjs', 'pipeline.yaml'])
+      for (const name of (await readdir(made)).filter((one) => /^(?:.*\.mjs|pipeline\.yaml)$/.test(one)))
         await writeFile(join(app, name), await readFile(join(made, name)));
       // Where the node of the tests lies, only root may look.
       const node = join(app, 'node');

@@ -20,13 +20,36 @@ const run = promisify(execFile);
 
 const text = (path: string): Promise<string> => readFile(path, 'utf8');
 
+/** The modules that the bundle was made of, by the maps of its files. */
+async function sourcesOf(made: string, only?: readonly string[]): Promise<readonly string[]> {
+  const maps = (await readdir(made)).filter((name) => name.endsWith('.mjs.map') && only?.includes(name) !== false);
+  const parsed = await Promise.all(maps.map(async (name) => JSON.parse(await text(join(made, name)))));
+  return parsed.flatMap(({ sources }: { sources: string[] }) => sources);
+}
+
+/** Those that are loaded before anything is asked for. */
+async function loadedAtStart(made: string): Promise<readonly string[]> {
+  const seen = new Set<string>();
+  const walk = async (name: string): Promise<void> => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    const code = await text(join(made, name));
+    for (const [, next = ''] of code.matchAll(/(?:from|^import|;import)"\.\/(chunk-\w+\.mjs)"/g)) await walk(next);
+  };
+  await walk('index.mjs');
+  return sourcesOf(
+    made,
+    [...seen].map((name) => `${name}.map`),
+  );
+}
+
 describe('a bundle', () => {
   it('holds the plugins that the pipeline uses, and neither the others nor a YAML parser', async () => {
     await using folder = await temporaryFolder();
     const { made, code } = await packageInto(folder.path, PIPELINES.plain ?? '');
     expect(code).toBe(0);
-    const map = JSON.parse(await text(join(made, 'index.mjs.map'))) as { sources: string[] };
-    const has = (part: string): boolean => map.sources.some((source) => source.includes(part));
+    const sources = await sourcesOf(made);
+    const has = (part: string): boolean => sources.some((source) => source.includes(part));
     expect([has('plugins/gcs/'), has('plugins/s3/'), has('core/engine/')]).toEqual([true, true, true]);
     const unused = [
       'plugins/file/',
@@ -39,18 +62,38 @@ describe('a bundle', () => {
       'hono',
     ];
     expect(unused.filter(has)).toEqual([]);
-    expect(map.sources.filter((source) => !/^(?:isthmus|node_modules)\//.test(source))).toEqual([]);
+    expect(sources.filter((source) => !/^(?:isthmus|node_modules)\//.test(source))).toEqual([]);
   });
 
   it('is smaller than 1.2 MB, and the zip holds it and the pipeline alone', async () => {
     await using folder = await temporaryFolder();
     const { made } = await packageInto(folder.path, PIPELINES.full ?? '');
-    const code = await readFile(join(made, 'index.mjs'));
-    expect(code.length).toBeLessThan(1_200_000);
+    const modules = (await readdir(made)).filter((name) => name.endsWith('.mjs'));
+    const code = await Promise.all(modules.map((name) => readFile(join(made, name))));
+    expect(code.reduce((sum, { length }) => sum + length, 0)).toBeLessThan(1_200_000);
     const zip = unzipSync(await readFile(join(made, 'function.zip')));
-    expect(Object.keys(zip)).toEqual(['index.mjs', 'pipeline.yaml']);
-    expect(Buffer.from(zip['index.mjs'] ?? []).equals(code)).toBe(true);
+    expect(Object.keys(zip).sort()).toEqual([...modules, 'pipeline.yaml'].sort());
+    for (const [index, name] of modules.entries()) expect(code[index]?.equals(Buffer.from(zip[name] ?? []))).toBe(true);
     expect(await text(join(made, 'pipeline.yaml'))).toBe(PIPELINES.full);
+  });
+
+  it('loads little at the start, and no SDK: what is rare lies in chunks', async () => {
+    await using folder = await temporaryFolder();
+    const { made, out } = await packageInto(folder.path, PIPELINES.plain ?? '', '--json');
+    const { atStart, bytes } = JSON.parse(out) as { atStart: number; bytes: number };
+    expect(atStart).toBeLessThan(480_000);
+    expect(bytes).toBeGreaterThan(1.5 * atStart);
+    const started = await loadedAtStart(made);
+    expect(started.filter((source) => /@aws-sdk|@smithy|node:https|google-auth/.test(source))).toEqual([]);
+    expect(started.some((source) => source.includes('core/transport/lane.ts'))).toBe(true);
+  });
+
+  it('leaves no chunk of an earlier one behind', async () => {
+    await using folder = await temporaryFolder();
+    const first = await packageInto(folder.path, PIPELINES.plain ?? '');
+    await writeFile(join(first.made, 'chunk-00000000.mjs'), 'old');
+    await packageInto(folder.path, PIPELINES.plain ?? '');
+    expect(await readdir(first.made)).not.toContain('chunk-00000000.mjs');
   });
 
   it('is the same, byte for byte, wherever and whenever it is made', async () => {
@@ -248,7 +291,7 @@ sink: { use: file, with: { path: ${target.path} } }
 `;
   const { made } = await packageInto(folder.path, pipeline, '--target', 'container');
   await using empty = await temporaryFolder();
-  await cp(join(made, 'index.mjs'), join(empty.path, 'index.mjs'));
+  for (const name of await readdir(made)) if (name.endsWith('.mjs')) await cp(join(made, name), join(empty.path, name));
   const { stdout } = await run(process.execPath, ['index.mjs'], { cwd: empty.path, env: {} });
   const answer = stdout.trim().split('\n').at(-1) ?? '';
   expect(JSON.parse(answer)).toMatchObject({ outcome: 'complete', items: { written: 2 } });
