@@ -10,6 +10,8 @@ const WINDOW_MS = 250;
 const FASTER = { doubled: 1.3, added: 1.08 };
 /** Windows for which nothing is tried after it was found to be of no use. */
 const REST = 16;
+/** A process becomes faster by itself in its first moments: that is not to be taken for what more slots are worth. */
+const WARM_UP = 3;
 
 export interface SlotsOptions {
   /** Never more than these at once. */
@@ -45,7 +47,7 @@ export class AdaptiveSlots implements Slots {
   /** Work a millisecond before slots were added last, and how many there were. */
   #before: { readonly rate: number; readonly limit: number } | undefined;
   #isStarting = true;
-  #resting = 0;
+  #resting = WARM_UP;
 
   constructor(options: SlotsOptions) {
     this.#options = options;

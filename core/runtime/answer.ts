@@ -30,6 +30,7 @@ export interface Answer {
   /** Of items that are not whole yet, and need not be sent again. */
   readonly unfinishedBytes?: number;
   readonly durationMs?: number;
+  readonly used?: Report['used'];
   readonly failures?: readonly Failure[];
   readonly failuresOmitted?: number;
   readonly error?: Report['error'];
@@ -78,6 +79,7 @@ export function answerOf(report: Report, single: Single | undefined): Answer {
     ...(error === undefined ? {} : { error }),
     ...(next === undefined ? {} : { next }),
     ...(report.details === undefined ? {} : { details: report.details }),
+    ...(report.used === undefined ? {} : { used: report.used }),
     ...(report.unfinishedBytes === undefined ? {} : { unfinishedBytes: report.unfinishedBytes }),
   };
 }

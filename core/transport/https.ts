@@ -137,6 +137,8 @@ class Exchange implements Watched {
         if (this.#failure !== undefined) throw this.#failure;
         sent += chunk.byteLength;
         if (sent > body.size) throw tooLong(this.#host, body.size);
+        // The server may answer as soon as it has the last byte, and before we are told that it was written.
+        this.#isWhole = sent === body.size;
         return this.#write(chunk);
       });
       if (sent < body.size) throw tooShort(this.#host, sent, body.size);

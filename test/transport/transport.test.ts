@@ -102,6 +102,30 @@ describe.each(cases)('the transport $kind, TLS: $isSecure', ({ kind, isSecure })
     expect(hash.digest('hex')).toBe(createHash('sha256').update(content).digest('hex'));
   });
 
+  it('takes an answer that comes with the last byte, before the sending is told that it was written', async () => {
+    const size = 2 ** 20;
+    await using server = await rawServer(isSecure, (socket) => {
+      let came = 0;
+      socket.on('data', (chunk) => {
+        came += chunk.length;
+        if (came > size) socket.write(ok('stored'));
+      });
+    });
+    using transport = await open();
+    const told = Promise.withResolvers<void>();
+    const body = {
+      size,
+      // Whoever sends has still something to do when all was sent.
+      async send(take: (chunk: Uint8Array) => Promise<void> | undefined) {
+        await take(Buffer.alloc(size));
+        await told.promise;
+      },
+    };
+    const answer = get(transport, server.origin, { method: 'PUT', body });
+    setTimeout(() => told.resolve(), 50);
+    expect(await text(await answer)).toBe('stored');
+  });
+
   it('gives copies to whoever iterates', async () => {
     const content = randomBytes(3 * 2 ** 20);
     await using server = await rawServer(isSecure, (socket) =>

@@ -1,0 +1,3 @@
+module isthmus.test/bench/cloud
+
+go 1.22
