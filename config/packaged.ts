@@ -45,7 +45,7 @@ const THIS_PROCESS: ProcessParts = {
 function spareMemory(): void {
   setFlagsFromString('--max-semi-space-size=1');
   setFlagsFromString('--semi-space-growth-factor=1');
-  setFlagsFromString('--heap-growing-percent=20');
+  setFlagsFromString('--heap-growing-percent=50');
 }
 
 const LEVELS: readonly Level[] = ['debug', 'info', 'warn'];

@@ -113,10 +113,12 @@ export class LaneBody implements HttpBody {
   /** What is here already; `wait` for more to come, and undefined at the end. */
   #next(): Buffer | 'wait' | undefined {
     if (this.#isFinished) return undefined;
+    const { closed, isEnded, host } = this.#connection;
+    // What has come before a connection broke is good; what comes with a broken answer is not.
+    if (closed?.code === 'bad_response') throw closed;
     const view = this.#taken();
     if (view !== undefined) return view;
     if (this.#isAtEnd) return this.#finish();
-    const { closed, isEnded, host } = this.#connection;
     if (closed !== undefined) throw closed;
     if (isEnded) throw new BrokerError('network', `${host}: the connection ended in the middle of the answer`);
     return 'wait';

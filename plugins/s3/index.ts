@@ -57,13 +57,13 @@ class S3Sink implements Sink {
     return new Paged(this.#pages(after, signal));
   }
 
-  async *#pages(after: string | undefined, signal: AbortSignal): AsyncGenerator<readonly StoredObject[]> {
+  async *#pages(after: string | undefined, signal: AbortSignal): AsyncGenerator<Iterable<StoredObject>> {
     let empty = 0;
     let page: Promise<ListPage> | undefined = this.#page({ after }, signal);
     let token: string | undefined;
     while (page !== undefined) {
-      const { objects, next, isTruncated }: ListPage = await page;
-      empty = objects.length === 0 ? empty + 1 : 0;
+      const { objects, isEmpty, next, isTruncated }: ListPage = await page;
+      empty = isEmpty ? empty + 1 : 0;
       if (isTruncated && (next === undefined || next === token || empty > MOST_EMPTY))
         throw new BrokerError('list_order', `${this.location}: the listing goes round in a loop of pages`);
       token = next;

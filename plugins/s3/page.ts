@@ -4,7 +4,9 @@ import { textIn } from './xml.ts';
 
 /** One page of a listing. */
 export interface ListPage {
-  readonly objects: readonly StoredObject[];
+  /** Read as they are taken, once. */
+  readonly objects: Iterable<StoredObject>;
+  readonly isEmpty: boolean;
   /** Where the next page begins; undefined for the last. */
   readonly next: string | undefined;
   readonly isTruncated: boolean;
@@ -22,15 +24,22 @@ export function readPage(xml: string, prefix: string): ListPage {
   // A listing that ends early looks like an empty rest.
   if (!/<\/ListBucketResult>\s*$/.test(xml.slice(-64)) && !/<ListBucketResult[^>]*\/>\s*$/.test(xml.slice(-512)))
     throw new BrokerError('bad_response', 'the listing of S3 was cut off');
-  const objects: StoredObject[] = [];
+  const isTruncated = textIn(xml, 'IsTruncated') === 'true';
+  return {
+    objects: objectsIn(xml, prefix),
+    isEmpty: !xml.includes('<Contents>'),
+    isTruncated,
+    next: isTruncated ? textIn(xml, 'NextContinuationToken') : undefined,
+  };
+}
+
+function* objectsIn(xml: string, prefix: string): Generator<StoredObject> {
   for (let at = xml.indexOf('<Contents>'); at >= 0; ) {
     const end = xml.indexOf('</Contents>', at);
     if (end < 0) throw new BrokerError('bad_response', 'the listing of S3 was cut off');
-    objects.push(objectIn(xml, at, end, prefix));
+    yield objectIn(xml, at, end, prefix);
     at = xml.indexOf('<Contents>', end);
   }
-  const isTruncated = textIn(xml, 'IsTruncated') === 'true';
-  return { objects, isTruncated, next: isTruncated ? textIn(xml, 'NextContinuationToken') : undefined };
 }
 
 function objectIn(xml: string, at: number, end: number, prefix: string): StoredObject {

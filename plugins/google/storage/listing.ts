@@ -17,6 +17,8 @@ interface Page {
   readonly nextPageToken?: string;
 }
 
+const hasSum = (entry: unknown): boolean => (entry as { readonly crc32c?: unknown } | null)?.crc32c !== undefined;
+
 function isPage(answer: unknown): answer is Partial<Page> {
   if (typeof answer !== 'object' || answer === null) return false;
   const { items, nextPageToken: token } = answer as { readonly [Name in keyof Page]?: unknown };
@@ -65,7 +67,7 @@ export class GcsListing {
     after: string | undefined,
     signal: AbortSignal,
     { only, pages: most = Number.POSITIVE_INFINITY }: Limits,
-  ): AsyncGenerator<readonly Item[]> {
+  ): AsyncGenerator<Iterable<Item>> {
     const start = after === undefined ? undefined : this.#config.prefix + after;
     const prefix = this.#config.prefix + (only?.prefix ?? '');
     const seen: string[] = [];
@@ -82,19 +84,24 @@ export class GcsListing {
       // Asked for while this one is read.
       page = token === undefined || --left <= 0 ? undefined : this.#page(prefix, start, token, signal);
       page?.catch(() => undefined);
-      yield await this.#wanted(items, after, signal);
+      const wanted = this.#wanted(items, after);
+      yield items.every(hasSum) ? wanted : await this.#proved(wanted, signal);
     }
   }
 
-  async #wanted(entries: readonly unknown[], after: string | undefined, signal: AbortSignal): Promise<readonly Item[]> {
-    const items: Item[] = [];
+  *#wanted(entries: readonly unknown[], after: string | undefined): Generator<Item> {
     for (const entry of entries) {
       const item = this.item(entry);
       if (after !== undefined && compareKeys(item.key, after) <= 0) continue;
-      if (!this.selects(item.key)) continue;
-      items.push(item.checksums?.crc32c === undefined ? await this.#looked(item, signal) : item);
+      if (this.selects(item.key)) yield item;
     }
-    return items;
+  }
+
+  /** Items, with what only the object itself may show: few have no checksum in a listing. */
+  async #proved(items: Iterable<Item>, signal: AbortSignal): Promise<readonly Item[]> {
+    const all: Item[] = [];
+    for (const item of items) all.push(item.checksums?.crc32c === undefined ? await this.#looked(item, signal) : item);
+    return all;
   }
 
   /** An object, or nothing; one that cannot be proved says so. @param generation that very version only. */
