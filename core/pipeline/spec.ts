@@ -10,10 +10,6 @@ export const endpointSpec = z.strictObject({
   with: z.record(z.string(), z.unknown()).optional(),
 });
 
-const concurrencySpec = z.union([z.literal('auto'), integer(1, 256)], {
-  error: 'must be auto, or an integer from 1 to 256',
-});
-
 export const retrySpec = z.strictObject({
   attempts: integer(1, 20).default(5).describe('Tries of one item, the first included.'),
   baseDelay: duration()
@@ -43,10 +39,10 @@ export const pipelineSpec = z
     source: z.unknown(),
     sink: z.unknown(),
     ...syncKeys,
-    concurrency: concurrencySpec
-      .default('auto')
+    concurrency: integer(1, 256)
+      .optional()
       .describe(
-        'Transfers under way at once: items, and parts of large ones. `auto` begins with 8 and adds more as long as that makes the run faster. A number is the most. Either way it is halved when a cloud says that it is too much.',
+        'The most transfers under way at once: items, and parts of large ones. Default: 8 at first, and more as long as that makes the run faster. Either way they are halved when a cloud says that it is too much.',
       ),
     memory: byteSize({ min: '8MiB', max: '1TiB' })
       .prefault('64MiB')

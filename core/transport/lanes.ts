@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { connect as connectPlain } from 'node:net';
 import { type ConnectionOptions, connect as connectSecure, createSecureContext, type SecureContext } from 'node:tls';
 import { BrokerError, throwIfAborted } from '../api/errors.ts';
@@ -113,7 +114,10 @@ export class Lanes implements Transport {
     let session: Buffer | undefined;
     return (onread) => {
       // One for all: each of its own would read every certificate authority again.
-      this.#secure ??= createSecureContext(this.#ca === undefined ? {} : { ca: this.#ca });
+      this.#secure ??= createSecureContext({
+        secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+        ...(this.#ca === undefined ? {} : { ca: this.#ca }),
+      });
       const options: ConnectionOptions & { readonly onread: typeof onread; readonly noDelay: boolean } = {
         ...address,
         onread,
@@ -123,7 +127,6 @@ export class Lanes implements Transport {
         ...(session === undefined ? {} : { session }),
       };
       const socket = connectSecure(options);
-      socket.disableRenegotiation();
       socket.on('session', (ticket) => {
         session = ticket;
       });

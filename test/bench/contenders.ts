@@ -67,7 +67,7 @@ export async function isthmus(folder: string, kind: 'lane' | 'https' = 'lane'): 
       const pipeline = {
         name,
         compare: 'always',
-        concurrency: lanes ?? 'auto',
+        ...(lanes === undefined ? {} : { concurrency: lanes }),
         identities: { reader: { kind: 'anonymous' } },
         source: { use: 'gcs', with: { bucket, identity: 'reader' } },
         sink: { use: 's3', with: { bucket: 'sink', prefix: `isthmus/${bucket}/`, region: 'eu-west-1' } },

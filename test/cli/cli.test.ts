@@ -57,7 +57,16 @@ describe('isthmus', () => {
     const ran = await isthmus(cloud, 'run', EXAMPLE, '--json');
     expect(ran.code).toBe(0);
     const report = JSON.parse(ran.out) as Record<string, unknown>;
-    expect(Object.keys(report)).toEqual(['pipeline', 'runId', 'outcome', 'items', 'bytes', 'durationMs', 'failures']);
+    expect(Object.keys(report)).toEqual([
+      'pipeline',
+      'runId',
+      'outcome',
+      'items',
+      'bytes',
+      'durationMs',
+      'failures',
+      'used',
+    ]);
     expect(report).toMatchObject({
       outcome: 'complete',
       items: { written: 8, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 },
