@@ -140,7 +140,8 @@ it('a plan with what is deleted and moved, its receipts, and an object that goes
     let sent = 0;
     const bytes = (count: number): void => {
       sent += count;
-      if (sent > 12 * 2 ** 20) end.abort();
+      // In the third part; before, MinIO has refused one, since it wants a checksum with each.
+      if (sent > 17 * 2 ** 20) end.abort();
     };
     return await run(open.job, { runtime: testRuntime({ signal }), observer: { bytes } });
   };
