@@ -140,13 +140,15 @@ it('a plan with what is deleted and moved, its receipts, and an object that goes
     let sent = 0;
     const bytes = (count: number): void => {
       sent += count;
-      // In the third part; before, MinIO has refused one, since it wants a checksum with each.
-      if (sent > 17 * 2 ** 20) end.abort();
+      if (sent > 13 * 2 ** 20) end.abort();
     };
     return await run(open.job, { runtime: testRuntime({ signal }), observer: { bytes } });
   };
   await write();
-  expect(await carry(end.signal)).toMatchObject({ outcome: 'paused', unfinishedBytes: 10 * 2 ** 20 });
+  const paused = await carry(end.signal);
+  expect(paused.outcome).toBe('paused');
+  // How many parts are there depends on how much MinIO reads of the first before it refuses it.
+  expect([5, 10].map((parts) => parts * 2 ** 20)).toContain(paused.unfinishedBytes);
   expect(await sink.uploads()).toBe(1);
   expect(await carry()).toMatchObject({ outcome: 'complete', items: { written: 1 }, receipts: { lines: 1 } });
   expect((await sink.read('large.bin'))?.equals(large)).toBe(true);
