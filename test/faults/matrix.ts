@@ -22,6 +22,8 @@ const BIGQUERY = 'test/plugins/bigquery.test.ts';
 const TOGETHER = 'test/lambda/together.test.ts';
 const EVENTS = 'test/lambda/events.test.ts';
 const AUTH = 'test/core/auth.test.ts';
+const TRANSPORT = 'test/transport/transport.test.ts';
+const HOSTILE = 'test/transport/hostile.test.ts';
 
 const row = (id: string, fault: string, promise: string, tests: Row['tests'], note?: string): Row => ({
   id,
@@ -115,12 +117,12 @@ export const MATRIX: readonly Row[] = [
   row(
     'F25',
     'SlowDown of S3',
-    'tried again',
+    'tried again; half as many transfers at once',
     [
       [PIPELINE, '503 SlowDown on a part'],
       [ROWS, '503 SlowDown on a PUT is tried again'],
+      ['test/core/slots.test.ts', 'are halved when a server says that it is too much'],
     ],
-    'concurrency does not adapt yet',
   ),
   row('F26', 'Reset in the middle of a part', 'the part is sent again', [[PIPELINE, 'a reset before a part']]),
   row('F27', 'Complete says 200 and means an error', 'tried again', [
@@ -346,5 +348,44 @@ export const MATRIX: readonly Row[] = [
   ]),
   row('S7', 'A sink that overlaps what the pipeline keeps, with `delete`', 'refused', [
     [STALE, 'is refused where the %s would be'],
+  ]),
+  row('T1', 'A server that sends byte by byte, or next to nothing', 'read; a drip and a stall have an end', [
+    [TRANSPORT, 'reads answers that come byte by byte'],
+    [TRANSPORT, 'ends a drip'],
+    [TRANSPORT, 'lets a stall end'],
+  ]),
+  row('T2', 'Heads without end, two lengths, no HTTP at all', 'refused', [
+    [TRANSPORT, 'a head without an end'],
+    [TRANSPORT, 'two lengths'],
+    [HOSTILE, 'is read as it is meant, or refused'],
+  ]),
+  row('T3', 'Fewer or more bytes than announced', 'failed; what came before a break is kept', [
+    [TRANSPORT, 'fails when the connection ends %s'],
+    [TRANSPORT, 'gives what has come before the connection broke'],
+    [HOSTILE, 'that sends more than it announced'],
+  ]),
+  row('T4', 'A connection that the server closed while it rested', 'a request without a body goes out again', [
+    [TRANSPORT, 'sends again on a new connection what a server closed while it rested'],
+  ]),
+  row('T5', 'An answer before the body was sent', 'the sending ends; the answer says why', [
+    [TRANSPORT, 'takes an answer that comes before the body was sent'],
+    [TRANSPORT, 'takes an answer that comes with the last byte'],
+  ]),
+  row('T6', 'An answer that nobody asked for', 'nobody takes it for its own', [
+    [HOSTILE, 'that speaks before it is asked is not listened to'],
+  ]),
+  row('T7', 'A reader that is slower than the source', 'what was read waits, and is never overwritten', [
+    [TRANSPORT, 'carries a body from one connection to another, byte by byte the same'],
+  ]),
+  row('T8', 'A server that wants to renegotiate TLS', 'nothing more is taken from it', [
+    [HOSTILE, 'a server that wants to renegotiate TLS gets nothing more'],
+  ]),
+  row('T9', 'A name that is not found, only IPv6, a proxy', 'told, reached, used', [
+    [TRANSPORT, 'tells what a name that is not known'],
+    [TRANSPORT, 'reaches a server that has only IPv6'],
+    [HOSTILE, 'goes through a proxy where the process was told to, by CONNECT'],
+  ]),
+  row('T10', 'A server that wants a checksum with each part', 'its parts are hashed', [
+    [S3, 'hashes the parts for a server that wants a checksum with each'],
   ]),
 ];
