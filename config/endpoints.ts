@@ -36,10 +36,18 @@ export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoin
     gcs: (universeDomain) => gcs ?? `https://storage.${universeDomain}`,
     bigquery: (universeDomain) => bigquery ?? `https://bigquery.${universeDomain}`,
     vertexai: (universeDomain, location) => vertexai ?? vertexaiHost(universeDomain, location),
-    s3,
+    s3: s3 ?? (environment.AWS_ENDPOINT_URL_S3 || environment.AWS_ENDPOINT_URL || undefined),
+    s3Host: s3HostOf(environment),
     googleCerts: googleCerts === undefined ? GOOGLE_CERTS : `${googleCerts}/oauth2/v3/certs`,
     lambda,
   };
+}
+
+/** Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html */
+function s3HostOf(environment: Environment): string | undefined {
+  const isOn = (name: string): boolean => environment[name]?.toLowerCase() === 'true';
+  const [fips, dual] = [isOn('AWS_USE_FIPS_ENDPOINT'), isOn('AWS_USE_DUALSTACK_ENDPOINT')];
+  return fips || dual ? `s3${fips ? '-fips' : ''}${dual ? '.dualstack' : ''}` : undefined;
 }
 
 /** Source: https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations */

@@ -16,8 +16,10 @@ export interface Endpoints {
   bigquery(universeDomain: string): string;
   /** @param location a region, or `global`. */
   vertexai(universeDomain: string, location: string): string;
-  /** `undefined` leaves it to the AWS SDK. */
+  /** `undefined`: that of the region. */
   readonly s3: string | undefined;
+  /** What its host begins with where the process wants FIPS or IPv6: `s3-fips`, `s3.dualstack`. */
+  readonly s3Host?: string | undefined;
 }
 
 /**

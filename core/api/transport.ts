@@ -23,7 +23,7 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
   /** So long without a byte, while one is waited for, is a stall; milliseconds. Default: 30,000. */
   readonly idleMs?: number | undefined;
-  /** Over so long, of waiting alone, more must pass than one byte a millisecond. Default: 60,000. */
+  /** Over so long, of waiting for a body alone, more must come than one byte a millisecond. Default: 60,000. */
   readonly dripMs?: number | undefined;
   /**
    * Memory that a body of known length may be read into while it is pumped. The caller's, and not to be touched by

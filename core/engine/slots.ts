@@ -98,6 +98,9 @@ export class AdaptiveSlots implements Slots {
   /** Bytes have passed; negative when they do not count after all. */
   passed(bytes: number): void {
     this.#work += bytes;
+    // A slot of a large object is not given back for hours.
+    this.#adapt();
+    if (this.#waiting.length > 0) this.#serve();
   }
 
   /** The slot was counted as used when it was given. */
@@ -109,6 +112,7 @@ export class AdaptiveSlots implements Slots {
       [Symbol.dispose]: () => {
         if (!held) return;
         held = false;
+        this.#isSaturated ||= this.#used >= this.#limit;
         this.#used--;
         this.#adapt();
         this.#serve();
@@ -145,7 +149,7 @@ export class AdaptiveSlots implements Slots {
     const elapsed = now() - this.#window.since;
     if (elapsed < WINDOW_MS) return;
     const rate = (this.#work - this.#window.work) / elapsed;
-    const isSaturated = this.#isSaturated;
+    const isSaturated = this.#isSaturated || this.#used >= this.#limit;
     this.#window = this.#newWindow();
     if (this.#resting > 0) this.#resting--;
     else if (isSaturated) this.#step(rate, most, adapts);

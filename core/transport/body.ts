@@ -121,6 +121,8 @@ export class LaneBody implements HttpBody {
     if (this.#isAtEnd) return this.#finish();
     if (closed !== undefined) throw closed;
     if (isEnded) throw new BrokerError('network', `${host}: the connection ended in the middle of the answer`);
+    // What frames the chunks was freed, too, by nobody who would have said so.
+    this.#connection.freed();
     return 'wait';
   }
 

@@ -81,3 +81,6 @@ function lengthOf(text: string, host: string): number {
     throw bad(host, 'the content-length of the answer is no length');
   return value;
 }
+
+/** Whether this may be the name of a header, or a method. */
+export const isName = (text: string): boolean => nameOf(text) !== undefined;

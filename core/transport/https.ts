@@ -3,6 +3,7 @@ import { Agent as HttpsAgent, globalAgent as httpsAgent, request as httpsRequest
 import type { Take } from '../api/bytes.ts';
 import { BrokerError, throwIfAborted } from '../api/errors.ts';
 import type { HttpBody, HttpRequest, HttpResponse, SentBody, Transport } from '../api/transport.ts';
+import { earlyAnswer, isSent, largeAsSent } from './bodies.ts';
 import { bodyOf } from './body.ts';
 import { Answered, connectionError, stopped, tooLong, tooShort } from './failure.ts';
 import { Watch, type Watched } from './watch.ts';
@@ -10,6 +11,8 @@ import { Watch, type Watched } from './watch.ts';
 const MOST_SOCKETS = 256;
 const DEFAULT_IDLE_MS = 30_000;
 const DEFAULT_DRIP_MS = 60_000;
+/** A body up to here is copied as it is written. */
+const SMALL = 8 * 1024;
 /** So much is read to its end, so that the connection can be used again. */
 const WORTH_READING = 64 * 1024;
 
@@ -53,6 +56,8 @@ class Exchange implements Watched {
   #early: Promise<HttpResponse> | undefined;
   #isWriting = false;
   #isWhole = false;
+  /** The body is made, or cut into pieces, while it is sent. */
+  #isSending = false;
   #body: IncomingMessage | undefined;
   #isRead = false;
   #taking: PromiseWithResolvers<void> | undefined;
@@ -107,7 +112,8 @@ class Exchange implements Watched {
   }
 
   get waits(): 'answer' | 'bytes' | undefined {
-    if (this.#isWriting) return 'bytes';
+    // A slow line is no drip: that a write ends now and then is all that is asked of whoever takes a body.
+    if (this.#isWriting) return 'answer';
     if (this.#body === undefined) return this.#isWhole ? 'answer' : undefined;
     return this.#isRead ? 'bytes' : undefined;
   }
@@ -117,8 +123,9 @@ class Exchange implements Watched {
   }
 
   async answer(): Promise<HttpResponse> {
-    const { body } = this.#request;
-    if (body === undefined || !('send' in body)) {
+    const body = largeAsSent(this.#request.body, SMALL);
+    this.#isSending = isSent(body);
+    if (!isSent(body)) {
       this.#isWhole = true;
       this.#sent.end(body);
       return this.#answer.promise;
@@ -168,8 +175,7 @@ class Exchange implements Watched {
     this.#body = message;
     const { statusCode: status = 0 } = message;
     const headers = flat(message.headers);
-    const { body } = this.#request;
-    const isEarly = body !== undefined && 'send' in body && (!this.#isWhole || (this.#isWriting && status >= 300));
+    const isEarly = this.#isSending && (!this.#isWhole || (this.#isWriting && status >= 300));
     const given = this.#bodyOf(message);
     if (!isEarly) this.#answer.resolve({ status, headers, body: given });
     else if (status < 300)
@@ -178,19 +184,9 @@ class Exchange implements Watched {
   }
 
   async #collected(status: number, headers: HttpResponse['headers'], body: HttpBody): Promise<HttpResponse> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    try {
-      for await (const chunk of body) {
-        bytes += chunk.byteLength;
-        if (bytes > WORTH_READING) break;
-        chunks.push(chunk);
-      }
-    } catch {
-      // What has come of it says enough.
-    }
+    const bytes = await earlyAnswer(body);
     this.#fail(new BrokerError('network', `${this.#host}: the request was answered before its body was sent`));
-    return { status, headers, body: bodyOf(Buffer.concat(chunks)) };
+    return { status, headers, body: bodyOf(bytes) };
   }
 
   #bodyOf(message: IncomingMessage): HttpBody {
@@ -200,8 +196,15 @@ class Exchange implements Watched {
         for await (const chunk of chunks()) await take(chunk);
       },
       [Symbol.asyncIterator]: chunks,
-      discard: () =>
-        void (Number(message.headers['content-length']) <= WORTH_READING ? message.resume() : message.destroy()),
+      discard: () => {
+        const { 'content-length': length = 0, 'transfer-encoding': encoding } = message.headers;
+        if (encoding !== undefined || Number(length) > WORTH_READING) message.destroy();
+        else {
+          // Waited for, as any body is.
+          this.#isRead = true;
+          message.resume();
+        }
+      },
     };
   }
 

@@ -1,17 +1,17 @@
 import type { Socket } from 'node:net';
 import { BrokerError } from '../api/errors.ts';
 import type { HttpRequest, HttpResponse, SentBody } from '../api/transport.ts';
+import { earlyAnswer, isSent, largeAsSent } from './bodies.ts';
 import { bodyOf, type Connection, LaneBody } from './body.ts';
 import { Answered, connectionError, tooShort } from './failure.ts';
 import type { Head } from './head.ts';
 import { HeadReader } from './head-reader.ts';
 import { ReadBuffer } from './read-buffer.ts';
-import { Sending } from './sending.ts';
+import { ONE_WRITE, Sending } from './sending.ts';
 import type { Watched } from './watch.ts';
 
 /** Enough for one record of TLS. */
 const BASE = 16 * 1024;
-const LONGEST_EARLY_ANSWER = 64 * 1024;
 const DEFAULT_IDLE_MS = 30_000;
 const DEFAULT_DRIP_MS = 60_000;
 const EMPTY = new Uint8Array();
@@ -49,6 +49,11 @@ export class Lane implements Connection, Watched {
   readonly #sending: Sending;
   readonly #heads: HeadReader;
   #request: HttpRequest | undefined;
+  /** Of the last request, also while the rest of it is written. */
+  #limits: Pick<HttpRequest, 'idleMs' | 'dripMs'> | undefined;
+  #isAnswered = false;
+  /** The body is made, or cut into pieces, while it is sent. */
+  #isSending = false;
   #answer: PromiseWithResolvers<HttpResponse> | undefined;
   #body: LaneBody | undefined;
   #keepsAlive = true;
@@ -67,18 +72,19 @@ export class Lane implements Connection, Watched {
   }
 
   get idleMs(): number {
-    return this.#request?.idleMs ?? DEFAULT_IDLE_MS;
+    return this.#limits?.idleMs ?? DEFAULT_IDLE_MS;
   }
 
   get dripMs(): number {
-    return this.#request?.dripMs ?? DEFAULT_DRIP_MS;
+    return this.#limits?.dripMs ?? DEFAULT_DRIP_MS;
   }
 
   get waits(): 'answer' | 'bytes' | undefined {
+    // A slow line is no drip: that a write ends now and then is all that is asked of whoever takes a body.
+    if (this.#sending.isWriting) return 'answer';
     if (this.#request === undefined) return undefined;
-    if (this.#sending.isWriting) return 'bytes';
     if (this.#body === undefined) return this.#sending.isWhole ? 'answer' : undefined;
-    return this.#isPaused || this.#body.hasCome ? undefined : 'bytes';
+    return (this.#isPaused && this.buffer.isFull) || this.#body.hasCome ? undefined : 'bytes';
   }
 
   stalled(what: string): void {
@@ -94,13 +100,16 @@ export class Lane implements Connection, Watched {
   /** Sends a request; the lane is idle before, and again when the body of the answer has ended. */
   async exchange(request: HttpRequest, head: string): Promise<HttpResponse> {
     if (this.closed !== undefined) throw this.closed;
-    const { body } = request;
+    const body = largeAsSent(request.body, ONE_WRITE / 2);
     this.#request = request;
+    this.#limits = request;
+    this.#isAnswered = false;
     this.#answer = Promise.withResolvers();
     const { promise } = this.#answer;
     this.#early = undefined;
     this.hasBegun = false;
     this.#sending.begin(head, isSent(body) ? body.size : (body?.byteLength ?? 0));
+    this.#isSending = isSent(body);
     if (!isSent(body)) {
       this.#sending.take(body ?? EMPTY)?.catch(() => undefined);
       return promise;
@@ -108,7 +117,8 @@ export class Lane implements Connection, Watched {
     promise.catch(() => undefined);
     const failure = await this.#send(body);
     if (this.#early !== undefined) return this.#early;
-    if (failure !== undefined) throw failure.error;
+    // An answer to the whole of it holds, whatever became of the connection afterwards.
+    if (failure !== undefined && !this.#isAnswered) throw failure.error;
     return promise;
   }
 
@@ -174,30 +184,21 @@ export class Lane implements Connection, Watched {
     this.answered++;
     const body = new LaneBody(this, framing);
     this.#body = body;
-    if (isEarly && isSent(request.body)) {
+    if (isEarly && this.#isSending) {
       if (status < 300) throw this.#bad('the request was answered before its body was sent');
       this.#early = this.#collected(status, headers, body);
       return;
     }
     if (request.scratch !== undefined && typeof framing === 'object') this.buffer.lend(request.scratch);
+    this.#isAnswered = true;
     this.#answer?.resolve({ status, headers, body });
   }
 
   /** Reads an early answer, and ends the sending: the memory that is being sent is free only when the socket is gone. */
   async #collected(status: number, headers: HttpResponse['headers'], body: LaneBody): Promise<HttpResponse> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    try {
-      for await (const chunk of body) {
-        bytes += chunk.byteLength;
-        if (bytes > LONGEST_EARLY_ANSWER) break;
-        chunks.push(chunk);
-      }
-    } catch {
-      // What has come of it says enough.
-    }
+    const bytes = await earlyAnswer(body);
     this.destroy(new BrokerError('network', `${this.host}: the request was answered before its body was sent`));
-    return { status, headers, body: bodyOf(Buffer.concat(chunks)) };
+    return { status, headers, body: bodyOf(bytes) };
   }
 
   freed(): void {
@@ -211,6 +212,8 @@ export class Lane implements Connection, Watched {
     this.#answer = undefined;
     this.#body = undefined;
     this.buffer.takeBack();
+    // Of nobody's request: the next answer must not begin with it.
+    if (this.buffer.waiting > 0) this.destroy(this.#bad('the server sent what nobody asked for'));
     if (!this.#keepsAlive || this.isEnded) this.destroy(this.#gone('the connection has ended'));
     this.freed();
     if (!this.#sending.isWriting) this.#release();
@@ -229,6 +232,8 @@ export class Lane implements Connection, Watched {
   destroy(reason: BrokerError): void {
     if (this.closed !== undefined) return;
     this.closed = reason;
+    // What the socket may still deliver must not go into memory that is somebody else's by then.
+    this.buffer.takeBack();
     this.#socket.destroy();
     this.#events.idle(this);
     this.#answer?.reject(reason);
@@ -244,5 +249,3 @@ export class Lane implements Connection, Watched {
     return new BrokerError('network', `${this.host}: ${what}`);
   }
 }
-
-const isSent = (body: HttpRequest['body']): body is SentBody => body !== undefined && !(body instanceof Uint8Array);

@@ -5,6 +5,7 @@ import { BrokerError, throwIfAborted } from '../api/errors.ts';
 import type { HttpRequest, HttpResponse, Transport } from '../api/transport.ts';
 import { Aborts } from './aborts.ts';
 import { stopped } from './failure.ts';
+import { isName } from './head.ts';
 import { type Connect, Lane } from './lane.ts';
 import { Watch } from './watch.ts';
 
@@ -36,6 +37,7 @@ export class Lanes implements Transport {
   readonly #now: () => number;
   readonly #ca: string | undefined;
   #secure: SecureContext | undefined;
+  #isClosed = false;
 
   constructor({ now = Date.now, ca }: LanesOptions = {}) {
     this.#now = now;
@@ -44,6 +46,7 @@ export class Lanes implements Transport {
 
   async request(request: HttpRequest): Promise<HttpResponse> {
     throwIfAborted(request.signal);
+    if (this.#isClosed) throw stopped();
     const origin = this.#origins.get(request.origin) ?? this.#add(request.origin);
     const head = headOf(request, origin.host);
     const rested = this.#rested(origin);
@@ -51,9 +54,9 @@ export class Lanes implements Transport {
     try {
       return await this.#send(rested, request, head);
     } catch (error) {
-      // It was closed while it rested, as the server found out after this request was sent: it was never read.
+      // It was closed while it rested, most probably: what only reads is sent again, whoever writes must know of it.
       const isStale = (error as BrokerError).code === 'network' && !rested.hasBegun && !request.signal.aborted;
-      if (!isStale || (request.body !== undefined && 'send' in request.body)) throw error;
+      if (!isStale || this.#isClosed || (request.method !== 'GET' && request.method !== 'HEAD')) throw error;
       return this.#send(this.#open(origin), request, head);
     }
   }
@@ -85,10 +88,11 @@ export class Lanes implements Transport {
       idle: () => {
         this.#watch.remove(lane);
         this.#aborts.remove(lane);
-        if (lane.closed !== undefined) this.#lanes.delete(lane);
+        if (lane.closed === undefined) this.#rest(lane, idle);
         else {
-          lane.hold(false);
-          idle.push({ lane, since: this.#now() });
+          this.#lanes.delete(lane);
+          const at = idle.findIndex((one) => one.lane === lane);
+          if (at >= 0) idle.splice(at, 1);
         }
       },
       throttled: () => {
@@ -97,6 +101,15 @@ export class Lanes implements Transport {
     });
     this.#lanes.add(lane);
     return lane;
+  }
+
+  #rest(lane: Lane, idle: Origin['idle']): void {
+    lane.hold(false);
+    const now = this.#now();
+    idle.push({ lane, since: now });
+    // The one that has rested longest: many were needed once, and few are now.
+    const [oldest] = idle;
+    if (oldest !== undefined && now - oldest.since > LONGEST_REST_MS) oldest.lane.destroy(stopped());
   }
 
   #add(base: string): Origin {
@@ -130,11 +143,16 @@ export class Lanes implements Transport {
       socket.on('session', (ticket) => {
         session = ticket;
       });
+      // A server that does not want to know it any more must not be shown it for ever.
+      socket.on('error', () => {
+        session = undefined;
+      });
       return socket;
     };
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true;
     for (const lane of this.#lanes) lane.destroy(stopped());
     this.#watch[Symbol.dispose]();
     this.#aborts[Symbol.dispose]();
@@ -143,16 +161,18 @@ export class Lanes implements Transport {
 
 const isIp = (host: string): boolean => /^[\d.]+$/.test(host) || host.includes(':');
 
-const FORBIDDEN = /[\r\n\0]/;
+/** What the wire cannot carry, or what would end a line: a character above 255 would lose its upper half. */
+const FORBIDDEN = /[^\t\x20-\x7e\x80-\xff]/;
+const NO_PATH = /[^\x21-\x7e]/;
 
 /** The head of a request as it is sent. What would end a line is refused: it could hide a second request. */
 function headOf({ method, path, headers, body }: HttpRequest, host: string): string {
   let head = `${method} ${path} HTTP/1.1\r\n`;
   if (headers.host === undefined) head += `host: ${host}\r\n`;
-  let isForbidden = FORBIDDEN.test(path) || path.includes(' ');
+  let isForbidden = NO_PATH.test(path) || !isName(method);
   for (const name in headers) {
     const value = headers[name] ?? '';
-    isForbidden ||= FORBIDDEN.test(value);
+    isForbidden ||= FORBIDDEN.test(value) || !isName(name);
     head += `${name}: ${value}\r\n`;
   }
   if (body !== undefined) head += `content-length: ${'send' in body ? body.size : body.byteLength}\r\n`;

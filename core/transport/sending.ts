@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { tooLong } from './failure.ts';
 
 /** A head and a small body go out as one write. */
-const ONE_WRITE = 16 * 1024;
+export const ONE_WRITE = 16 * 1024;
 
 /** Writes one request after the other to a socket: the head, and with it the first bytes of the body. */
 export class Sending {

@@ -65,6 +65,7 @@ export class Watch implements Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
     this.#watched.clear();
   }
 }

@@ -1,4 +1,4 @@
-import { encodeForAws } from '../../core/api/index.ts';
+import { BrokerError, encodeForAws } from '../../core/api/index.ts';
 import type { S3Place } from './client.ts';
 
 /** Where a bucket is reached. */
@@ -21,17 +21,22 @@ const DOMAINS: readonly (readonly [string, string])[] = [
   ['us-isof-', 'csp.hci.ic.gov'],
 ];
 
-/** The host of S3 in a region. */
-export const s3Host = (region: string): string =>
-  `s3.${region}.${DOMAINS.find(([begin]) => region.startsWith(begin))?.[1] ?? 'amazonaws.com'}`;
+/** The host of S3 in a region. @param name `s3`, or with FIPS or IPv6: `s3-fips`, `s3.dualstack`, `s3-fips.dualstack`. */
+export const s3Host = (region: string, name = 's3'): string =>
+  `${name}.${region}.${DOMAINS.find(([begin]) => region.startsWith(begin))?.[1] ?? 'amazonaws.com'}`;
 
 /** @param endpoint another server that speaks S3, if there is one. */
 export function addressOf(
   { bucket, forcePathStyle = undefined }: Pick<S3Place, 'bucket' | 'forcePathStyle'>,
   region: string,
   endpoint: string | undefined,
+  name?: string | undefined,
 ): S3Address {
-  const base = new URL(endpoint ?? `https://${s3Host(region)}`);
+  if (bucket.endsWith('--x-s3'))
+    throw new BrokerError('invalid_config', `${bucket} is a directory bucket (S3 Express), which is not supported`, {
+      hint: 'Use a general purpose bucket.',
+    });
+  const base = new URL(endpoint ?? `https://${s3Host(region, name)}`);
   // The certificate of S3 covers one label: no dots.
   const byPath = forcePathStyle ?? (endpoint !== undefined || bucket.includes('.'));
   const host = byPath ? base.host : `${bucket}.${base.host}`;

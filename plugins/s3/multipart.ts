@@ -1,18 +1,16 @@
 import {
   BrokerError,
   type ByteRange,
-  backoffMs,
   type Content,
   type Item,
   type MemoryLease,
-  pause,
-  type RetryPolicy,
   type WriteOptions,
 } from '../../core/api/index.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { fill, growingPartSize, PartReader, type Passage, partRanges, partSizeOf } from './parts.ts';
 import { leaseFor, passing } from './passing.ts';
+import { patiently } from './patience.ts';
 import { continues, finishedParts, leftUpload } from './unfinished.ts';
 import { type Completed, type Part, sizeOf, type Uploads } from './uploads.ts';
 
@@ -25,8 +23,6 @@ export interface Begun {
   readonly first?: { readonly body: Buffer; readonly lease: MemoryLease };
 }
 
-/** Tries of one part, on top of those of the source. */
-const PART_PATIENCE: RetryPolicy = { attempts: 5, baseDelayMs: 200, maxDelayMs: 20_000 };
 /** An object of known size in parts of equal size. */
 interface Cut {
   readonly size: number;
@@ -60,11 +56,16 @@ export class PartUpload {
     const failed = new AbortController();
     const signal = AbortSignal.any([options.signal, failed.signal]);
     const begun = typeof how === 'string' ? undefined : how;
-    const cut = this.#cut(content, how);
-    const left = await this.#left(item, cut, options);
+    const wanted = this.#cut(item, content, how, options);
+    const left = await this.#left(item, wanted, options);
+    const cut = wanted && (left === undefined ? this.#newCut(wanted) : wanted);
     const uploadId = left?.uploadId ?? (await this.#create(item, options, signal));
     const tell = (parts: readonly Part[]): void =>
-      cut && options.unfinished?.tell({ uploadId, item: item.id, partSize: cut.partSize }, sizeOf(parts));
+      cut &&
+      options.unfinished?.tell(
+        { uploadId, item: item.id, partSize: cut.partSize, passage: cut.passage },
+        sizeOf(parts),
+      );
     try {
       tell(left?.parts ?? []);
       const parts =
@@ -81,8 +82,15 @@ export class PartUpload {
     }
   }
 
-  #cut({ size, ranges }: Content, passage: Passage | Begun): Cut | undefined {
+  /** As an upload that was left is cut, if it is of this: S3 wants all parts but the last in one size. */
+  #cut(item: Item, { size, ranges }: Content, passage: Passage | Begun, options: WriteOptions): Cut | undefined {
     if (typeof passage !== 'string' || !ranges || size === undefined) return undefined;
+    const left = leftUpload(options.unfinished?.left);
+    const usual = partSizeOf(size, this.#config, passage);
+    return { size, passage, partSize: left !== undefined && continues(left, item) ? left.partSize : usual };
+  }
+
+  #newCut({ size, passage }: Cut): Cut {
     return { size, passage, partSize: partSizeOf(size, this.#config, passage) };
   }
 
@@ -96,7 +104,7 @@ export class PartUpload {
   async #left(item: Item, cut: Cut | undefined, options: WriteOptions) {
     const upload = leftUpload(options.unfinished?.left);
     if (upload === undefined) return undefined;
-    if (cut === undefined || !continues(upload, item, cut.partSize)) {
+    if (cut === undefined || !continues(upload, item)) {
       await this.#uploads.abort(upload.uploadId);
       return undefined;
     }
@@ -133,53 +141,57 @@ export class PartUpload {
     const parts = [...finished];
     const known = new Set(finished.map(({ number }) => number));
     const send = passage === 'streamed' ? this.#passed : this.#range;
-    const workers: Promise<void>[] = [];
+    const all: Promise<void>[] = [];
     let left = Math.ceil(size / partSize) - known.size;
-    const worker = async (): Promise<void> => {
+    let workers = 0;
+    const worker = async (stays: boolean): Promise<void> => {
       for (const { number, ...range } of ranges) {
         if (known.has(number)) continue;
         left--;
         const part = () => send.call(this, uploadId, number, range, content, options);
         parts.push(await this.#patiently(item, part, options));
         tell(parts);
+        // One more slot is for one more part: then it is anybody's again.
+        if (!stays) return;
         addWorkers();
       }
     };
     /** The write itself has a slot; for each part more that is sent at once another one is needed. */
     const addWorkers = (): void => {
-      while (left > 0 && workers.length < this.#config.partConcurrency) {
-        const slot = workers.length === 0 ? undefined : options.slots?.tryTake();
-        if (workers.length > 0 && options.slots !== undefined && slot === undefined) return;
-        const one = worker()
-          .finally(() => slot?.[Symbol.dispose]())
+      while (left > 0 && workers < this.#config.partConcurrency && !failed.signal.aborted) {
+        const isFirst = all.length === 0;
+        const slot = isFirst ? undefined : options.slots?.tryTake();
+        if (!isFirst && options.slots !== undefined && slot === undefined) return;
+        workers++;
+        const one = worker(isFirst || options.slots === undefined)
+          .finally(() => {
+            workers--;
+            slot?.[Symbol.dispose]();
+          })
+          .then(addWorkers)
           .catch((error: unknown) => {
             failed.abort(s3Failure(error, `write ${item.id}`, 's3:PutObject', this.#config));
             throw error;
           });
         one.catch(() => undefined);
-        workers.push(one);
+        all.push(one);
       }
     };
     addWorkers();
     // All of them are waited for, those that are added meanwhile too: none may still send when the upload is aborted.
-    for (let index = 0; index < workers.length; index++) await workers[index]?.catch(() => undefined);
-    await Promise.all(workers);
+    for (let index = 0; index < all.length; index++) await all[index]?.catch(() => undefined);
+    await Promise.all(all);
     return parts.sort((a, b) => a.number - b.number);
   }
 
   /** What goes wrong with one part is no reason to send the others again. */
-  async #patiently<T>(item: Item, once: () => Promise<T>, { signal }: WriteOptions): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await once();
-      } catch (thrown) {
-        const error = s3Failure(thrown, `write ${item.id}`, 's3:PutObject', this.#config);
-        // `write_conflict`: the upload is gone, and with it its parts.
-        if (attempt >= PART_PATIENCE.attempts || error.next !== 'retry' || error.code === 'write_conflict')
-          throw thrown;
-        await pause(backoffMs(PART_PATIENCE, attempt, error.retryAfterMs), signal);
-      }
-    }
+  #patiently<T>(item: Item, once: () => Promise<T>, { signal }: WriteOptions): Promise<T> {
+    const part = (): Promise<T> =>
+      once().catch((thrown: unknown) => {
+        throw s3Failure(thrown, `write ${item.id}`, 's3:PutObject', this.#config);
+      });
+    // `write_conflict`: the upload is gone, and with it its parts.
+    return patiently(part, signal, ({ next, code }) => next === 'retry' && code !== 'write_conflict');
   }
 
   /** A part that passes from the source to S3 without being held. */

@@ -1,6 +1,6 @@
 import { BrokerError, type ByteRange, type ContentStream, formatBytes } from '../../core/api/index.ts';
 
-const MOST_PARTS = 10_000;
+export const MOST_PARTS = 10_000;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 /** Of an upload whose size is not known: parts double after so many, so that 10,000 of them hold 50 TB. */

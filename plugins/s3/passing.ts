@@ -1,13 +1,14 @@
 import type { ByteRange, Content, Item, MemoryLease, SentBody, WriteOptions } from '../../core/api/index.ts';
+import type { S3Config } from './config.ts';
 
 /** Up to here the memory of a connection will do. */
 const SMALL = 16 * 1024;
 /** Read into one half while the other is sent; more is not faster, since it leaves the cache of the processor. */
 const LARGE = 384 * 1024;
 
-/** Whether the bytes of an item can pass without being held or hashed: whoever stores them verifies what the source published. */
-export const canPass = (item: Item, { pump, size }: Content): boolean =>
-  pump !== undefined && size !== undefined && item.checksums?.crc32c !== undefined;
+/** Whether the bytes of an item can pass without being held or hashed: S3 verifies what the source published. */
+export const canPass = (item: Item, { pump, size }: Content, { proof }: Pick<S3Config, 'proof'>): boolean =>
+  proof === 'checksum' && pump !== undefined && size !== undefined && item.checksums?.crc32c !== undefined;
 
 /** Memory for so many bytes to pass through. */
 export const leaseFor = async (size: number, { memory, signal }: WriteOptions): Promise<MemoryLease | undefined> =>

@@ -22,6 +22,8 @@ const IDLE_MS = 120_000;
 const LONGEST_TEXT = 16 * 2 ** 20;
 const LONGEST_ERROR = 64 * 1024;
 const RETRIES: RetryPolicy = { attempts: 4, baseDelayMs: 100, maxDelayMs: 20_000 };
+/** S3 takes a quarter of an hour; less than that is not worth a second request. */
+const WRONG_CLOCK_MS = 4 * 60_000;
 const NO_BODY = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
 /** What S3 calls credentials that have ended, or were ended, before their time. */
@@ -38,6 +40,10 @@ export interface S3Request {
   /** One that is made while it is sent may be asked for again: each `send` begins anew. */
   readonly body?: Uint8Array | SentBody;
   readonly signal: AbortSignal;
+  /** What the text of the answer holds when it is whole. */
+  readonly ends?: string;
+  /** As in `HttpRequest`. */
+  readonly dripMs?: number;
 }
 
 export interface S3Answer extends Pick<HttpResponse, 'status' | 'headers' | 'body'> {
@@ -100,33 +106,22 @@ export class S3Rest implements Disposable {
    * @returns an answer of 2xx, whose body is to be read or discarded. @throws S3Error, or BrokerError of the transport.
    */
   async send(request: S3Request): Promise<S3Answer> {
-    let [isRenewed, isCorrected] = [false, false];
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const { status, headers, body } = await this.#once(request);
-        return { status, headers, body, attempts: attempt };
-      } catch (error) {
-        if (error instanceof S3Error && EXPIRED.has(error.name) && !isRenewed) {
-          isRenewed = true;
-          await this.#credentials.get({ fresh: true, signal: request.signal });
-        } else if (
-          error instanceof S3Error &&
-          error.name === 'RequestTimeTooSkewed' &&
-          error.date > 0 &&
-          !isCorrected
-        ) {
-          isCorrected = true;
-          this.#skewMs = error.date - Date.now();
-        } else if (!isWorthTrying(request, error) || attempt >= RETRIES.attempts || request.signal.aborted) throw error;
-        else await pause(backoffMs(RETRIES, attempt, retryAfterOf(error)), request.signal);
-      }
-    }
+    const { result, attempts } = await this.#tried(request, async (response) => response);
+    const { status, headers, body } = result;
+    return { status, headers, body, attempts };
   }
 
-  /** As `send`, with the body as text. */
+  /** As `send`, with the body as text: one that breaks off, or says that it could not be done, is asked for again. */
   async text(request: S3Request): Promise<{ readonly text: string } & Omit<S3Answer, 'body'>> {
-    const { body, ...answer } = await this.send(request);
-    return { ...answer, text: await textOf(body, LONGEST_TEXT) };
+    const { result, attempts } = await this.#tried(request, async ({ status, headers, body }) => {
+      const text = await textOf(body, LONGEST_TEXT);
+      // S3 says 200 before it is done, and then perhaps that it could not.
+      if (/<Error>/.test(text)) throw errorWithin(text);
+      if (request.ends !== undefined && !text.includes(request.ends))
+        throw new S3Error('IncompleteAnswer', `the answer does not end with ${request.ends}`, 503, {});
+      return { status, headers, text };
+    });
+    return { ...result, attempts };
   }
 
   /** As `send`, where the body says nothing. */
@@ -136,7 +131,35 @@ export class S3Rest implements Disposable {
     return answer;
   }
 
-  async #once({ method, key = '', query, headers, body, signal }: S3Request): Promise<HttpResponse> {
+  async #tried<T>(
+    request: S3Request,
+    read: (response: HttpResponse) => Promise<T>,
+  ): Promise<{ readonly result: T; readonly attempts: number }> {
+    const { signal } = request;
+    let [isRenewed, isCorrected] = [false, false];
+    for (let attempts = 1; ; attempts++) {
+      try {
+        return { result: await read(await this.#once(request)), attempts };
+      } catch (error) {
+        if (error instanceof S3Error && EXPIRED.has(error.name) && !isRenewed) {
+          isRenewed = true;
+          await this.#credentials.get({ fresh: true, signal });
+        } else if (error instanceof S3Error && this.#isSkewed(error) && !isCorrected) {
+          isCorrected = true;
+          this.#skewMs = error.date - Date.now();
+        } else if (!isWorthTrying(request, error) || attempts >= RETRIES.attempts || signal.aborted) throw error;
+        else await pause(backoffMs(RETRIES, attempts, retryAfterOf(error)), signal);
+      }
+    }
+  }
+
+  /** Refused for the clock: an answer to a HEAD has no body to say so. */
+  #isSkewed({ name, status, date }: S3Error): boolean {
+    if (name !== 'RequestTimeTooSkewed' && !(status === 403 && name === 'Forbidden')) return false;
+    return Math.abs(date - Date.now() - this.#skewMs) > WRONG_CLOCK_MS;
+  }
+
+  async #once({ method, key = '', query, headers, body, signal, dripMs }: S3Request): Promise<HttpResponse> {
     const { origin, host, path: base } = this.#address;
     const path = base + keyPath(key);
     const credentials = await this.#credentials.get({ signal });
@@ -155,6 +178,7 @@ export class S3Rest implements Disposable {
       body,
       signal,
       idleMs: IDLE_MS,
+      dripMs,
     });
     if (response.status >= 200 && response.status < 300) return response;
     throw await refusal(response);
@@ -167,16 +191,15 @@ export class S3Rest implements Disposable {
 
 export async function connectRest(place: S3Place, context: PluginContext): Promise<S3Rest> {
   const region = await regionOf(place, context);
-  const address = addressOf(place, region, place.endpoint ?? context.endpoints.s3);
+  const { s3, s3Host } = context.endpoints;
+  const address = addressOf(place, region, place.endpoint ?? s3, s3Host);
   const credentials = context.credentials.aws(place.identity);
   return new S3Rest(address, new AwsSigner(region, 's3'), credentials, context.transport(), place.expectedBucketOwner);
 }
 
-/** An answer that says 200 in its head and what went wrong in its body. */
-export const errorWithin = (xml: string): S3Error | undefined =>
-  /<Error>/.test(xml)
-    ? new S3Error(textIn(xml, 'Code') ?? 'InternalError', textIn(xml, 'Message') ?? '', 503, {})
-    : undefined;
+/** What went wrong where the head of the answer says 200. */
+const errorWithin = (xml: string): S3Error =>
+  new S3Error(textIn(xml, 'Code') ?? 'InternalError', textIn(xml, 'Message') ?? '', 503, {});
 
 async function refusal({ status, headers, body }: HttpResponse): Promise<S3Error> {
   const xml = await textOf(body, LONGEST_ERROR).catch(() => '');

@@ -2,6 +2,7 @@ import { BrokerError, type Item, z } from '../../core/api/index.ts';
 import { ownerOf, type S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
+import { MOST_PARTS, type Passage } from './parts.ts';
 import type { Part } from './uploads.ts';
 
 /** An upload that another process may go on with. Which parts there are, S3 knows. */
@@ -10,16 +11,25 @@ export interface LeftUpload {
   /** The id of the item: its very version. */
   readonly item: string;
   readonly partSize: number;
+  /** Absent in records of an older release. */
+  readonly passage?: Passage | undefined;
 }
 
-const schema = z.object({ uploadId: z.string().min(1), item: z.string(), partSize: z.number().int().positive() });
+const schema = z.object({
+  uploadId: z.string().min(1),
+  item: z.string(),
+  partSize: z.number().int().positive(),
+  passage: z.enum(['streamed', 'buffered']).optional(),
+});
 
 /** @returns undefined for what was not left by this plugin. */
 export const leftUpload = (left: unknown): LeftUpload | undefined => schema.safeParse(left).data;
 
-/** Whether an upload is of this very version of an item, in parts that still fit. */
-export const continues = (left: LeftUpload, item: Item, partSize: number): boolean =>
-  left.item === item.id && left.partSize === partSize;
+/** Whether an upload is of this very version of an item, in as many parts as S3 takes. */
+export const continues = (left: LeftUpload, { id, size = 0 }: Item): boolean =>
+  left.item === id && left.partSize >= SMALLEST_PART && size / left.partSize <= MOST_PARTS;
+
+const SMALLEST_PART = 5 * 2 ** 20;
 
 /**
  * The parts that S3 holds of an upload, in the size that they should have; others are sent again. S3 has verified each

@@ -16,6 +16,8 @@ import { PartUpload } from './multipart.ts';
 import { md5OfEtag } from './page.ts';
 import { fill, mostInOnePut, PartReader } from './parts.ts';
 import { canPass, leaseFor, passing } from './passing.ts';
+import { patiently } from './patience.ts';
+import { leftUpload } from './unfinished.ts';
 import { type Completed, type Connections, type Sent, Uploads } from './uploads.ts';
 
 export interface WriterOptions {
@@ -55,7 +57,7 @@ export class S3Writer {
       return this.#proved(item, await this.#send(item, content, conditions, options, uploads));
     } catch (thrown) {
       const error = s3Failure(thrown, `write s3://${config.bucket}/${key}`, 's3:PutObject', config);
-      return await this.#alreadyThere(item, error, uploads.sent, options.signal);
+      return await this.#alreadyThere(item, error, uploads.sent, options);
     }
   }
 
@@ -66,24 +68,36 @@ export class S3Writer {
     options: WriteOptions,
     uploads: Uploads,
   ): Promise<Completed> {
-    if (!canPass(item, content)) return this.#buffered(item, content, conditions, options, uploads);
+    const left = leftUpload(options.unfinished?.left);
+    // The process before had found out already.
+    if (left?.item === item.id && left.passage === 'buffered') this.#wantsSums = true;
+    if (!canPass(item, content, this.#options.config))
+      return this.#buffered(item, content, conditions, options, uploads);
     const { size = 0 } = content;
     if (size <= mostInOnePut(this.#options.config, 'streamed')) {
-      if (options.unfinished?.left !== undefined)
-        await new PartUpload(this.#options.config, uploads).end(options.unfinished.left);
+      if (left !== undefined) await new PartUpload(this.#options.config, uploads).end(left);
       using lease = await leaseFor(size, options);
       const sent = { size, crc32c: item.checksums?.crc32c ?? '' };
-      return await this.#put(item, passing(content, size, lease), sent, conditions, options.signal, uploads);
+      const put = () =>
+        this.#put(item, passing(content, size, lease), sent, conditions, options.signal, uploads).catch((thrown) => {
+          throw s3Failure(
+            thrown,
+            `write s3://${this.#options.config.bucket}/${uploads.key}`,
+            's3:PutObject',
+            this.#options.config,
+          );
+        });
+      return await patiently(put, options.signal);
     }
     if (!this.#wantsSums && content.ranges) {
       try {
         return await new PartUpload(this.#options.config, uploads).run(item, content, conditions, options, 'streamed');
       } catch (error) {
-        if (!(error instanceof BrokerError) || !WANTS_SUMS.test(error.message)) throw error;
+        if (!(error instanceof Error) || !WANTS_SUMS.test(error.message)) throw error;
         this.#wantsSums = true;
       }
     }
-    return this.#buffered(item, content, conditions, { ...options, unfinished: options.unfinished }, uploads);
+    return this.#buffered(item, content, conditions, options, uploads);
   }
 
   /** Bytes that nobody has hashed before, or whose parts the server wants hashed. */
@@ -124,13 +138,24 @@ export class S3Writer {
     signal: AbortSignal,
     uploads: Uploads,
   ): Promise<Completed> {
-    uploads.sent = sent;
+    const isMade = 'send' in body;
+    if (!isMade) uploads.sent = sent;
+    const whole: Uint8Array | SentBody = isMade
+      ? {
+          size: body.size,
+          send: async (take) => {
+            await body.send(take);
+            // Only now can it be there, whatever becomes of the answer.
+            uploads.sent = sent;
+          },
+        }
+      : body;
     const wanted = objectHeaders(item, this.#options.config);
     Object.assign(wanted, conditions);
     // What the source published, so that S3 itself proves the copy.
     wanted['x-amz-checksum-crc32c'] = sent.crc32c;
     const { rest } = uploads.connections;
-    const { headers } = await rest.done({ method: 'PUT', key: uploads.key, headers: wanted, body, signal });
+    const { headers } = await rest.done({ method: 'PUT', key: uploads.key, headers: wanted, body: whole, signal });
     const { etag, 'x-amz-checksum-crc32c': checksum, 'x-amz-version-id': version } = headers;
     return { checksum, etag, version, ...sent };
   }
@@ -165,12 +190,20 @@ export class S3Writer {
    * A refused condition, or an upload that S3 no longer knows, may be our own write whose answer was lost: if what is
    * there has the very checksum, it is done.
    */
-  async #alreadyThere(item: Item, error: BrokerError, sent: Sent | undefined, signal: AbortSignal): Promise<Written> {
+  async #alreadyThere(
+    item: Item,
+    error: BrokerError,
+    sent: Sent | undefined,
+    { expected, signal }: WriteOptions,
+  ): Promise<Written> {
     const lost = LOST.has(error.code) || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
-    if (!lost || sent === undefined || signal.aborted) throw error;
+    // Where nobody looked before, what is there may be old: it is written once more.
+    if (!lost || sent === undefined || expected === undefined || signal.aborted) throw error;
     // What failed is what is to be told, not that nobody could look.
     const stored = await this.#options.stat(item.key, signal).catch(() => undefined);
     if (stored?.checksums?.crc32c !== sent.crc32c || stored.size !== sent.size) throw error;
+    // Still the one that was to be replaced, for its metadata or its storage class.
+    if (expected !== 'absent' && stored.revision === expected.revision) throw error;
     const { bucket, prefix } = this.#options.config;
     return { location: `s3://${bucket}/${prefix}${item.key}`, size: sent.size, checksums: { crc32c: sent.crc32c } };
   }

@@ -50,6 +50,24 @@ describe('slots for transfers', () => {
     expect(limits.at(-1)).toBe(64);
   });
 
+  it('adapt while what has them goes on for hours', async () => {
+    const clock = { now: 0 };
+    let throttled = 0;
+    const slots = new AdaptiveSlots({ most: 64, adapts: true, throttled: () => throttled, now: () => clock.now });
+    const taken = await Promise.all(Array.from({ length: 8 }, () => slots.take(never)));
+    const ninth = slots.take(never);
+    for (let window = 0; window < 5; window++) {
+      clock.now += 300;
+      slots.passed(1000);
+    }
+    expect(slots.limit).toBeGreaterThan(8);
+    (await ninth)[Symbol.dispose]();
+    throttled++;
+    slots.passed(1000);
+    expect(slots.limit).toBeLessThanOrEqual(8);
+    for (const slot of taken) slot[Symbol.dispose]();
+  });
+
   it('never fall below one', async () => {
     const clock = { now: 0 };
     let throttled = 0;

@@ -15,7 +15,11 @@ const partsSent = (w: World, since: number): number[] =>
     .sort((a, b) => a - b);
 
 /** Runs until so many parts are there, and is stopped then as a Lambda is at its end: nothing waits for what is under way. */
-async function stopAfter(w: World, parts: number, options: object = {}): Promise<void> {
+async function stopAfter(
+  w: World,
+  parts: number,
+  { refused = 0, ...options }: { readonly refused?: number; readonly top?: object } = {},
+): Promise<void> {
   const end = new AbortController();
   let sent = 0;
   w.cloud.s3.faults.add(
@@ -26,7 +30,7 @@ async function stopAfter(w: World, parts: number, options: object = {}): Promise
   const report = w.carry({ top: LASTING, sink: { partConcurrency: 1 }, runtime: { signal: end.signal }, ...options });
   while (sent <= parts) await new Promise((resolve) => setImmediate(resolve));
   end.abort();
-  expect(await report).toMatchObject({ outcome: 'paused', unfinishedBytes: parts * PART });
+  expect(await report).toMatchObject({ outcome: 'paused', unfinishedBytes: (parts - refused) * PART });
   w.cloud.s3.faults.clear();
 }
 
@@ -48,6 +52,19 @@ describe('an object that was cut off in the middle', () => {
       expect(w.cloud.s3.pendingUploads()).toBe(0);
     },
   );
+
+  it('goes on where a server wants a checksum with each part: it is not asked anew whether it does', async () => {
+    await using w = await world();
+    w.lake.wantsPartSums = 'checksum missing, want "CRC32C", got ""';
+    const bytes = randomBytes(4 * PART);
+    w.bucket.put('large', bytes);
+    await stopAfter(w, 3, { refused: 1 });
+    const before = w.cloud.s3.requests.length;
+    expect(await w.carry({ top: LASTING })).toMatchObject({ outcome: 'complete' });
+    expect(partsSent(w, before)).toEqual([3, 4]);
+    expect(w.lake.bytes('large')?.equals(bytes)).toBe(true);
+    expect(w.cloud.s3.pendingUploads()).toBe(0);
+  });
 
   it('begins anew, and leaves no upload, when the source was replaced since', async () => {
     await using w = await world();

@@ -1,7 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { endpointsFrom } from '../../config/endpoints.ts';
 import type { Sink } from '../../core/api/index.ts';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
+import { addressOf } from '../../plugins/s3/endpoint.ts';
 import { s3, s3State } from '../../plugins/s3/index.ts';
 import { localCloud } from '../cloud/local-cloud.ts';
 import { bytes, sinkSuite } from '../conformance/sink-suite.ts';
@@ -119,6 +121,62 @@ describe('what passes through, and what is buffered', () => {
       expect(fixture.cloud.s3.pendingUploads()).toBe(0);
     },
   );
+
+  it('hashes what goes to a server that proves nothing: what it reads is right, at least', async () => {
+    await using fixture = await open({ proof: 'size' });
+    const lying = bytes('a', Buffer.alloc(100, 'x'), { published: 'AAAAAA==' });
+    await expect(fixture.sink.write(lying.item, lying.content, write(8 * MIB))).rejects.toMatchObject({
+      code: 'checksum_mismatch',
+    });
+    expect(fixture.requests(/^PUT/)).toEqual([]);
+  });
+
+  it('does not take for its own what was there before: the same bytes with other metadata', async () => {
+    await using fixture = await open();
+    const { item, content } = bytes('a', Buffer.from('the same'));
+    await fixture.sink.write(item, content, { ...write(8 * MIB), expected: 'absent' });
+    const stored = await fixture.sink.stat?.('a', { signal: never });
+    const busy = { kind: 'answer', status: 503, body: '<Error><Code>SlowDown</Code></Error>' } as const;
+    fixture.cloud.s3.faults.add(/^PUT/, busy, Number.POSITIVE_INFINITY);
+    for (const expected of [stored, undefined])
+      await expect(fixture.sink.write(item, content, { ...write(8 * MIB), expected })).rejects.toMatchObject({
+        code: 'throttled',
+      });
+  });
+
+  it('asks again for a page of a listing that broke off, and for the end of an upload', async () => {
+    await using fixture = await open({ partSize: '5MiB' });
+    const { item, content } = bytes('a', Buffer.alloc(11 * MIB, 'x'));
+    const failed = { kind: 'answer', status: 200, body: '<Error><Code>InternalError</Code></Error>' } as const;
+    fixture.cloud.s3.faults.add(/POST .*uploadId=/, failed);
+    await fixture.sink.write(item, content, write(64 * MIB));
+    expect(fixture.requests(/POST .*uploads=/).length).toBe(1);
+    fixture.cloud.s3.faults.add('list-type=2', { kind: 'cut-body', at: 60 });
+    const listed = await Array.fromAsync(fixture.sink.list?.({ signal: never }) ?? []);
+    expect(listed.map(({ key }) => key)).toEqual(['a']);
+  });
+
+  it.each([
+    ['eu-west-1', undefined, {}, 'https://lake.s3.eu-west-1.amazonaws.com', '/'],
+    ['cn-north-1', undefined, {}, 'https://lake.s3.cn-north-1.amazonaws.com.cn', '/'],
+    ['us-east-1', undefined, { bucket: 'a.b' }, 'https://s3.us-east-1.amazonaws.com', '/a.b/'],
+    ['eu-west-1', 'http://127.0.0.1:9000', {}, 'http://127.0.0.1:9000', '/lake/'],
+    ['eu-west-1', 'https://s3.example.com/below/', { forcePathStyle: false }, 'https://lake.s3.example.com', '/below/'],
+  ])('reaches a bucket in %s by %s as S3 does', (region, endpoint, place, origin, path) => {
+    expect(addressOf({ bucket: 'lake', ...place }, region, endpoint)).toMatchObject({ origin, path });
+  });
+
+  it('follows what the process says of endpoints, and refuses what it cannot reach', () => {
+    const { s3: own, s3Host: name } = endpointsFrom({
+      AWS_USE_FIPS_ENDPOINT: 'true',
+      AWS_USE_DUALSTACK_ENDPOINT: 'true',
+    });
+    expect(addressOf({ bucket: 'lake' }, 'us-east-1', own, name).host).toBe(
+      'lake.s3-fips.dualstack.us-east-1.amazonaws.com',
+    );
+    expect(endpointsFrom({ AWS_ENDPOINT_URL_S3: 'https://vpce.example.com' }).s3).toBe('https://vpce.example.com');
+    expect(() => addressOf({ bucket: 'fast--use1-az4--x-s3' }, 'us-east-1', undefined)).toThrow('directory bucket');
+  });
 
   it('puts an object with one request, and asks nothing about it', async () => {
     await using fixture = await open();

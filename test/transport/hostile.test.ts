@@ -91,6 +91,16 @@ describe.each([false, true])('a hostile server, TLS: %s', (isSecure) => {
     await expect(get(transport, server.origin).then(text)).rejects.toMatchObject({ code: 'bad_response' });
   });
 
+  it('that sends something behind the last chunk has it taken for nobody else', async () => {
+    const chunked = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n';
+    await using server = await rawServer(isSecure, (socket, connection) =>
+      requests(socket, () => void socket.write(connection === 1 ? chunked + ok('forged') : ok('two'))),
+    );
+    using transport = await transportOf('lane');
+    expect(await text(await get(transport, server.origin))).toBe('one');
+    expect(await text(await get(transport, server.origin))).toBe('two');
+  });
+
   it('that speaks before it is asked is not listened to', async () => {
     await using server = await rawServer(isSecure, (socket, connection) => {
       requests(socket, () => {

@@ -166,6 +166,67 @@ describe.each(cases)('the transport $kind, TLS: $isSecure', ({ kind, isSecure })
     expect(server.connections()).toBe(2);
   });
 
+  it('reads a long answer in chunks of every size, to its end', async () => {
+    await using server = await rawServer(isSecure, (socket) =>
+      requests(socket, async (head) => {
+        const size = Number(/\/(\d+)/.exec(head)?.[1]);
+        const write = (piece: string): Promise<void> =>
+          new Promise((resolve) => void socket.write(piece, () => resolve()));
+        await write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n');
+        for (let left = 400_000; left > 0; left -= size) {
+          const length = Math.min(size, left);
+          await write(`${length.toString(16)}\r\n${'x'.repeat(length)}\r\n`);
+        }
+        await write('0\r\n\r\n');
+      }),
+    );
+    using transport = await open();
+    for (const size of [8192, 8191, 16_384, 65_536, 1000, 399_999])
+      expect((await text(await get(transport, server.origin, { path: `/${size}`, idleMs: 3000 }))).length).toBe(
+        400_000,
+      );
+  });
+
+  it('holds to an answer that came whole, though the connection ends with it', async () => {
+    await using server = await rawServer(isSecure, (socket) => {
+      let came = 0;
+      socket.on('data', (chunk) => {
+        came += chunk.length;
+        if (came > 2 ** 20) socket.end('HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 6\r\n\r\nstored');
+      });
+    });
+    using transport = await open();
+    for (let time = 0; time < 5; time++)
+      expect(
+        await text(await get(transport, server.origin, { method: 'PUT', body: sent(Buffer.alloc(2 ** 20)) })),
+      ).toBe('stored');
+  });
+
+  it('lets a server end that takes no more after it has answered', async () => {
+    await using server = await rawServer(isSecure, (socket) => {
+      socket.once('data', () => {
+        socket.pause();
+        socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      });
+    });
+    using transport = await open();
+    const body = {
+      size: 2 ** 26,
+      send: async (take: (chunk: Uint8Array) => unknown) => void (await take(Buffer.alloc(2 ** 26))),
+    };
+    const got = await get(transport, server.origin, { method: 'PUT', body, idleMs: 80 }).catch(
+      (error: unknown) => error,
+    );
+    expect((got as { code?: string }).code ?? 'answered').toMatch(/^(answered|timeout|network|bad_response)$/);
+  });
+
+  it('opens nothing once it is closed', async () => {
+    await using server = await rawServer(isSecure, answering(ok('x')));
+    const transport = await open();
+    transport[Symbol.dispose]();
+    if (kind === 'lane') await expect(get(transport, server.origin)).rejects.toMatchObject({ code: 'stopped' });
+  });
+
   it('passes over interim answers, and knows answers without a body', async () => {
     const interim = 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nx: y\r\n\r\n';
     await using server = await rawServer(
@@ -289,6 +350,25 @@ describe.each(cases)('the transport $kind, TLS: $isSecure', ({ kind, isSecure })
     await expect(drip).rejects.toMatchObject({ code: 'timeout', message: expect.stringContaining('a drip') });
   });
 
+  it('is patient with whoever takes a body slowly', async () => {
+    const size = 8 * 2 ** 20;
+    await using server = await rawServer(isSecure, (socket) => {
+      let came = 0;
+      socket.on('data', (chunk) => {
+        came += chunk.length;
+        socket.pause();
+        setTimeout(() => socket.resume(), 3);
+        if (came > size) socket.write(ok('stored'));
+      });
+    });
+    using transport = await open();
+    const chunk = Buffer.alloc(2 ** 19);
+    const body = sent(...Array.from({ length: size / chunk.length }, () => chunk));
+    // Far fewer than one byte a millisecond are counted for a write: none of it is a drip.
+    const answer = get(transport, server.origin, { method: 'PUT', body, idleMs: 5000, dripMs: 40 });
+    expect(await text(await answer)).toBe('stored');
+  });
+
   it('ends with its signal: before, while it waits, and while it reads', async () => {
     await using server = await rawServer(isSecure, (socket) =>
       requests(
@@ -358,6 +438,9 @@ describe.each(cases)('the transport $kind, TLS: $isSecure', ({ kind, isSecure })
     using transport = await open();
     await expect(get(transport, server.origin, { headers: { x: 'a\r\nhost: other' } })).rejects.toThrow();
     await expect(get(transport, server.origin, { path: '/ HTTP/1.1\r\nx: y' })).rejects.toThrow();
+    // Characters whose lower half would end the line.
+    await expect(get(transport, server.origin, { headers: { x: 'a\u010d\u010ab: c' } })).rejects.toThrow();
+    await expect(get(transport, server.origin, { headers: { 'x: y\r\nz': 'a' } })).rejects.toThrow();
     expect(server.connections()).toBe(0);
   });
 

@@ -170,6 +170,7 @@ class Reading implements ByteStream {
       } catch (thrown) {
         if (refused?.error === ENOUGH) return;
         if (refused !== undefined) throw refused.error;
+        if (this.#isWithoutRest(thrown)) return;
         await this.#failed(thrown);
       }
     }
@@ -189,6 +190,7 @@ class Reading implements ByteStream {
           }
           if (this.#ended()) return;
         } catch (thrown) {
+          if (this.#isWithoutRest(thrown)) return;
           await this.#failed(thrown);
         }
       }
@@ -205,6 +207,11 @@ class Reading implements ByteStream {
   #ended(): boolean {
     if (this.#isOver) return true;
     throw new BrokerError('truncated', `${this.#item.id}: ended at byte ${this.#at}, ${this.#end} expected`);
+  }
+
+  /** All that is wanted has come, and the rest of a longer answer has not. */
+  #isWithoutRest(thrown: unknown): boolean {
+    return this.#isOver && ['network', 'timeout'].includes(asBrokerError(thrown).code);
   }
 
   /** Waits, if it is worth going on. */
@@ -224,8 +231,9 @@ class Reading implements ByteStream {
    * Of one that does not, everything: whoever counts finds a byte too many.
    */
   #cutter({ status }: HttpResponse): (chunk: Uint8Array) => Uint8Array {
-    let before = status === 200 ? this.#at : 0;
-    if (before === 0) return (chunk) => chunk;
+    const isWhole = this.#at === 0 && this.#end === this.#item.size;
+    if (status !== 200 || isWhole) return (chunk) => chunk;
+    let before = this.#at;
     let left = this.#end - this.#at;
     return (chunk) => {
       const piece = chunk.subarray(Math.min(before, chunk.byteLength)).subarray(0, left);
