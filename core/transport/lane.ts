@@ -91,7 +91,6 @@ export class Lane implements Connection, Watched {
     this.destroy(new BrokerError('timeout', `${this.host}: ${what}`));
   }
 
-  /** A lane that is in use keeps the process alive. */
   hold(inUse: boolean): void {
     if (inUse) this.#socket.ref();
     else this.#socket.unref();

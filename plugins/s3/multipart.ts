@@ -87,7 +87,9 @@ export class PartUpload {
     if (typeof passage !== 'string' || !ranges || size === undefined) return undefined;
     const left = leftUpload(options.unfinished?.left);
     const usual = partSizeOf(size, this.#config, passage);
-    return { size, passage, partSize: left !== undefined && continues(left, item) ? left.partSize : usual };
+    // Whoever has changed `partSize` wants it.
+    const isAsBefore = left !== undefined && continues(left, item, this.#config.partSize && usual);
+    return { size, passage, partSize: isAsBefore ? left.partSize : usual };
   }
 
   #newCut({ size, passage }: Cut): Cut {
@@ -104,7 +106,7 @@ export class PartUpload {
   async #left(item: Item, cut: Cut | undefined, options: WriteOptions) {
     const upload = leftUpload(options.unfinished?.left);
     if (upload === undefined) return undefined;
-    if (cut === undefined || !continues(upload, item)) {
+    if (cut === undefined || !continues(upload, item, cut.partSize)) {
       await this.#uploads.abort(upload.uploadId);
       return undefined;
     }

@@ -1,7 +1,7 @@
 import { asBrokerError, type BrokerError, backoffMs, pause, type RetryPolicy } from '../../core/api/index.ts';
 
 /** S3 answers 503 for tens of seconds while it divides a prefix among more servers. */
-const PATIENCE: RetryPolicy = { attempts: 6, baseDelayMs: 400, maxDelayMs: 20_000 };
+const PATIENCE: RetryPolicy = { attempts: 4, baseDelayMs: 400, maxDelayMs: 20_000 };
 
 const isBusy = ({ code }: BrokerError): boolean => code === 'throttled' || code === 'unavailable';
 

@@ -25,9 +25,12 @@ const schema = z.object({
 /** @returns undefined for what was not left by this plugin. */
 export const leftUpload = (left: unknown): LeftUpload | undefined => schema.safeParse(left).data;
 
-/** Whether an upload is of this very version of an item, in as many parts as S3 takes. */
-export const continues = (left: LeftUpload, { id, size = 0 }: Item): boolean =>
-  left.item === id && left.partSize >= SMALLEST_PART && size / left.partSize <= MOST_PARTS;
+/** Whether an upload is of this very version of an item, in parts of this size, or in as many as S3 takes. */
+export const continues = (left: LeftUpload, { id, size = 0 }: Item, partSize: number | undefined): boolean =>
+  left.item === id &&
+  (partSize === undefined
+    ? left.partSize >= SMALLEST_PART && size / left.partSize <= MOST_PARTS
+    : left.partSize === partSize);
 
 const SMALLEST_PART = 5 * 2 ** 20;
 

@@ -114,16 +114,11 @@ export const MATRIX: readonly Row[] = [
   row('F24', 'Many need a token at once', 'one exchange', [
     [AUTH, 'makes one exchange for many callers, and none while the token is good'],
   ]),
-  row(
-    'F25',
-    'SlowDown of S3',
-    'tried again; half as many transfers at once',
-    [
-      [PIPELINE, '503 SlowDown on a part'],
-      [ROWS, '503 SlowDown on a PUT is tried again'],
-      ['test/core/slots.test.ts', 'are halved when a server says that it is too much'],
-    ],
-  ),
+  row('F25', 'SlowDown of S3', 'tried again; half as many transfers at once', [
+    [PIPELINE, '503 SlowDown on a part'],
+    [ROWS, '503 SlowDown on a PUT is tried again'],
+    ['test/core/slots.test.ts', 'are halved when a server says that it is too much'],
+  ]),
   row('F26', 'Reset in the middle of a part', 'the part is sent again', [[PIPELINE, 'a reset before a part']]),
   row('F27', 'Complete says 200 and means an error', 'tried again', [
     [PIPELINE, 'a Complete that says 200 and means an error'],

@@ -310,9 +310,9 @@ describe('writing', () => {
   });
 
   it.each([
-    ['blanks, and was carried out', { after: true as const }, 1],
-    ['blanks, and was not carried out', {}, 2],
-  ])('a Complete that answers %s', async (_name, more, uploads) => {
+    ['blanks, and was carried out', { after: true as const }],
+    ['blanks, and was not carried out', {}],
+  ])('a Complete that answers %s', async (_name, more) => {
     await using w = await world();
     const bytes = randomBytes(11 * MIB);
     w.bucket.put('a', bytes);
@@ -321,7 +321,7 @@ describe('writing', () => {
     expect(w.lake.bytes('a')?.equals(bytes)).toBe(true);
     expect(
       w.cloud.s3.requests.filter(({ target, status }) => target.includes('uploads') && status === 200).length,
-    ).toBe(uploads);
+    ).toBe(1);
     expect(w.cloud.s3.pendingUploads()).toBe(0);
   });
 

@@ -281,7 +281,7 @@ describe('notifications of objects', () => {
     fn.source.put(never, 'two', { metadata: { note: 'n'.repeat(3000) } });
     const push = (name: string) =>
       fn.invoke(urlEvent(pushBody(name, generationOf(fn.source, name)), pushToken(fn.cloud)));
-    fn.cloud.s3.faults.add('PUT /lake', { kind: 'answer', status: 503 }, 5);
+    fn.cloud.s3.faults.add('PUT /lake', { kind: 'answer', status: 503 }, 4);
     expect(await push('2026/a')).toMatchObject({ statusCode: 503, headers: { 'retry-after': '30' } });
     expect(await push(never)).toMatchObject({ statusCode: 422 });
     fn.cloud.s3.buckets.delete('lake');
