@@ -56,9 +56,9 @@ export class PartUpload {
     const failed = new AbortController();
     const signal = AbortSignal.any([options.signal, failed.signal]);
     const begun = typeof how === 'string' ? undefined : how;
-    const wanted = this.#cut(item, content, how, options);
-    const left = await this.#left(item, wanted, options);
-    const cut = wanted && (left === undefined ? this.#newCut(wanted) : wanted);
+    const usual = this.#cut(content, how);
+    const left = await this.#left(item, usual, options);
+    const cut = left?.cut ?? usual;
     const uploadId = left?.uploadId ?? (await this.#create(item, options, signal));
     const tell = (parts: readonly Part[]): void =>
       cut &&
@@ -82,17 +82,8 @@ export class PartUpload {
     }
   }
 
-  /** As an upload that was left is cut, if it is of this: S3 wants all parts but the last in one size. */
-  #cut(item: Item, { size, ranges }: Content, passage: Passage | Begun, options: WriteOptions): Cut | undefined {
+  #cut({ size, ranges }: Content, passage: Passage | Begun): Cut | undefined {
     if (typeof passage !== 'string' || !ranges || size === undefined) return undefined;
-    const left = leftUpload(options.unfinished?.left);
-    const usual = partSizeOf(size, this.#config, passage);
-    // Whoever has changed `partSize` wants it.
-    const isAsBefore = left !== undefined && continues(left, item, this.#config.partSize && usual);
-    return { size, passage, partSize: isAsBefore ? left.partSize : usual };
-  }
-
-  #newCut({ size, passage }: Cut): Cut {
     return { size, passage, partSize: partSizeOf(size, this.#config, passage) };
   }
 
@@ -102,21 +93,23 @@ export class PartUpload {
     if (upload !== undefined) await this.#uploads.abort(upload.uploadId);
   }
 
-  /** What a process before has left of exactly this, with the parts that S3 holds of it. */
-  async #left(item: Item, cut: Cut | undefined, options: WriteOptions) {
+  /** What a process before has left of exactly this, with the parts that S3 holds of it: cut as it was begun. */
+  async #left(item: Item, usual: Cut | undefined, options: WriteOptions) {
     const upload = leftUpload(options.unfinished?.left);
     if (upload === undefined) return undefined;
-    if (cut === undefined || !continues(upload, item, cut.partSize)) {
+    // Whoever has changed `partSize` wants it.
+    if (usual === undefined || !continues(upload, item, this.#config.partSize && usual.partSize)) {
       await this.#uploads.abort(upload.uploadId);
       return undefined;
     }
+    const cut = { ...usual, partSize: upload.partSize };
     const expected = (number: number): number => Math.min(cut.partSize, cut.size - (number - 1) * cut.partSize);
     const { uploadId } = upload;
     try {
       const { key, connections } = this.#uploads;
       const s3 = await connections.sdk();
       const parts = await finishedParts(s3, this.#config, key, uploadId, expected, options.signal);
-      return parts && { uploadId, parts };
+      return parts && { uploadId, parts, cut };
     } catch (error) {
       // The next try begins anew: nobody would find this one any more.
       if (!options.signal.aborted) await this.#uploads.abort(uploadId);
