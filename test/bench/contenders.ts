@@ -141,8 +141,9 @@ async function rclone(path: string, folder: string): Promise<readonly Contender[
     ...(without === undefined ? {} : { without }),
     command: async ({ bucket, lanes }) => [
       ...[path, 'copy', `src:${bucket}`, `dst:sink/rclone/${bucket}`, '--quiet'],
-      ...(lanes === undefined ? [] : ['--transfers', String(lanes), '--checkers', '16']),
       ...flags,
+      // The last one counts.
+      ...(lanes === undefined ? [] : ['--transfers', String(lanes), '--checkers', '16']),
     ],
     environment: ({ gcs, s3, ca }) => ({
       SSL_CERT_FILE: ca,
