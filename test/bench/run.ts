@@ -83,8 +83,10 @@ const built = spawnSync('go', ['build', '-o', cloud, '.'], {
   stdio: 'inherit',
 });
 if (built.status !== 0) throw new Error('the clouds of the benchmark need the Go toolchain (https://go.dev/dl)');
+/** Where a process may be told its core. */
+const pins = spawnSync('taskset', ['-c', '0,1', 'true']).status === 0;
 const pinned = (core: string, command: readonly string[]): readonly string[] =>
-  process.platform === 'linux' && cpus().length > 1 ? ['taskset', '-c', core, ...command] : command;
+  pins ? ['taskset', '-c', core, ...command] : command;
 
 async function start(latencyMs: number): Promise<{ child: ChildProcess; endpoints: Endpoints }> {
   const ca = join(folder, 'ca.pem');
