@@ -2,8 +2,8 @@
  * `npm run bench`: Isthmus beside what else does its job, in one run: over TLS, against a Cloud Storage and an S3 in a
  * process and on a core of their own, which compare every byte. Prints a table and keeps the raw figures.
  *
- * `--smoke` only sees that it runs; `--only TEXT` takes the classes whose name holds it; `--against TEXT` the
- * contenders; `--runs N`. Needs Go for the clouds; what else is missing is left out and named.
+ * `--smoke` only sees that it runs; `--only REGEX` takes the classes with such names, `--against REGEX` the contenders;
+ * `--runs N`. Needs Go for the clouds; what else is missing is left out and named.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -135,17 +135,19 @@ async function measure(
   return { ...run, bytes: state.bytes ?? 0 };
 }
 
+const rawOf = (results: readonly Result[]): string => `${JSON.stringify({ machine, runs, results }, null, 1)}\n`;
+
 async function contenders(): Promise<readonly Contender[]> {
   const own = [await isthmus(folder), await isthmus(folder, 'https')];
   if (flags.smoke) return own;
   const others = [...(await rclones(folder)), await obvious(folder), python()].filter((one) => one !== undefined);
-  return [...own, ...others.filter(({ name }) => name.includes(flags.against))];
+  return [...own, ...others].filter(({ name }) => name === 'Isthmus' || new RegExp(flags.against).test(name));
 }
 
 async function bench(): Promise<readonly Result[]> {
   const all = await contenders();
   const results: Result[] = [];
-  for (const one of CLASSES.filter(({ name }) => name.includes(flags.only))) {
+  for (const one of CLASSES.filter(({ name }) => new RegExp(flags.only).test(name))) {
     const { child, endpoints } = await start(one.latencyMs ?? 0);
     try {
       for (const contender of all) {
@@ -174,6 +176,8 @@ async function bench(): Promise<readonly Result[]> {
           peakMiB: middle(({ peakMiB }) => peakMiB),
         };
         results.push(result);
+        // Whoever ends it early keeps what there is.
+        if (flags.json !== undefined) await writeFile(flags.json, rawOf(results));
         process.stderr.write(`${one.name}: ${contender.name}: ${(result.wallMs / 1000).toFixed(1)} s\n`);
       }
     } finally {
@@ -205,8 +209,8 @@ function row(result: Result, ours: Result | undefined): string {
   return `| ${[contender, speed, cost, ...ratios, Math.round(peakMiB), raw].join(' | ')} |`;
 }
 
+const machine = `${type()} ${arch()}, ${cpus().length} x ${cpus()[0]?.model}, ${Math.round(totalmem() / GIB)} GiB, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
 try {
-  const machine = `${type()} ${arch()}, ${cpus().length} x ${cpus()[0]?.model}, ${Math.round(totalmem() / GIB)} GiB, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
   const results = await bench();
   const lines = [machine, ''];
   for (const name of new Set(results.map((result) => result.class))) {
@@ -222,8 +226,6 @@ try {
     );
   }
   process.stdout.write(`${lines.join('\n')}\n`);
-  const raw = JSON.stringify({ machine, runs, results }, null, 1);
-  if (flags.json !== undefined) await writeFile(flags.json, `${raw}\n`);
   if (flags.svg !== undefined) await writeFile(flags.svg, chart(results));
 } finally {
   agent.destroy();
