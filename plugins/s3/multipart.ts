@@ -140,7 +140,9 @@ export class PartUpload {
     let left = Math.ceil(size / partSize) - known.size;
     let workers = 0;
     const worker = async (stays: boolean): Promise<void> => {
-      for (const { number, ...range } of ranges) {
+      // Step by step: a loop that is left would end the sequence for the others, too.
+      for (let next = ranges.next(); next.done !== true; next = ranges.next()) {
+        const { number, ...range } = next.value;
         if (known.has(number)) continue;
         left--;
         const part = () => send.call(this, uploadId, number, range, content, options);

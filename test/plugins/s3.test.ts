@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { endpointsFrom } from '../../config/endpoints.ts';
 import type { Sink } from '../../core/api/index.ts';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
+import { fixedSlots } from '../../core/engine/slots.ts';
 import { addressOf } from '../../plugins/s3/endpoint.ts';
 import { s3, s3State } from '../../plugins/s3/index.ts';
 import { localCloud } from '../cloud/local-cloud.ts';
@@ -176,6 +177,19 @@ describe('what passes through, and what is buffered', () => {
     );
     expect(endpointsFrom({ AWS_ENDPOINT_URL_S3: 'https://vpce.example.com' }).s3).toBe('https://vpce.example.com');
     expect(() => addressOf({ bucket: 'fast--use1-az4--x-s3' }, 'us-east-1', undefined)).toThrow('directory bucket');
+  });
+
+  it.each([1, 2, 3, 16])('sends the parts of an object in %i slots, each part once', async (most) => {
+    await using fixture = await open({ partSize: '5MiB' });
+    const whole = Buffer.alloc(68 * MIB, 'parts ');
+    const { item, content } = bytes('large', whole);
+    const slots = fixedSlots(most);
+    using _own = await slots.take(never);
+    await fixture.sink.write(item, content, { ...write(64 * MIB), slots });
+    const sent = fixture.requests(/partNumber=/).map(({ target }) => Number(/partNumber=(\d+)/.exec(target)?.[1]));
+    expect(sent.sort((a, b) => a - b)).toEqual(Array.from({ length: 14 }, (_, index) => index + 1));
+    expect(slots.peak).toBe(Math.min(most, 4));
+    expect(fixture.bucket.bytes('large')?.equals(whole)).toBe(true);
   });
 
   it('puts an object with one request, and asks nothing about it', async () => {
