@@ -9,7 +9,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { arch, cpus, tmpdir, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -164,7 +164,13 @@ try {
   const packages = spawnSync('du', ['-sm', join(root, '.compat/python-bench/lib')], { encoding: 'utf8' }).stdout.split(
     '\t',
   )[0];
-  const sizes = [await bytes(bundleOf(small)), await bytes(obvious), `${packages} MB of packages`];
+  const modules = (await readdir(small)).filter((name) => name.endsWith('.mjs') && name !== 'bench.mjs');
+  const all = await Promise.all(modules.map(async (name) => (await stat(join(small, name))).size));
+  const sizes = [
+    `${(all.reduce((sum, one) => sum + one, 0) / 1e6).toFixed(2)} MB in chunks`,
+    await bytes(obvious),
+    `${packages} MB of packages`,
+  ];
 
   row(
     'cold, one object of 4 KiB',
