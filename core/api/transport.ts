@@ -50,8 +50,6 @@ export interface HttpResponse {
 export interface Traffic {
   /** Answers 429 and 503. */
   readonly throttled: number;
-  /** Connections that were opened. */
-  readonly connections: number;
 }
 
 /**

@@ -20,7 +20,7 @@ type Sent = ReturnType<typeof httpRequest>;
 
 /** The transport by way of node:https: it knows proxies (NODE_USE_ENV_PROXY), and is what to fall back to. */
 export class HttpsTransport implements Transport {
-  readonly traffic = { throttled: 0, connections: 0 };
+  readonly traffic = { throttled: 0 };
   readonly #watch = new Watch();
   readonly #agents: Readonly<Record<'https:' | 'http:', HttpAgent>>;
 
@@ -67,7 +67,7 @@ class Exchange implements Watched {
     request: HttpRequest,
     agents: Readonly<Record<'https:' | 'http:', HttpAgent>>,
     watch: Watch,
-    traffic: { throttled: number; connections: number },
+    traffic: { throttled: number },
   ) {
     this.#request = request;
     this.#watch = watch;
@@ -89,9 +89,6 @@ class Exchange implements Watched {
     signal.addEventListener('abort', abort);
     // `on`, since a reset after the answer began is told here once more.
     this.#sent.on('error', (error) => this.#fail(connectionError(host, error)));
-    this.#sent.once('socket', () => {
-      if (!this.#sent.reusedSocket) traffic.connections++;
-    });
     this.#sent.once('close', () => {
       signal.removeEventListener('abort', abort);
       this.#watch.remove(this);

@@ -29,7 +29,7 @@ export interface LanesOptions {
  * The fast transport: sockets, memory that is used again, HTTP/1.1 read and written here. It knows no proxies.
  */
 export class Lanes implements Transport {
-  readonly traffic = { throttled: 0, connections: 0 };
+  readonly traffic = { throttled: 0 };
   readonly #origins = new Map<string, Origin>();
   readonly #lanes = new Set<Lane>();
   readonly #watch = new Watch();
@@ -83,7 +83,6 @@ export class Lanes implements Transport {
   }
 
   #open({ host, connect, idle }: Origin): Lane {
-    this.traffic.connections++;
     const lane: Lane = new Lane(host, connect, {
       idle: () => {
         this.#watch.remove(lane);

@@ -2,7 +2,7 @@ import process from 'node:process';
 import type { HttpRequest, HttpResponse, Traffic, Transport } from '../api/transport.ts';
 import { stopped } from './failure.ts';
 
-const NOTHING: Traffic = { throttled: 0, connections: 0 };
+const NOTHING: Traffic = { throttled: 0 };
 
 /** A transport that is made, and its modules loaded, with its first request. */
 export class LazyTransport implements Transport {

@@ -77,4 +77,4 @@ export async function connectS3(config: S3Place, context: PluginContext): Promis
 }
 
 /** What S3 calls credentials that have ended, or were ended, before their time. */
-const EXPIRED: ReadonlySet<string> = new Set(['ExpiredToken', 'ExpiredTokenException']);
+export const EXPIRED: ReadonlySet<string> = new Set(['ExpiredToken', 'ExpiredTokenException']);

@@ -13,7 +13,7 @@ import {
   type SentBody,
   type Transport,
 } from '../../core/api/index.ts';
-import { regionOf, type S3Place } from './client.ts';
+import { EXPIRED, regionOf, type S3Place } from './client.ts';
 import { addressOf, keyPath, type S3Address } from './endpoint.ts';
 import { textIn } from './xml.ts';
 
@@ -26,8 +26,6 @@ const RETRIES: RetryPolicy = { attempts: 4, baseDelayMs: 100, maxDelayMs: 20_000
 const WRONG_CLOCK_MS = 4 * 60_000;
 const NO_BODY = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
-/** What S3 calls credentials that have ended, or were ended, before their time. */
-const EXPIRED: ReadonlySet<string> = new Set(['ExpiredToken', 'ExpiredTokenException']);
 const THROTTLED = /^(SlowDown|RequestTimeout|.*Throttling(Exception)?|RequestLimitExceeded)$/;
 
 export interface S3Request {

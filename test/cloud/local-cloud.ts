@@ -1,3 +1,4 @@
+import process from 'node:process';
 import { LocalAwsSts } from './aws-sts.ts';
 import { LocalBigQuery } from './bigquery/bigquery.ts';
 import { LocalGcs } from './gcs.ts';
@@ -138,6 +139,8 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     endpoints,
     environment: {
       ISTHMUS_ENDPOINTS: JSON.stringify(endpoints),
+      // Whoever runs the tests by the other transport means all of them.
+      ...(process.env.ISTHMUS_TRANSPORT === undefined ? {} : { ISTHMUS_TRANSPORT: process.env.ISTHMUS_TRANSPORT }),
       AWS_ACCESS_KEY_ID: session.accessKeyId,
       AWS_SECRET_ACCESS_KEY: session.secretAccessKey,
       AWS_SESSION_TOKEN: session.sessionToken ?? '',

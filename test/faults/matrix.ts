@@ -359,9 +359,12 @@ export const MATRIX: readonly Row[] = [
     [TRANSPORT, 'gives what has come before the connection broke'],
     [HOSTILE, 'that sends more than it announced'],
   ]),
-  row('T4', 'A connection that the server closed while it rested', 'a request without a body goes out again', [
-    [TRANSPORT, 'sends again on a new connection what a server closed while it rested'],
-  ]),
+  row(
+    'T4',
+    'A connection that the server closed while it rested',
+    'what only reads goes out again; whoever writes is told',
+    [[TRANSPORT, 'sends again on a new connection what a server closed while it rested']],
+  ),
   row('T5', 'An answer before the body was sent', 'the sending ends; the answer says why', [
     [TRANSPORT, 'takes an answer that comes before the body was sent'],
     [TRANSPORT, 'takes an answer that comes with the last byte'],

@@ -102,16 +102,21 @@ describe.each([false, true])('a hostile server, TLS: %s', (isSecure) => {
   });
 
   it('that speaks before it is asked is not listened to', async () => {
+    const given = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
     await using server = await rawServer(isSecure, (socket, connection) => {
+      socket.once('close', () => ended.resolve());
       requests(socket, () => {
         socket.write(ok(`answer of ${connection}`));
         // Of nobody's request: the next one must not take it for its own.
-        if (connection === 1) setTimeout(() => void socket.write(ok('forged')), 10);
+        if (connection === 1) void given.promise.then(() => socket.write(ok('forged')));
       });
     });
     using transport = await transportOf('lane');
     expect(await text(await get(transport, server.origin))).toBe('answer of 1');
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    given.resolve();
+    // It is not only ignored: the connection is over.
+    await ended.promise;
     expect(await text(await get(transport, server.origin))).toBe('answer of 2');
   });
 });
