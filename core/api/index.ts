@@ -63,6 +63,7 @@ export type { JsonValue } from './json.ts';
 export { compareKeys, keyBefore, keyBytes } from './keys.ts';
 export { type Line, linesOf } from './lines.ts';
 export { Paged } from './paged.ts';
+export type { Pieces } from './pieces.ts';
 export {
   defineSink,
   defineSource,

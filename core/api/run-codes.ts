@@ -2,6 +2,18 @@ import type { Entry } from './error-entry.ts';
 
 /** What can be wrong with a run as a whole, its plan and its state. */
 export const RUN_CODES = {
+  not_carried: {
+    next: 'retry',
+    title: 'A part of a distributed run was not carried',
+    cause: 'Its child failed or was ended before it could say what became of its items, or was never begun.',
+    fix: 'Start the state machine again with the input {"again": true}: it carries what is missing.',
+  },
+  too_many_failed: {
+    next: 'run',
+    title: 'More parts of a distributed run failed than may',
+    cause: 'What fails everywhere, such as a right that is missing; the rest was not begun.',
+    fix: 'Mend what the failures of the report name; then start the state machine again with the input {"again": true}.',
+  },
   no_progress: {
     next: 'run',
     title: 'A run was called again and again, and carried nothing more',

@@ -2,6 +2,7 @@ import type { ByteStream, Content, MemoryBudget } from './bytes.ts';
 import type { Check } from './check.ts';
 import type { Estimate, Item, Refusal, StoredObject, Written } from './item.ts';
 import type { JsonValue } from './json.ts';
+import type { Pieces } from './pieces.ts';
 import type { Slots } from './slots.ts';
 
 export type { Refusal } from './item.ts';
@@ -63,6 +64,8 @@ export interface Sink extends Partial<AsyncDisposable> {
    * neither an object nor an upload behind, and has tidied up when its promise settles.
    */
   write(item: Item, content: Content, options: WriteOptions): Promise<Written>;
+  /** Present where several processes can write one item together. */
+  readonly pieces?: Pieces | undefined;
   /** Reads exactly this revision, or answers `conflict`. */
   read?(object: StoredObject, options: { readonly signal: AbortSignal }): Promise<ByteStream>;
   /** What writing an item takes; touches no network. */

@@ -75,6 +75,8 @@ export interface Source extends Partial<AsyncDisposable> {
    * May throw a BrokerError `pending` while a job still runs: the run pauses.
    */
   list(options: ListOptions): AsyncIterable<Item>;
+  /** Beginning a listing at `after` costs no more than at the start: a long one may be cut into ranges of keys. */
+  readonly seeks?: boolean;
   /**
    * Opens the bytes of the very version that was listed, or fails with `source_changed` or `source_gone`. May be
    * called again and, where `ranges` is true, for ranges in parallel. A broken connection is resumed inside.

@@ -1,5 +1,6 @@
 import type { Check } from './check.ts';
 import type { JsonValue } from './json.ts';
+import type { Sink } from './sink.ts';
 
 /** Names one saved value; changes with every save. */
 export type Revision = string & { readonly __brand: 'Revision' };
@@ -16,6 +17,8 @@ export interface Saved {
 export interface StateStore extends Partial<AsyncDisposable> {
   /** Where it keeps what it keeps, as sinks tell it; each key follows it. Absent where no sink could write. */
   readonly location?: string;
+  /** For what is too large for a value, in the same place: the manifests and receipts of a distributed run. */
+  readonly files?: Sink | undefined;
   /** @throws BrokerError `state_unreadable` when something is there that this store did not write whole. */
   load(key: string, options: { readonly signal: AbortSignal }): Promise<Saved | undefined>;
   /** @param expected the revision that was loaded, or undefined when nothing was there. */

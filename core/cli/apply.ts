@@ -6,7 +6,7 @@ import { BrokerError } from '../api/errors.ts';
 import type { Sink } from '../api/sink.ts';
 import { appliedPlan, type PlanFile, planHeaderOf } from '../engine/apply.ts';
 import { RECEIPTS } from '../engine/ledger.ts';
-import type { RunOptions } from '../engine/run.ts';
+import type { RunOptions } from '../engine/run-options.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 import { fileReason } from '../pipeline/read-file.ts';
 import type { JobFactory, OpenJob } from '../runtime/job.ts';

@@ -6,7 +6,7 @@ import type { Job } from './job.ts';
 import type { Action, Step } from './plan.ts';
 import { isEnd, type PlanEnd, type PlanHeader, type PlanKind, PlanReader, planRules } from './plan-file.ts';
 import { Recheck, type RecheckOptions } from './recheck.ts';
-import type { MadePlan } from './run.ts';
+import type { MadePlan } from './run-options.ts';
 
 /** A file of actions, wherever it is. */
 export interface PlanFile {
@@ -37,6 +37,7 @@ export async function planHeaderOf(file: PlanFile, signal: AbortSignal): Promise
 export function appliedPlan(name: string, job: Job, files: readonly PlanFile[]): MadePlan {
   return {
     name,
+    kind: 'saved',
     async *steps(context) {
       for (const file of files) await check(file, job, context.signal);
       for (const file of files) yield* rechecked(file, { job, ...context }, (action) => action !== 'delete');

@@ -4,7 +4,7 @@ import type { Item, StoredObject } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
 import type { RunContext, Source } from '../api/source.ts';
 import { isFolderMarker } from './naming.ts';
-import { merged } from './order.ts';
+import { isBeyond, merged } from './order.ts';
 import type { Action, Rules, Step } from './plan.ts';
 import { listed } from './select.ts';
 
@@ -26,6 +26,9 @@ export interface ExtrasOptions extends Pick<Rules, 'filter' | 'keys' | 'folderMa
   readonly sinks: readonly Sink[];
   readonly run: (source: number) => RunContext;
   readonly signal: AbortSignal;
+  /** In the sources: only what comes after this key, up to the other. */
+  readonly after?: string | undefined;
+  readonly until?: string | undefined;
 }
 
 /**
@@ -38,7 +41,7 @@ export async function* withExtras(
   options: ExtrasOptions,
   number: number,
 ): AsyncGenerator<{ readonly stored: StoredObject; readonly extra: boolean }> {
-  const { sources, sinks, run, signal, filter, keys, folderMarkers = 'copy' } = options;
+  const { sources, sinks, run, signal, filter, keys, folderMarkers = 'copy', after } = options;
   const sink = sinks[number];
   if (sink?.list === undefined) return;
   const sourceKey = (key: string): string | undefined => (keys === undefined ? key : keys.sourceKey?.(key));
@@ -48,10 +51,10 @@ export async function* withExtras(
     filter?.key(key) !== false &&
     sources.some((source) => source.selects?.(key) !== false);
   const listings = sources.map((source, place) => ({
-    items: source.list({ signal, run: run(place) }),
+    items: source.list({ signal, run: run(place), ...(after === undefined ? {} : { after }) }),
     location: source.location,
   }));
-  const stored = sink.list({ signal });
+  const stored = sink.list({ signal, ...(after === undefined ? {} : { after: (keys?.prefix ?? '') + after }) });
   const asItems = (async function* (): AsyncGenerator<Item> {
     for await (const object of stored) {
       const key = sourceKey(object.key);
@@ -59,6 +62,7 @@ export async function* withExtras(
     }
   })();
   for await (const group of merged([...listings, { items: asItems, location: sink.location }])) {
+    if (isBeyond(group[0]?.item.key ?? '', options.until)) return;
     const ours = group.find(({ source }) => source === sources.length);
     if (ours === undefined || !isOurs(ours.item)) continue;
     yield { stored: ours.item.ref as unknown as StoredObject, extra: group.length === 1 };

@@ -1,11 +1,10 @@
 import { hash } from 'node:crypto';
-import { type MemoryBudget, streamOf } from '../api/bytes.ts';
-import type { Item } from '../api/item.ts';
+import type { MemoryBudget } from '../api/bytes.ts';
 import type { JsonValue } from '../api/json.ts';
-import { type RetryPolicy, retry } from '../api/retry.ts';
+import type { RetryPolicy } from '../api/retry.ts';
 import type { Sink } from '../api/sink.ts';
-import { contentOf } from './content.ts';
 import type { Crc32cPool } from './crc32c.ts';
+import { keepFile } from './keep-file.ts';
 import type { Kept } from './report.ts';
 
 /** So many characters wait at most before they are written. */
@@ -95,20 +94,7 @@ export class Journal {
     );
     const time = new Date(now()).toISOString().replace(/[:.]/g, '-');
     const key = `${folder}${time}-${String(++this.#files).padStart(4, '0')}${ending}`;
-    const item: Item = {
-      id: key,
-      key,
-      size: bytes.length,
-      headers: { contentType: 'application/x-ndjson' },
-      ref: null,
-    };
-    const source = { location: '', ranges: true, async *list() {}, open: async () => streamOf(bytes) };
-    const write = async () => {
-      const content = contentOf(source, item, { signal, hashers, onBytes: () => {} });
-      // In one stream: a range of it would be the whole.
-      await sink.write(item, { ...content, ranges: false }, { signal, memory, expected: undefined });
-    };
-    await retry(write, { policy, signal });
+    await keepFile(sink, key, bytes, { memory, hashers, retry: policy, signal });
     this.#waiting = this.#waiting.slice(lines.length);
     this.#size = this.#waiting.reduce((sum, { text }) => sum + text.length, 0);
     this.#counted += lines.filter(({ counts }) => counts).length;

@@ -16,6 +16,8 @@ const DEAD_LETTERS = '.dead-letters.jsonl';
 export interface LedgerOptions {
   readonly job: Job;
   readonly runId: string;
+  /** By default that of the run. */
+  readonly folder?: string | undefined;
   /** The hash of the last receipt of the process before. */
   readonly previous: string | undefined;
   readonly memory: MemoryBudget;
@@ -36,9 +38,9 @@ export class Ledger implements Durable {
   }
 
   private constructor(options: LedgerOptions) {
-    const { job, runId, previous } = options;
+    const { job, runId, previous, folder = `${job.pipeline}/${runId}/` } = options;
     this.#options = options;
-    const shared = { ...options, retry: job.retry, folder: `${job.pipeline}/${runId}/` };
+    const shared = { ...options, retry: job.retry, folder };
     const open = (more: Pick<JournalOptions, 'sink' | 'ending' | 'header' | 'chained' | 'previous'>): Journal =>
       new Journal({ ...shared, ...more });
     const told = { version: 1, pipeline: job.pipeline, runId };

@@ -23,6 +23,10 @@ export async function* ascending<T extends { readonly key: string }>(
   }
 }
 
+/** Whether a key lies behind the last one that is wanted. */
+export const isBeyond = (key: string, until: string | undefined): boolean =>
+  until !== undefined && compareKeys(key, until) > 0;
+
 /** An item and the source, by its place in the pipeline, that listed it. */
 export interface Listed {
   readonly item: Item;

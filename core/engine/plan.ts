@@ -8,7 +8,7 @@ import { type Compare, compareAsked, compareListed, type Overwrite, type Verdict
 import type { Filter } from './filter.ts';
 import type { KeyMap } from './key-map.ts';
 import { type Decision, type FolderMarkers, type Named, Naming, refusal } from './naming.ts';
-import { type Listed, type Listing, merged } from './order.ts';
+import { isBeyond, type Listed, type Listing, merged } from './order.ts';
 import { listed } from './select.ts';
 import { indexOf, type SinkIndex } from './sink-index.ts';
 
@@ -58,6 +58,8 @@ export interface PlanOptions extends Rules {
   /** List what is written last, and not the items. */
   readonly last?: boolean;
   readonly after?: string | undefined;
+  /** The last key, if it is there. */
+  readonly until?: string | undefined;
   /** Plan for this part of the sources only. */
   readonly only?: Selection | undefined;
 }
@@ -91,9 +93,7 @@ export function plan(options: PlanOptions): AsyncGenerator<Step> {
   const indexes = compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, asks));
   const planner = new Planner({ ...rules, compare, sinks, signal, isBlind }, indexes);
   const naming = new Naming({ ...rules, sources, ...(since === undefined ? {} : { since }) });
-  return ahead(planner.found(merged(listings), naming, options.after), ASKED_AT_ONCE, (group) =>
-    planner.decided(group),
-  );
+  return ahead(planner.found(merged(listings), naming, options), ASKED_AT_ONCE, (group) => planner.decided(group));
 }
 
 type Seen = StoredObject | undefined;
@@ -127,10 +127,11 @@ class Planner {
   async *found(
     groups: AsyncIterable<readonly Listed[]>,
     naming: Naming,
-    after: string | undefined,
+    { after, until }: Pick<PlanOptions, 'after' | 'until'>,
   ): AsyncGenerator<FoundGroup> {
     try {
       for await (const group of groups) {
+        if (isBeyond(group[0]?.item.key ?? '', until)) return;
         const named = naming.of(group, after);
         if (named === undefined) continue;
         const entries: Found[] = [];

@@ -22,6 +22,8 @@ export interface ProgressOptions {
   readonly now: () => number;
   /** A part of the sources, or the name of a plan that was made before; undefined for the run of the whole. */
   readonly part: Selection | string | undefined;
+  /** Its steps come in key order, so that a place in them means something to the next process. */
+  readonly hasPlaces: boolean;
   readonly leaseMs: number | undefined;
   readonly reset: boolean;
   readonly signal: AbortSignal;
@@ -96,9 +98,7 @@ export class Progress implements AsyncDisposable {
     // A part has a checkpoint of its own, so it does not disturb the run of the whole.
     const place = part === undefined ? pipeline : `${pipeline}.${partName(part)}`;
     const file = new CheckpointFile(state, place, pipeline, fingerprint);
-    // A plan that was made before is no listing that has places.
-    const placeless = part !== undefined && (typeof part === 'string' || 'key' in part);
-    const loading = file.load(placeless, signal);
+    const loading = file.load(!options.hasPlaces, signal);
     const found = await (reset ? loading.catch(unlessUnreadable) : loading);
     if (found !== undefined) refuseUnderWay(found, now());
     if (!reset) return new Progress(file, options, found, found?.begun);

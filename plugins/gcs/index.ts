@@ -39,6 +39,7 @@ function placesOf(config: GcsConfig, use: Use = {}): readonly StorageScope[] {
 class GcsSource implements Source {
   readonly location: string;
   readonly ranges = true;
+  readonly seeks: boolean;
   readonly #config: GcsConfig;
   readonly #client: GoogleClient;
   readonly #listing: GcsListing;
@@ -49,6 +50,7 @@ class GcsSource implements Source {
   constructor(config: GcsConfig, context: PluginContext) {
     this.location = `gs://${config.bucket}/${config.object ?? config.prefix}`;
     this.#config = config;
+    this.seeks = config.manifest === undefined && config.object === undefined;
     this.#deletes = context.use?.deletes === true;
     const token = context.credentials.gcp(config.identity, {
       scopes: [context.use?.deletes === true ? WRITE_SCOPE : READ_SCOPE],

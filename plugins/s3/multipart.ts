@@ -7,10 +7,8 @@ import {
   type WriteOptions,
 } from '../../core/api/index.ts';
 import type { S3Config } from './config.ts';
-import { s3Failure } from './errors.ts';
-import { fill, growingPartSize, PartReader, type Passage, partRanges, partSizeOf } from './parts.ts';
-import { leaseFor, passing } from './passing.ts';
-import { patiently } from './patience.ts';
+import { type Cut, PartSender } from './part-sender.ts';
+import { growingPartSize, PartReader, type Passage, partSizeOf } from './parts.ts';
 import { continues, finishedParts, leftUpload } from './unfinished.ts';
 import { type Completed, type Part, sizeOf, type Uploads } from './uploads.ts';
 
@@ -23,13 +21,6 @@ export interface Begun {
   readonly first?: { readonly body: Buffer; readonly lease: MemoryLease };
 }
 
-/** An object of known size in parts of equal size. */
-interface Cut {
-  readonly size: number;
-  readonly partSize: number;
-  readonly passage: Passage;
-}
-
 /**
  * One multipart upload: parts in parallel where the content can be read in ranges, and the whole object's CRC32C at the
  * end, which S3 verifies. Aborted, and the abort waited for, whatever goes wrong.
@@ -39,10 +30,12 @@ interface Cut {
 export class PartUpload {
   readonly #config: S3Config;
   readonly #uploads: Uploads;
+  readonly #sender: PartSender;
 
   constructor(config: S3Config, uploads: Uploads) {
     this.#config = config;
     this.#uploads = uploads;
+    this.#sender = new PartSender(config, uploads);
   }
 
   async run(
@@ -71,7 +64,16 @@ export class PartUpload {
       const parts =
         cut === undefined
           ? await this.#streamed(uploadId, content, { ...options, signal }, begun)
-          : await this.#ranges(uploadId, item, content, cut, left?.parts ?? [], { ...options, signal }, failed, tell);
+          : await this.#sender.send(
+              uploadId,
+              item,
+              content,
+              cut,
+              left?.parts ?? [],
+              { ...options, signal },
+              failed,
+              tell,
+            );
       return await this.#uploads.complete(uploadId, item, parts, conditions, signal);
     } catch (error) {
       failed.abort();
@@ -93,6 +95,39 @@ export class PartUpload {
     if (upload !== undefined) await this.#uploads.abort(upload.uploadId);
   }
 
+  /** The parts of a range that are not there yet; the upload is begun and ended by others, and stays whatever happens. */
+  async piece(
+    uploadId: string,
+    item: Item,
+    content: Content,
+    cut: Cut & { readonly within: ByteRange },
+    options: WriteOptions,
+  ): Promise<void> {
+    const failed = new AbortController();
+    const signal = AbortSignal.any([options.signal, failed.signal]);
+    const { start, end } = cut.within;
+    const first = start / cut.partSize + 1;
+    const last = Math.ceil(end / cut.partSize);
+    const there = await this.parts(uploadId, cut, options.signal);
+    if (there === undefined) throw new BrokerError('superseded', `${item.id}: the upload is not there any more`);
+    const finished = there.filter(({ number }) => number >= first && number <= last);
+    const tell = (parts: readonly Part[]): void => options.unfinished?.tell(uploadId, sizeOf(parts));
+    tell(finished);
+    await this.#sender
+      .send(uploadId, item, content, cut, finished, { ...options, signal }, failed, tell)
+      .catch((error) => {
+        failed.abort();
+        throw failed.signal.reason instanceof BrokerError ? failed.signal.reason : error;
+      });
+  }
+
+  /** What S3 holds of an upload, in the sizes that are expected; undefined when it does not know it. */
+  async parts(uploadId: string, { size, partSize }: Cut, signal: AbortSignal): Promise<readonly Part[] | undefined> {
+    const expected = (number: number): number => Math.min(partSize, size - (number - 1) * partSize);
+    const { key, connections } = this.#uploads;
+    return await finishedParts(await connections.sdk(), this.#config, key, uploadId, expected, signal);
+  }
+
   /** What a process before has left of exactly this, with the parts that S3 holds of it: cut as it was begun. */
   async #left(item: Item, usual: Cut | undefined, options: WriteOptions) {
     const upload = leftUpload(options.unfinished?.left);
@@ -103,12 +138,9 @@ export class PartUpload {
       return undefined;
     }
     const cut = { ...usual, partSize: upload.partSize };
-    const expected = (number: number): number => Math.min(cut.partSize, cut.size - (number - 1) * cut.partSize);
     const { uploadId } = upload;
     try {
-      const { key, connections } = this.#uploads;
-      const s3 = await connections.sdk();
-      const parts = await finishedParts(s3, this.#config, key, uploadId, expected, options.signal);
+      const parts = await this.parts(uploadId, cut, options.signal);
       return parts && { uploadId, parts, cut };
     } catch (error) {
       // The next try begins anew: nobody would find this one any more.
@@ -120,90 +152,6 @@ export class PartUpload {
   async #create(item: Item, options: WriteOptions, signal: AbortSignal): Promise<string> {
     await options.begins?.();
     return this.#uploads.create(item, signal);
-  }
-
-  async #ranges(
-    uploadId: string,
-    item: Item,
-    content: Content,
-    { size, partSize, passage }: Cut,
-    finished: readonly Part[],
-    options: WriteOptions,
-    failed: AbortController,
-    tell: (parts: readonly Part[]) => void,
-  ): Promise<Part[]> {
-    const ranges = partRanges(size, partSize);
-    const parts = [...finished];
-    const known = new Set(finished.map(({ number }) => number));
-    const send = passage === 'streamed' ? this.#passed : this.#range;
-    const all: Promise<void>[] = [];
-    let left = Math.ceil(size / partSize) - known.size;
-    let workers = 0;
-    const worker = async (stays: boolean): Promise<void> => {
-      // Step by step: a loop that is left would end the sequence for the others, too.
-      for (let next = ranges.next(); next.done !== true; next = ranges.next()) {
-        const { number, ...range } = next.value;
-        if (known.has(number)) continue;
-        left--;
-        const part = () => send.call(this, uploadId, number, range, content, options);
-        parts.push(await this.#patiently(item, part, options));
-        tell(parts);
-        // One more slot is for one more part: then it is anybody's again.
-        if (!stays) return;
-        addWorkers();
-      }
-    };
-    /** The write itself has a slot; for each part more that is sent at once another one is needed. */
-    const addWorkers = (): void => {
-      while (left > 0 && workers < this.#config.partConcurrency && !failed.signal.aborted) {
-        const isFirst = all.length === 0;
-        const slot = isFirst ? undefined : options.slots?.tryTake();
-        if (!isFirst && options.slots !== undefined && slot === undefined) return;
-        workers++;
-        const one = worker(isFirst || options.slots === undefined)
-          .finally(() => {
-            workers--;
-            slot?.[Symbol.dispose]();
-          })
-          .then(addWorkers)
-          .catch((error: unknown) => {
-            failed.abort(s3Failure(error, `write ${item.id}`, 's3:PutObject', this.#config));
-            throw error;
-          });
-        one.catch(() => undefined);
-        all.push(one);
-      }
-    };
-    addWorkers();
-    // All of them are waited for, those that are added meanwhile too: none may still send when the upload is aborted.
-    for (let index = 0; index < all.length; index++) await all[index]?.catch(() => undefined);
-    await Promise.all(all);
-    return parts.sort((a, b) => a.number - b.number);
-  }
-
-  /** What goes wrong with one part is no reason to send the others again. */
-  #patiently<T>(item: Item, once: () => Promise<T>, { signal }: WriteOptions): Promise<T> {
-    const part = (): Promise<T> =>
-      once().catch((thrown: unknown) => {
-        throw s3Failure(thrown, `write ${item.id}`, 's3:PutObject', this.#config);
-      });
-    // `write_conflict`: the upload is gone, and with it its parts.
-    return patiently(part, signal, ({ next, code }) => next === 'retry' && code !== 'write_conflict');
-  }
-
-  /** A part that passes from the source to S3 without being held. */
-  async #passed(uploadId: string, number: number, range: ByteRange, content: Content, options: WriteOptions) {
-    const size = range.end - range.start;
-    using lease = await leaseFor(size, options);
-    return await this.#uploads.part(uploadId, number, passing(content, size, lease, range), undefined, options.signal);
-  }
-
-  async #range(uploadId: string, number: number, range: ByteRange, content: Content, options: WriteOptions) {
-    const { memory, signal } = options;
-    using lease = await memory.lease(range.end - range.start, signal);
-    const stream = await content.open(range);
-    const body = lease.buffer.subarray(0, await fill(lease.buffer, stream, signal));
-    return await this.#uploads.part(uploadId, number, body, stream.crc32c(), signal);
   }
 
   async #streamed(

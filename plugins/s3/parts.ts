@@ -31,11 +31,27 @@ export function partSizeOf(size: number, { partSize }: PartOptions, passage: Pas
   return Math.max(partSize ?? usual, Math.ceil(size / MOST_PARTS / MIB) * MIB);
 }
 
-/** The parts of an object of known size, in order. */
-export function* partRanges(size: number, partSize: number): Generator<ByteRange & { readonly number: number }> {
-  for (let number = 1, start = 0; start < size; number++, start += partSize) {
-    yield { number, start, end: Math.min(size, start + partSize) };
+/** The parts of an object of known size, in order; by default all of them. @param within begins and ends where parts do. */
+export function* partRanges(
+  size: number,
+  partSize: number,
+  within: ByteRange = { start: 0, end: size },
+): Generator<ByteRange & { readonly number: number }> {
+  for (let start = within.start; start < within.end; start += partSize) {
+    yield { number: start / partSize + 1, start, end: Math.min(size, start + partSize) };
   }
+}
+
+/** Ranges of about so many bytes, each of whole parts. */
+export function pieceRanges(size: number, partSize: number, bytes: number): ByteRange[] {
+  const most = Math.max(1, Math.floor(bytes / partSize)) * partSize;
+  const count = Math.max(1, Math.ceil(size / most));
+  // Of equal size as far as parts allow: the last must not be the one that all wait for, nor one that is hardly there.
+  const each = Math.ceil(size / count / partSize) * partSize;
+  return Array.from({ length: Math.ceil(size / each) }, (_, index) => ({
+    start: index * each,
+    end: Math.min(size, (index + 1) * each),
+  }));
 }
 
 /** The size of one part of an upload of unknown size; never more than half of the memory. */

@@ -11,15 +11,17 @@ import {
   type RetryPolicy,
   type Revision,
   type Saved,
+  type Sink,
   type StateStore,
   z,
 } from '../../core/api/index.ts';
 import type { S3Place } from './client.ts';
-import { s3Options } from './config.ts';
+import { s3Config, s3Options } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { literal, partitionOf } from './grants.ts';
 import { isListed, statusOf } from './lookup.ts';
 import { connectRest, type S3Rest } from './rest.ts';
+import { S3Sink } from './sink.ts';
 
 const MOST_SAVES = 5;
 const PATIENCE: RetryPolicy = { attempts: MOST_SAVES, baseDelayMs: 100, maxDelayMs: 1000 };
@@ -33,6 +35,7 @@ const envelope = z.strictObject({ savedBy: z.string(), value: z.json() });
  */
 class S3State implements StateStore {
   readonly location: string;
+  readonly files: Sink;
   readonly #config: S3Place;
   readonly #context: PluginContext;
   /** Earlier saves of which it is not known whether S3 has carried them out, by key. */
@@ -43,6 +46,7 @@ class S3State implements StateStore {
     this.location = `s3://${config.bucket}/${config.prefix}`;
     this.#config = config;
     this.#context = context;
+    this.files = new S3Sink(s3Config.parse(config), context);
   }
 
   async load(key: string, { signal }: { signal: AbortSignal }): Promise<Saved | undefined> {
@@ -139,6 +143,7 @@ class S3State implements StateStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.files[Symbol.asyncDispose]?.();
     (await this.#rest?.catch(() => undefined))?.[Symbol.dispose]();
   }
 

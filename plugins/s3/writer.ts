@@ -31,7 +31,7 @@ export interface WriterOptions {
 const LOST: ReadonlySet<string> = new Set(['conflict', 'unavailable', 'network', 'timeout']);
 
 /** Servers that want a checksum with each part, as buckets with Object Lock do, and MinIO. */
-const WANTS_SUMS = /checksum missing|Content-MD5 OR x-amz-checksum/i;
+export const WANTS_SUMS = /checksum missing|Content-MD5 OR x-amz-checksum/i;
 
 type Conditions = Readonly<Record<string, string>>;
 
@@ -50,13 +50,23 @@ export class S3Writer {
 
   async write(item: Item, content: Content, options: WriteOptions): Promise<Written> {
     const { config, connect, log } = this.#options;
-    const key = config.prefix + item.key;
     const conditions = config.conditional ? conditionsOf(options.expected) : {};
-    const uploads = new Uploads(await connect(), config, key, log);
+    const uploads = new Uploads(await connect(), config, config.prefix + item.key, log);
+    return await this.proved(item, uploads, options, () => this.#send(item, content, conditions, options, uploads));
+  }
+
+  /** What was written and what proves it; also where it was written, and the answer was lost. */
+  async proved(
+    item: Item,
+    uploads: Uploads,
+    options: Pick<WriteOptions, 'expected' | 'signal'>,
+    send: () => Promise<Completed>,
+  ): Promise<Written> {
+    const { config } = this.#options;
     try {
-      return this.#proved(item, await this.#send(item, content, conditions, options, uploads));
+      return this.#proof(item, await send());
     } catch (thrown) {
-      const error = s3Failure(thrown, `write s3://${config.bucket}/${key}`, 's3:PutObject', config);
+      const error = s3Failure(thrown, `write s3://${config.bucket}/${uploads.key}`, 's3:PutObject', config);
       return await this.#alreadyThere(item, error, uploads.sent, options);
     }
   }
@@ -161,7 +171,7 @@ export class S3Writer {
   }
 
   /** Says what the store confirmed, and fails when that is no proof. */
-  #proved(item: Item, { checksum, etag, version, size, crc32c }: Completed): Written {
+  #proof(item: Item, { checksum, etag, version, size, crc32c }: Completed): Written {
     const { config } = this.#options;
     const md5 = md5OfEtag(etag);
     const byMd5 = md5 !== undefined && md5 === item.checksums?.md5;
@@ -194,7 +204,7 @@ export class S3Writer {
     item: Item,
     error: BrokerError,
     sent: Sent | undefined,
-    { expected, signal }: WriteOptions,
+    { expected, signal }: Pick<WriteOptions, 'expected' | 'signal'>,
   ): Promise<Written> {
     const lost = LOST.has(error.code) || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
     // Where nobody looked before, what is there may be old: it is written once more.
@@ -209,7 +219,7 @@ export class S3Writer {
   }
 }
 
-function conditionsOf(expected: Expected): Conditions {
+export function conditionsOf(expected: Expected): Conditions {
   if (expected === 'absent') return { 'if-none-match': '*' };
   return expected?.revision === undefined ? {} : { 'if-match': expected.revision };
 }

@@ -17,6 +17,7 @@ describe('progress', () => {
     sinks: [new MemorySink()],
     now: Date.now,
     part: undefined,
+    hasPlaces: true,
     lasts: true,
     leaseMs: undefined,
     reset: false,
