@@ -14,6 +14,7 @@ const NAMES = [
   's3',
   'googleCerts',
   'lambda',
+  'stepFunctions',
 ] as const;
 
 /** What only the runtimes for events need. */
@@ -22,6 +23,7 @@ export interface EventEndpoints {
   readonly googleCerts: string;
   /** `undefined`: that of the region. */
   readonly lambda: string | undefined;
+  readonly stepFunctions: string | undefined;
 }
 
 /**
@@ -29,7 +31,9 @@ export interface EventEndpoints {
  * of this machine are accepted, since credentials go there.
  */
 export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints & EventEndpoints {
-  const { gcs, bigquery, vertexai, s3, googleCerts, lambda, ...auth } = localEndpoints(environment.ISTHMUS_ENDPOINTS);
+  const { gcs, bigquery, vertexai, s3, googleCerts, lambda, stepFunctions, ...auth } = localEndpoints(
+    environment.ISTHMUS_ENDPOINTS,
+  );
   return {
     ...PUBLIC_AUTH_ENDPOINTS,
     ...auth,
@@ -40,6 +44,7 @@ export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoin
     s3Host: s3HostOf(environment),
     googleCerts: googleCerts === undefined ? GOOGLE_CERTS : `${googleCerts}/oauth2/v3/certs`,
     lambda,
+    stepFunctions,
   };
 }
 

@@ -7,5 +7,7 @@ import { type Packaged, type ProcessParts, packaged } from './packaged.ts';
 export function lambda(given: Packaged, parts?: ProcessParts): LambdaHandler {
   const { ready, doctor, log, write, verify, clock, endpoints } = packaged(given, parts);
   const meter = emfMeter(write, () => logFields.getStore()?.requestId?.toString());
-  return lambdaHandler({ load: () => ready(meter), log, verify, clock, lambdaEndpoint: endpoints.lambda, doctor });
+  const { lambda: lambdaEndpoint, stepFunctions: stepFunctionsEndpoint } = endpoints;
+  const load = () => ready(meter);
+  return lambdaHandler({ load, log, verify, clock, lambdaEndpoint, stepFunctionsEndpoint, doctor });
 }

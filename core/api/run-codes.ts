@@ -3,7 +3,7 @@ import type { Entry } from './error-entry.ts';
 /** What can be wrong with a run as a whole, its plan and its state. */
 export const RUN_CODES = {
   not_carried: {
-    next: 'retry',
+    next: 'item',
     title: 'A part of a distributed run was not carried',
     cause: 'Its child failed or was ended before it could say what became of its items, or was never begun.',
     fix: 'Start the state machine again with the input {"again": true}: it carries what is missing.',

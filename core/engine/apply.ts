@@ -139,7 +139,7 @@ async function* wantedOf(
 }
 
 /** Actions of one item stand one after the other, one for each sink. */
-async function* grouped(actions: AsyncIterable<Action>): AsyncGenerator<readonly Action[]> {
+export async function* grouped(actions: AsyncIterable<Action>): AsyncGenerator<readonly Action[]> {
   let group: Action[] = [];
   for await (const action of actions) {
     const last = group.at(-1);

@@ -17,6 +17,24 @@ const failure = z.strictObject({
   id: z.string().exactOptional(),
 });
 
+/** A `Tally` as it is saved. */
+export const tallySpec = z.strictObject({
+  items: z.strictObject({
+    written: count,
+    unchanged: count,
+    skipped: count.default(0),
+    deleted: count,
+    refused: count,
+    failed: count,
+  }),
+  bytes: count,
+  moved: count.default(0),
+  notes: z.record(z.string(), count).default({}),
+  durationMs: z.number().nonnegative(),
+  failures: z.array(failure),
+  failuresOmitted: count,
+});
+
 const schema = z.strictObject({
   version: z.literal(VERSION),
   pipeline: z.string(),
@@ -47,22 +65,7 @@ const schema = z.strictObject({
     .exactOptional(),
   /** The hash of the last receipt that is durable. */
   receipts: z.string().exactOptional(),
-  tally: z.strictObject({
-    items: z.strictObject({
-      written: count,
-      unchanged: count,
-      skipped: count.default(0),
-      deleted: count,
-      refused: count,
-      failed: count,
-    }),
-    bytes: count,
-    moved: count.default(0),
-    notes: z.record(z.string(), count).default({}),
-    durationMs: z.number().nonnegative(),
-    failures: z.array(failure),
-    failuresOmitted: count,
-  }),
+  tally: tallySpec,
 });
 
 /** A write that was under way. */

@@ -35,12 +35,12 @@ export interface ExtrasOptions extends Pick<Rules, 'filter' | 'keys' | 'folderMa
  * Walks a sink beside all sources. Extra is what none of them has, whether a filter lets it through or not, and what
  * the pipeline could have written: a key that is left out by a filter, or that no source selects, is somebody else's.
  *
- * @yields for each object that the pipeline could have written whether it is extra, in key order.
+ * @yields for each object that the pipeline could have written whether it is extra, in key order; with its key in the sources.
  */
 export async function* withExtras(
   options: ExtrasOptions,
   number: number,
-): AsyncGenerator<{ readonly stored: StoredObject; readonly extra: boolean }> {
+): AsyncGenerator<{ readonly stored: StoredObject; readonly key: string; readonly extra: boolean }> {
   const { sources, sinks, run, signal, filter, keys, folderMarkers = 'copy', after } = options;
   const sink = sinks[number];
   if (sink?.list === undefined) return;
@@ -65,7 +65,7 @@ export async function* withExtras(
     if (isBeyond(group[0]?.item.key ?? '', options.until)) return;
     const ours = group.find(({ source }) => source === sources.length);
     if (ours === undefined || !isOurs(ours.item)) continue;
-    yield { stored: ours.item.ref as unknown as StoredObject, extra: group.length === 1 };
+    yield { stored: ours.item.ref as unknown as StoredObject, key: ours.item.key, extra: group.length === 1 };
   }
 }
 

@@ -15,11 +15,16 @@ export interface KeepOptions {
   readonly contentType?: string;
 }
 
-/** Writes what is in memory as one file of a sink: whole, or not at all. */
-export async function keepFile(sink: Sink, key: string, bytes: Buffer, options: KeepOptions): Promise<Written> {
+/** What is in memory, or comes from somewhere each time that it is asked for. */
+export type Kept = Buffer | (() => AsyncIterable<Uint8Array>);
+
+/** Writes one file of a sink: whole, or not at all. */
+export async function keepFile(sink: Sink, key: string, what: Kept, options: KeepOptions): Promise<Written> {
   const { memory, hashers, signal, retry: policy, expected, contentType = 'application/x-ndjson' } = options;
-  const item: Item = { id: key, key, size: bytes.length, headers: { contentType }, ref: null };
-  const source = { location: '', ranges: true, async *list() {}, open: async () => streamOf(bytes) };
+  const size = Buffer.isBuffer(what) ? { size: what.length } : {};
+  const item: Item = { id: key, key, ...size, headers: { contentType }, ref: null };
+  const open = async () => (Buffer.isBuffer(what) ? streamOf(what) : what());
+  const source = { location: '', ranges: true, async *list() {}, open };
   const write = async (): Promise<Written> => {
     const content = contentOf(source, item, { signal, hashers, onBytes: () => {} });
     // In one stream: a range of it would be the whole.

@@ -111,6 +111,19 @@ export class Ledger implements Durable {
   }
 }
 
+/** What two ledgers of one run have kept, for its report. */
+export function keptOf(here: KeptLines = {}, elsewhere: KeptLines = {}): KeptLines {
+  const both = (name: keyof KeptLines): KeptLines => {
+    const one = elsewhere[name] ?? here[name];
+    return one === undefined
+      ? {}
+      : { [name]: { ...one, lines: (here[name]?.lines ?? 0) + (elsewhere[name]?.lines ?? 0) } };
+  };
+  return { ...both('receipts'), ...both('deadLetters') };
+}
+
+type KeptLines = Pick<Report, 'receipts' | 'deadLetters'>;
+
 /** A receipt as a line of its own: places by their names, and when it was over. */
 function receiptLine(receipt: Receipt, { sources, sinks }: Job, now: number): { readonly [name: string]: JsonValue } {
   const { source, sink, checksums, notes, failure, ...rest } = receipt;

@@ -5,7 +5,7 @@ import type { RunContext, Selection } from '../api/source.ts';
 import type { ExtrasCount } from './extras.ts';
 import type { Observer } from './job.ts';
 import type { Step } from './plan.ts';
-import type { Tally } from './report.ts';
+import type { Report, Tally } from './report.ts';
 
 /** A plan that was made before; carried out instead of a new one. */
 export interface MadePlan {
@@ -39,6 +39,8 @@ export interface Carried {
   readonly runId: string;
   readonly since: number;
   readonly tally: Tally;
+  /** Lines that were kept of it. */
+  readonly kept: Pick<Report, 'receipts' | 'deadLetters'>;
   /** What ended it. */
   readonly ended?: BrokerError | undefined;
   /** What is extra in each sink, and how many there are; undefined when nothing is to be deleted. */

@@ -6,7 +6,7 @@ import { carryAll, isSingle } from './carry-all.ts';
 import { Crc32cPool } from './crc32c.ts';
 import { remember } from './history.ts';
 import { contextsOf, detailsOf, type Job } from './job.ts';
-import { Ledger } from './ledger.ts';
+import { keptOf, Ledger } from './ledger.ts';
 import { FairMemoryBudget } from './memory.ts';
 import { Progress } from './progress.ts';
 import { outcomeOf, type Report, reportOf, Tally } from './report.ts';
@@ -116,7 +116,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     ...(job.move === true ? { moved: tally.moved } : {}),
     ...(extras === undefined ? {} : { extras }),
     ...(outcome === 'paused' && progress.underWay.bytes > 0 ? { unfinishedBytes: progress.underWay.bytes } : {}),
-    ...ledger?.kept,
+    ...keptOf(ledger?.kept, carried?.kept),
     used: { memory: memory.peak, memoryLimit: memory.total, slots: slots.peak },
   });
   if (whole && outcome !== 'paused') await keep(job, report, runtime);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { duration, integer } from '../api/fields.ts';
+import { byteSize, duration, integer } from '../api/fields.ts';
 import { readSchedule } from './schedule.ts';
 
 /** Source: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
@@ -8,6 +8,38 @@ const RETENTIONS = [
 ];
 
 const DAY_MS = 86_400_000;
+
+/** How `package --distributed` spreads a pipeline over many invocations. */
+const distributedSpec = z.strictObject({
+  shardBytes: byteSize({ min: '5MiB', max: '1TiB' })
+    .prefault('4GiB')
+    .describe(
+      'What one child carries at most: some minutes of work. A larger object is carried by several children, in ranges of one multipart upload.',
+    ),
+  shardItems: integer(1, 100_000).default(5000).describe('Items that one child carries at most.'),
+  maxConcurrency: integer(1, 10_000)
+    .default(200)
+    .describe('Children at once. An account may run 1,000 Lambdas at once, if it has not asked for more.'),
+  requestsPerSecond: integer(1, 1_000_000)
+    .default(3500)
+    .describe(
+      'Writes to the sinks by all children together: S3 takes 3,500 in a second for each prefix at first. Each child keeps to its share.',
+    ),
+  toleratedShards: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(10)
+    .describe('Percent of the shards that may fail as a whole; with more, the rest is not begun.'),
+  toleratedItems: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(0)
+    .describe(
+      'Percent of the items that may fail, and the execution still succeeds. The report names them all the same.',
+    ),
+});
 
 /** How a pipeline is packaged and deployed. Read by `package`; of all this a run only uses `continue`. */
 export const deploySpec = z.strictObject({
@@ -43,6 +75,7 @@ export const deploySpec = z.strictObject({
     .describe(
       'Alarm when no run was complete for so long. Default: two intervals of the schedule, if they fit into a week.',
     ),
+  distributed: distributedSpec.prefault({}).describe('How `package --distributed` spreads the work.'),
   reservedConcurrency: integer(1, 1000)
     .optional()
     .describe('The most invocations at once. Set it with `push`: anybody can call its URL, though nobody is believed.'),

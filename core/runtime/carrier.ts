@@ -33,20 +33,20 @@ export interface CarrierOptions {
 /** Carries out one pipeline again and again, as events ask for it; everything that can stay warm does. */
 export class Carrier {
   readonly #open: OpenJob;
-  readonly #meter: Meter;
+  readonly meter: Meter;
   readonly #refreshes: () => number;
   readonly #memory: FairMemoryBudget;
   readonly #carried = new Map<string, bigint>();
   readonly #underWay = new Map<string, Promise<Answer>>();
-  readonly #leaseMs: number | undefined;
+  readonly leaseMs: number | undefined;
   readonly #tracing: Tracing | undefined;
   #counted = 0;
 
   constructor({ open, meter, refreshes, leaseMs, tracing }: CarrierOptions) {
-    this.#leaseMs = leaseMs;
+    this.leaseMs = leaseMs;
     this.#tracing = tracing;
     this.#open = open;
-    this.#meter = meter;
+    this.meter = meter;
     this.#refreshes = refreshes;
     // One limit for all that is under way at once.
     this.#memory = new FairMemoryBudget(open.job.memory);
@@ -185,7 +185,7 @@ export class Carrier {
         continues,
         onlyPaused,
         memory: this.#memory,
-        leaseMs: this.#leaseMs,
+        leaseMs: this.leaseMs,
       }),
     );
     const { pipeline, outcome, items, bytes, durationMs } = report;
@@ -193,7 +193,7 @@ export class Carrier {
     const lagSeconds = changedAt === undefined ? undefined : Math.max(0, (runtime.now() - changedAt) / 1000);
     const tokenRefreshes = refreshes - this.#counted;
     this.#counted = refreshes;
-    this.#meter({ pipeline, outcome, items, bytes, seconds: durationMs / 1000, retries, tokenRefreshes, lagSeconds });
+    this.meter({ pipeline, outcome, items, bytes, seconds: durationMs / 1000, retries, tokenRefreshes, lagSeconds });
     const { failures: _, error, ...told } = report;
     runtime.log.info('run finished', { ...told, items: { ...items }, ...(error && { error: { ...error } }) });
     if (!single) return answerOf(report, undefined);
@@ -210,7 +210,7 @@ export class Carrier {
       trace?.end(undefined);
       const { code, next } = asBrokerError(thrown);
       const isFailure = next !== 'wait' && code !== 'busy' && code !== 'superseded';
-      if (isFailure) this.#meter({ ...NOTHING, pipeline: this.pipeline });
+      if (isFailure) this.meter({ ...NOTHING, pipeline: this.pipeline });
       throw thrown;
     }
   }

@@ -52,7 +52,9 @@ export type LambdaEvent =
   | { readonly kind: 'queue'; readonly records: readonly QueueRecord[] }
   | { readonly kind: 'notifications'; readonly notifications: readonly Notification[] }
   | { readonly kind: 'http'; readonly http: HttpEvent }
-  | { readonly kind: 'doctor' };
+  | { readonly kind: 'doctor' }
+  /** A phase of a distributed run; read where it is carried out. */
+  | { readonly kind: 'phase'; readonly phase: unknown };
 
 /** Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
 const sqsRecords = z.object({
@@ -108,6 +110,7 @@ export function readEvent(event: unknown): LambdaEvent {
   const notifications = readNotifications(event);
   if (notifications !== undefined) return { kind: 'notifications', notifications };
   if ('Items' in event) return { kind: 'batch', items: valid(mapBatch, event, 'batch').Items.map(oneOf) };
+  if ('distributed' in event && Object.keys(event).length === 1) return { kind: 'phase', phase: event.distributed };
   if (doctorSpec.safeParse(event).success) return { kind: 'doctor' };
   if (tickSpec.safeParse(event).success) return { kind: 'tick' };
   if ('resume' in event) return { kind: 'resume', resume: oneOf(valid(resumeSpec, event.resume, 'resume')) };
@@ -120,7 +123,7 @@ export function readEvent(event: unknown): LambdaEvent {
 export function readMessage(body: string): LambdaEvent {
   if (body.length > LONGEST_BODY) throw unsupported('a body of more than 6 MiB');
   const event = readEvent(parseJson(body, 'the body of the message'));
-  if (['queue', 'http', 'batch', 'doctor', 'schedule', 'tick'].includes(event.kind))
+  if (['queue', 'http', 'batch', 'doctor', 'schedule', 'tick', 'phase'].includes(event.kind))
     throw unsupported(`a message that holds a ${event.kind} event`);
   return event;
 }

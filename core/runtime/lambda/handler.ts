@@ -12,6 +12,7 @@ import type { Part } from '../parts.ts';
 import { answerPush } from '../push.ts';
 import { callAgain, checkProgress } from './continue.ts';
 import { type LambdaEvent, readEvent, readMessage } from './events.ts';
+import { InvocationFailed } from './failed.ts';
 import { httpAnswer } from './http.ts';
 import { type BatchAnswer, carryQueue } from './queue.ts';
 import { type LambdaContext, lambdaRuntime, TOO_LITTLE_MS } from './runtime.ts';
@@ -29,21 +30,12 @@ export interface HandlerOptions {
   readonly verify: TokenVerifier;
   readonly clock: ServerClock;
   readonly lambdaEndpoint: string | undefined;
+  readonly stepFunctionsEndpoint: string | undefined;
   /** Examines the chain where the function runs. */
   readonly doctor: (signal: AbortSignal) => Promise<object>;
 }
 
 export type LambdaHandler = (event: unknown, context: LambdaContext) => Promise<object>;
-
-/** What an invocation that fails throws: Lambda shows the name as `errorType`, so that callers can tell failures apart. */
-export class InvocationFailed extends Error {
-  constructor(kind: string, message: string) {
-    super(message);
-    this.name = `Isthmus.${kind}`;
-    // The trace would only show this file.
-    this.stack = `${this.name}: ${message}`;
-  }
-}
 
 /** Makes the handler of one pipeline. Whatever is not carried makes the invocation fail; nothing is a quiet success. */
 export function lambdaHandler(options: HandlerOptions): LambdaHandler {
@@ -126,6 +118,8 @@ class Invocation {
         return this.#many(read.notifications, (one) => this.#carrier.carry(one, this.#runtime));
       case 'doctor':
         return this.#options.doctor(AbortSignal.any([this.#runtime.stop, this.#runtime.signal]));
+      case 'phase':
+        return this.#phase(read.phase);
       case 'run':
         return this.#run(read.overrides, undefined);
       case 'schedule':
@@ -140,11 +134,16 @@ class Invocation {
   }
 
   async #run(part: Part, before: ResumeToken | undefined): Promise<Answer> {
-    if (this.#context.getRemainingTimeInMillis() < TOO_LITTLE_MS) {
-      const message = 'no time is left in this invocation: nothing was begun';
-      throw new InvocationFailed('stopped', `${message}. Raise deploy.timeout.`);
-    }
+    this.#refuseLate();
     return this.#continued(succeeded(await this.#carrier.run(part, this.#runtime, before)), before);
+  }
+
+  /** Of a run that a state machine distributes; loaded only where there is one. */
+  async #phase(event: unknown): Promise<object> {
+    this.#refuseLate();
+    const { answerPhase } = await import('./phase.ts');
+    const [open, carrier, runtime] = [this.#open, this.#carrier, this.#runtime];
+    return await answerPhase(event, { ...this.#options, open, carrier, runtime });
   }
 
   /** A paused run goes on as the pipeline says: by itself, or by whoever called. */
@@ -175,6 +174,12 @@ class Invocation {
     if (!(error instanceof BrokerError) || error.code !== 'busy') throw error;
     this.#runtime.log.info('ignored', { message: error.message });
     return { outcome: 'ignored', message: error.message, pipeline: this.#carrier.pipeline };
+  }
+
+  #refuseLate(): void {
+    if (this.#context.getRemainingTimeInMillis() >= TOO_LITTLE_MS) return;
+    const message = 'no time is left in this invocation: nothing was begun';
+    throw new InvocationFailed('stopped', `${message}. Raise deploy.timeout.`);
   }
 
   #queue({ records }: Extract<LambdaEvent, { kind: 'queue' }>): Promise<BatchAnswer> {

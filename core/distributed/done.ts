@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { ahead } from '../api/ahead.ts';
+import type { JsonValue } from '../api/json.ts';
+import { tallySpec } from '../engine/checkpoint.ts';
+import { type Report, type RunOutcome, Tally } from '../engine/report.ts';
+import { layoutOf, type Phase } from './context.ts';
+import type { Head } from './head.ts';
+import { nameOf, type Shard } from './manifest.ts';
+
+/** A record names only the first of what failed; receipts and the log have a line for each. */
+const MOST_FAILURES = 100;
+const READ_AT_ONCE = 64;
+
+const keptSpec = z.object({ lines: z.number().int().nonnegative() });
+const doneSpec = z.object({
+  outcome: z.enum(['complete', 'partial', 'failed']),
+  tally: tallySpec,
+  receipts: keptSpec.exactOptional(),
+  deadLetters: keptSpec.exactOptional(),
+});
+
+/** What became of a shard, of a piece of an item, or of an item that was carried in pieces. */
+export interface Done {
+  readonly outcome: Exclude<RunOutcome, 'paused'>;
+  readonly tally: Tally;
+  /** Lines that were kept. */
+  readonly receipts: number;
+  readonly deadLetters: number;
+}
+
+/** By the name of the shard, in the order of the attempts. */
+export type AllDone = ReadonlyMap<string, readonly Done[]>;
+
+/** A child that did the same a moment ago has told it already: then that counts. */
+export async function tellDone(
+  phase: Phase,
+  { runId, attempt }: Head,
+  name: string,
+  told: Pick<Report, 'outcome' | 'receipts' | 'deadLetters'> & { readonly tally: Tally },
+): Promise<Done> {
+  const { outcome, receipts, deadLetters, tally } = told;
+  const { failures, failuresOmitted } = tally;
+  tally.failures = failures.slice(0, MOST_FAILURES);
+  tally.failuresOmitted = failuresOmitted + failures.length - tally.failures.length;
+  const value: JsonValue = {
+    outcome,
+    tally: tally.toJson(),
+    ...(receipts && { receipts: { lines: receipts.lines } }),
+    ...(deadLetters && { deadLetters: { lines: deadLetters.lines } }),
+  };
+  const { files, runtime } = phase;
+  const isFirst = await files.create(layoutOf(phase, runId).done(attempt, name), value, runtime.signal);
+  return (isFirst ? undefined : await whatBecame(phase, { runId, attempt }, name)) ?? doneOf(doneSpec.parse(value));
+}
+
+export async function whatBecame(
+  phase: Phase,
+  { runId, attempt }: Pick<Head, 'runId' | 'attempt'>,
+  name: string,
+): Promise<Done | undefined> {
+  const found = await phase.files.json(layoutOf(phase, runId).done(attempt, name), doneSpec, phase.runtime.signal);
+  return found && doneOf(found);
+}
+
+/** What became of everything, up to this attempt. */
+export async function doneIn(phase: Phase, { runId }: Head, upTo: number): Promise<AllDone> {
+  const { files, runtime } = phase;
+  const layout = layoutOf(phase, runId);
+  const all = new Map<string, Done[]>();
+  for (let attempt = 1; attempt <= upTo; attempt++) {
+    const folder = layout.done(attempt);
+    const read = ahead(files.list(folder, runtime.signal), READ_AT_ONCE, async (object) => ({
+      name: object.key.slice(folder.length, -'.json'.length),
+      done: doneOf(await files.jsonOf(object, doneSpec, runtime.signal)),
+    }));
+    for await (const { name, done } of read) {
+      const known = all.get(name);
+      if (known === undefined) all.set(name, [done]);
+      else known.push(done);
+    }
+  }
+  return all;
+}
+
+/** An item in pieces is carried when it was made of them. */
+export const isCarried = (shard: Shard, done: AllDone): boolean =>
+  done.get(shard.shard)?.at(-1)?.outcome === 'complete';
+
+/** Whether all pieces of an item are there. */
+export const isThere = (shard: Shard, done: AllDone): boolean =>
+  done.get(nameOf(shard))?.at(-1)?.outcome === 'complete';
+
+function doneOf({ outcome, tally, receipts, deadLetters }: z.output<typeof doneSpec>): Done {
+  return {
+    outcome,
+    tally: Object.assign(new Tally(), tally),
+    receipts: receipts?.lines ?? 0,
+    deadLetters: deadLetters?.lines ?? 0,
+  };
+}

@@ -1,0 +1,92 @@
+import { Tally } from '../engine/report.ts';
+import { layoutOf, type Phase } from './context.ts';
+import type { AllDone, Done } from './done.ts';
+import type { Summary } from './gather.ts';
+import type { Head } from './head.ts';
+import { nameOf, type Shard, shardsIn } from './manifest.ts';
+
+const REPLACED = 'bytes differ from the plan: items were replaced in their source meanwhile';
+
+export interface Merged {
+  readonly tally: Tally;
+  readonly kept: { readonly receipts: { readonly lines: number }; readonly deadLetters: { readonly lines: number } };
+}
+
+/**
+ * Adds up what became of every shard, held against what was planned: each item has an outcome, or is a failure.
+ *
+ * @param made what became of the large items that were not made before.
+ */
+export async function merged(
+  phase: Phase,
+  head: Head,
+  { unchanged, left }: Summary,
+  done: AllDone,
+  made: Tally | undefined,
+): Promise<Merged> {
+  const { files, runtime } = phase;
+  const tally = new Tally();
+  tally.items.unchanged += unchanged;
+  tally.items.skipped += left;
+  if (made !== undefined) {
+    // Those that were made have told it by themselves.
+    made.items.written = 0;
+    made.bytes = 0;
+    made.notes = {};
+    tally.merge(made);
+  }
+  const kept = { receipts: { lines: 0 }, deadLetters: { lines: 0 } };
+  for await (const shard of shardsIn(files, layoutOf(phase, head.runId).manifest(1), runtime.signal)) {
+    const isPiece = shard.piece !== undefined;
+    // An item in pieces is one item; what became of its pieces is only why.
+    if (isPiece) for (const { tally: one } of done.get(nameOf(shard)) ?? []) listFailures(tally, one);
+    if (isPiece && shard.piece?.start !== 0) continue;
+    const tries = done.get(shard.shard) ?? [];
+    for (const { receipts, deadLetters } of tries) {
+      kept.receipts.lines += receipts;
+      kept.deadLetters.lines += deadLetters;
+    }
+    const last = tries.at(-1);
+    if (last !== undefined) addShard(tally, shard, tries, last);
+    else if (!isPiece) missing(tally, shard, shard.items, 'nobody has told what became of its items');
+  }
+  return { tally, kept };
+}
+
+/** What an earlier try has written, a later one finds unchanged: it counts as written, once. */
+function addShard(tally: Tally, shard: Shard, tries: readonly Done[], last: Done): void {
+  const whole = new Tally();
+  whole.merge(last.tally);
+  for (const { tally: one } of tries.slice(0, -1)) {
+    const again = Math.min(one.items.written, whole.items.unchanged);
+    whole.items.written += again;
+    whole.items.unchanged -= again;
+    whole.bytes += one.bytes;
+    whole.moved += one.moved;
+    for (const [note, count] of Object.entries(one.notes)) whole.note(note, count);
+  }
+  if (shard.piece === undefined) {
+    const counted = Object.values(whole.items).reduce((sum, count) => sum + count, 0);
+    if (counted !== shard.items)
+      missing(whole, shard, shard.items - counted, `${counted} of ${shard.items} are told of`);
+    if (whole.items.written === shard.items && whole.bytes !== shard.bytes) whole.note(REPLACED);
+  }
+  tally.merge(whole);
+}
+
+/** Items that no receipt tells of are failures, and never left out of the sum. */
+function missing(tally: Tally, { shard }: Shard, items: number, why: string): void {
+  tally.fail({
+    key: `shard ${shard}`,
+    code: 'not_carried',
+    message: `${items} items: ${why}`,
+    hint: 'Start the state machine again with the input {"again": true}: it carries what is missing.',
+  });
+  tally.items.failed += items - 1;
+}
+
+function listFailures(tally: Tally, one: Tally): void {
+  const reasons = new Tally();
+  reasons.failures = one.failures;
+  tally.merge(reasons);
+}

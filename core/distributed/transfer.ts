@@ -1,0 +1,82 @@
+import { BrokerError } from '../api/errors.ts';
+import type { Report } from '../engine/report.ts';
+import { carryPiece } from './carry-piece.ts';
+import { carryShard, tallyOf } from './carry-shard.ts';
+import type { Phase } from './context.ts';
+import { type Done, tellDone, whatBecame } from './done.ts';
+import type { Head } from './head.ts';
+import { nameOf, type Shard } from './manifest.ts';
+
+export interface TransferOptions {
+  readonly shards: readonly Shard[];
+  /** Children at once: each keeps to its share of the requests. */
+  readonly concurrency: number;
+  /** How often this child was begun before. */
+  readonly retry: number;
+  /** What it had done when it was paused, in items and bytes; below zero when it was not. */
+  readonly before: number;
+}
+
+export interface Transferred {
+  readonly outcome: 'complete' | 'partial' | 'paused';
+  readonly items: Report['items'];
+  readonly bytes: number;
+  /** Items and bytes so far: one that goes on without getting any further is ended. */
+  readonly done: number;
+}
+
+/**
+ * What a child does: carries its shards and keeps what became of each. What was told already is not done again.
+ *
+ * @throws BrokerError for what ends a run, and when nothing of its shards could be carried: then the child has failed.
+ */
+export async function transfer(phase: Phase, head: Head, options: TransferOptions): Promise<Transferred> {
+  const { shares, runtime } = phase;
+  const rate = Math.max(1, shares.requestsPerSecond / Math.max(1, options.concurrency));
+  const carry = { again: options.retry > 0 || head.attempt > 1, rate };
+  const items = { written: 0, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 };
+  let [bytes, sofar] = [0, 0];
+  let wrong: Done | undefined;
+  let isPartial = false;
+  for (const shard of options.shards) {
+    const before = await whatBecame(phase, head, nameOf(shard));
+    const done = before ?? (await carried(phase, head, shard, carry));
+    if ('paused' in done) {
+      const all = sofar + done.paused;
+      if (all <= options.before)
+        throw new BrokerError('no_progress', `shard ${shard.shard} got no further in a whole invocation`);
+      return { outcome: 'paused', items, bytes, done: all };
+    }
+    for (const name of Object.keys(items) as (keyof typeof items)[]) items[name] += done.tally.items[name];
+    bytes += done.tally.bytes;
+    sofar += shard.items + shard.bytes;
+    if (done.outcome === 'failed') wrong ??= done;
+    isPartial ||= done.outcome !== 'complete';
+    if (runtime.stop.aborted && shard !== options.shards.at(-1))
+      return { outcome: 'paused', items, bytes, done: sofar };
+  }
+  const [failure] = wrong?.tally.failures ?? [];
+  if (failure !== undefined && !items.written && !items.unchanged && !items.skipped)
+    throw new BrokerError(failure.code, failure.message, { hint: failure.hint });
+  return { outcome: isPartial ? 'partial' : 'complete', items, bytes, done: sofar };
+}
+
+async function carried(
+  phase: Phase,
+  head: Head,
+  shard: Shard,
+  options: { readonly again: boolean; readonly rate: number },
+): Promise<Done | { readonly paused: number }> {
+  if (shard.piece !== undefined) {
+    const { outcome, tally, bytes } = await carryPiece(phase, head, shard, shard.piece);
+    return outcome === 'paused' ? { paused: bytes } : await tellDone(phase, head, nameOf(shard), { outcome, tally });
+  }
+  const report = await carryShard(phase, head, shard, options);
+  const { outcome, items, bytes, error, unfinishedBytes = 0 } = report;
+  if (outcome === 'paused')
+    return { paused: Object.values(items).reduce((sum, count) => sum + count, bytes + unfinishedBytes) };
+  // Nothing is kept of it: it is begun again, by the next try or by hand.
+  if (error !== undefined)
+    throw new BrokerError(error.code, error.message, { hint: error.hint, ...(error.id && { id: error.id }) });
+  return await tellDone(phase, head, nameOf(shard), { ...report, tally: tallyOf(report) });
+}
