@@ -112,6 +112,8 @@ export interface StateDefinition extends Definition {
   readonly kind: 'state';
   /** Who finds again what was saved: nobody after this process, a process on this machine, or one anywhere. */
   readonly lasts: 'process' | 'machine' | 'anywhere';
+  /** Where its files lie, if that is in S3: there Step Functions reads them. */
+  inBucket?(config: object): { readonly bucket: string; readonly prefix: string };
   create(config: object, context: PluginContext): StateStore;
 }
 
@@ -142,7 +144,10 @@ export function defineSink<Schema extends z.ZodObject>(definition: Typed<Schema,
 
 /** Defines a state store. */
 export function defineState<Schema extends z.ZodObject>(
-  definition: Typed<Schema, StateStore> & Pick<StateDefinition, 'lasts'>,
+  definition: Typed<Schema, StateStore> &
+    Pick<StateDefinition, 'lasts'> & {
+      inBucket?(config: z.output<Schema>): { readonly bucket: string; readonly prefix: string };
+    },
 ): StateDefinition {
   return { stability: 'beta', ...definition, kind: 'state' };
 }

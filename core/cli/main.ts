@@ -141,6 +141,7 @@ export const cli =
       .description('make something deployable of a pipeline: a bundle, and the files that deploy it')
       .argument('<pipeline>', 'the pipeline file')
       .addOption(new Option('--target <target>', 'what it is for').choices(['lambda', 'container']).default('lambda'))
+      .option('--distributed', 'with a state machine of Step Functions that spreads a run over many invocations')
       .option('--out <folder>', 'files go to a folder of the name of the pipeline in it', 'dist')
       .option('--json', 'one JSON document')
       .action(

@@ -5,10 +5,11 @@ import type { PluginDefinition } from '../api/plugin.ts';
 import { formatBytes, visible } from '../api/text.ts';
 import { type Bundle, bundle, type Packaging, type Target } from '../package/bundle.ts';
 import { DOCKERFILE, DOCKERIGNORE } from '../package/container.ts';
-import { type Deployment, deploymentOf } from '../package/deployment.ts';
+import { type Deployment, deploymentOf, distributionOf } from '../package/deployment.ts';
 import { registerScript, scheduleScript, taskDefinition, taskPolicy } from '../package/ecs.ts';
 import { kubernetesJob } from '../package/kubernetes.ts';
 import { samTemplate } from '../package/sam.ts';
+import { stateMachine } from '../package/state-machine.ts';
 import { lambdaTerraform } from '../package/terraform.ts';
 import { warningsFor } from '../package/warnings.ts';
 import { type Written, writeFiles } from '../package/write.ts';
@@ -23,6 +24,8 @@ export interface PackageFlags {
   readonly target: Target;
   readonly out: string;
   readonly json?: boolean;
+  /** With a state machine that spreads a run over many invocations. */
+  readonly distributed?: boolean;
 }
 
 export interface PackageOptions {
@@ -34,15 +37,21 @@ export interface PackageOptions {
 /** `isthmus package`: a pipeline as something that can be deployed, with the files that deploy it. */
 export async function packageCommand(
   file: string,
-  { target, out, json }: PackageFlags,
+  { target, out, json, distributed }: PackageFlags,
   { plugins, environment, packaging }: PackageOptions,
   output: Output,
 ): Promise<number> {
   const loaded = await loadWritten(file, { plugins, environment });
   const { pipeline, written } = loaded;
-  refuseEndless(target, pipeline);
+  if (distributed !== true) refuseEndless(target, pipeline);
+  else if (target !== 'lambda')
+    throw new InvalidPipeline(file, [
+      { message: '--distributed is for --target lambda; containers share a plan with `isthmus apply --shard`' },
+    ]);
   const made = await bundle(target, loaded, packaging);
-  const deployment = deploymentOf(pipeline, written, environment, target === 'lambda' ? 'lambda' : 'ecs');
+  const distribution = distributed === true ? distributionOf(pipeline) : undefined;
+  const place = target === 'lambda' ? 'lambda' : 'ecs';
+  const deployment = deploymentOf(pipeline, written, environment, place, distribution);
   const inside = { ...made.code, 'pipeline.yaml': await readFile(file) };
   const folder = join(out, pipeline.name);
   const zip: Readonly<Record<string, Uint8Array>> = target === 'lambda' ? { 'function.zip': zipOf(inside) } : {};
@@ -112,7 +121,12 @@ interface Assets {
 
 function assets(target: Target, deployment: Deployment): Assets {
   if (target === 'lambda') {
-    const texts = { 'template.yaml': samTemplate(deployment), 'terraform/main.tf': lambdaTerraform(deployment) };
+    const { distribution } = deployment;
+    const texts = {
+      ...(distribution && { 'state-machine.asl.json': json(stateMachine(deployment, distribution)) }),
+      'template.yaml': samTemplate(deployment),
+      'terraform/main.tf': lambdaTerraform(deployment),
+    };
     return { texts, left: [] };
   }
   const schedule = scheduleScript(deployment);

@@ -7,6 +7,8 @@ import { post } from '../auth/http.ts';
 import { signRequest } from '../auth/sigv4.ts';
 
 const POLICY: RetryPolicy = { attempts: 5, baseDelayMs: 500, maxDelayMs: 10_000 };
+/** Also one that is begun again, and waits for its turn. */
+const UNDER_WAY: ReadonlySet<string> = new Set(['RUNNING', 'PENDING_REDRIVE']);
 const answerSpec = z.object({ status: z.string() });
 
 export interface ExecutionOptions {
@@ -44,7 +46,7 @@ export async function isExecutionRunning(executionArn: string, options: Executio
     // It is forgotten after 90 days.
     if (status === 400 && text.includes('ExecutionDoesNotExist')) return false;
     if (status !== 200) throw failure(status, text);
-    return statusIn(text) === 'RUNNING';
+    return UNDER_WAY.has(statusIn(text));
   };
   return await retry(ask, { policy: POLICY, signal });
 }

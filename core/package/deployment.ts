@@ -1,3 +1,4 @@
+import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import type { DeploySpec } from '../pipeline/deploy-spec.ts';
 import { variablesIn } from '../pipeline/interpolate.ts';
@@ -28,6 +29,26 @@ export interface Deployment {
   /** After how many hours without a complete run to raise the alarm. */
   readonly silenceHours: number | undefined;
   readonly region: string | undefined;
+  /** How it is spread over many invocations; undefined for one that carries a run by itself. */
+  readonly distribution: Distribution | undefined;
+}
+
+/** What a state machine needs besides the function. */
+export interface Distribution {
+  readonly bucket: string;
+  /** Below it lies what the parts of its runs tell each other. */
+  readonly folder: string;
+  readonly shares: DeploySpec['distributed'];
+}
+
+/** @throws BrokerError `invalid_config` where Step Functions could not read what a run keeps. */
+export function distributionOf({ name, state, deploy }: Pipeline): Distribution {
+  const place = state?.plugin.inBucket?.(state.config);
+  if (place === undefined)
+    throw new BrokerError('invalid_config', 'a distributed run keeps its manifests beside its `state`, in S3', {
+      hint: 'Add state: { use: s3, with: { bucket: … } }.',
+    });
+  return { bucket: place.bucket, folder: `${place.prefix}distributed/${name}/`, shares: deploy.distributed };
 }
 
 /**
@@ -44,6 +65,7 @@ export function deploymentOf(
   written: PipelineData,
   environment: Readonly<Record<string, string | undefined>>,
   place: AwsPlace,
+  distribution?: Distribution,
 ): Deployment {
   const setup = setupOf([pipeline], { place, ownRole: true });
   const { name, deploy } = pipeline;
@@ -67,8 +89,10 @@ export function deploymentOf(
         : [],
     ),
     pushed: pipeline.push !== undefined,
-    tick: waits(pipeline) ? TICK : undefined,
+    // A state machine waits by itself.
+    tick: distribution === undefined && waits(pipeline) ? TICK : undefined,
     silenceHours: silenceOf(deploy),
+    distribution,
     region: pipeline.sinks.map(({ written: sink }) => regionIn(sink)).find((one) => one !== undefined),
   };
 }
@@ -116,6 +140,10 @@ export const PLATFORM_ACTIONS = {
   logs: ['logs:CreateLogStream', 'logs:PutLogEvents'],
   deadLetters: ['sqs:SendMessage'],
   again: ['lambda:InvokeFunction'],
+  /** A long manifest is an upload of several parts. */
+  files: ['s3:AbortMultipartUpload'],
+  /** Whether the execution before is still under way. */
+  executions: ['states:DescribeExecution'],
 } as const;
 
 export interface Alarm {
@@ -123,7 +151,7 @@ export interface Alarm {
   readonly what: string;
   readonly namespace: string;
   readonly metric: string;
-  readonly dimension: 'FunctionName' | 'QueueName' | typeof DIMENSION;
+  readonly dimension: 'FunctionName' | 'QueueName' | 'StateMachineArn' | typeof DIMENSION;
   readonly statistic: 'Sum' | 'Maximum';
   readonly periodSeconds: number;
   readonly periods: number;
@@ -131,8 +159,11 @@ export interface Alarm {
   readonly missing: 'notBreaching' | 'breaching';
 }
 
+/** Of the state machine itself, and not of its children. */
+const EXECUTION_METRICS = ['ExecutionsFailed', 'ExecutionsTimedOut', 'ExecutionsAborted'] as const;
+
 /** When somebody should be told: something failed, something was given up, or nothing happens at all. */
-export function alarmsOf({ silenceHours }: Deployment): readonly Alarm[] {
+export function alarmsOf({ silenceHours, distribution }: Deployment): readonly Alarm[] {
   const any = {
     periodSeconds: 300,
     periods: 1,
@@ -140,15 +171,31 @@ export function alarmsOf({ silenceHours }: Deployment): readonly Alarm[] {
     missing: 'notBreaching',
   } as const;
   return [
-    {
-      ...any,
-      id: 'FailedInvocations',
-      what: 'an invocation failed',
-      namespace: 'AWS/Lambda',
-      metric: 'Errors',
-      dimension: 'FunctionName',
-      statistic: 'Sum',
-    },
+    // Of thousands of invocations some may fail, and are tried again: then it is the execution that counts.
+    ...(distribution === undefined
+      ? [
+          {
+            ...any,
+            id: 'FailedInvocations',
+            what: 'an invocation failed',
+            namespace: 'AWS/Lambda',
+            metric: 'Errors',
+            dimension: 'FunctionName',
+            statistic: 'Sum',
+          } as const,
+        ]
+      : EXECUTION_METRICS.map(
+          (metric) =>
+            ({
+              ...any,
+              id: metric,
+              what: `an execution of the state machine ended badly (${metric})`,
+              namespace: 'AWS/States',
+              metric,
+              dimension: 'StateMachineArn',
+              statistic: 'Sum',
+            }) as const,
+        )),
     {
       ...any,
       id: 'FailedRuns',

@@ -3,6 +3,7 @@ import { DIMENSION } from '../runtime/figures.ts';
 import { policyStatement } from '../setup/shell.ts';
 import { trustOf } from '../setup/trust.ts';
 import { type Alarm, alarmsOf, type Deployment, PLATFORM_ACTIONS, TICK_EVENT } from './deployment.ts';
+import { functionStatements, stateMachineResources } from './sam-states.ts';
 
 const ref = (name: string) => ({ Ref: name });
 const attribute = (resource: string, name: string) => ({ 'Fn::GetAtt': [resource, name] });
@@ -13,7 +14,7 @@ const attribute = (resource: string, name: string) => ({ 'Fn::GetAtt': [resource
  * Source: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification.html
  */
 export function samTemplate(deployment: Deployment): string {
-  const { pipeline, name, deploy, pushed } = deployment;
+  const { pipeline, name, deploy, pushed, distribution } = deployment;
   const template = {
     AWSTemplateFormatVersion: '2010-09-09',
     Transform: 'AWS::Serverless-2016-10-31',
@@ -51,10 +52,12 @@ export function samTemplate(deployment: Deployment): string {
           SqsManagedSseEnabled: true,
         },
       },
+      ...stateMachineResources(deployment),
       ...Object.fromEntries(alarmsOf(deployment).map((one) => [`${one.id}Alarm`, alarm(one, deployment)])),
     },
     Outputs: {
       FunctionArn: { Value: attribute('Function', 'Arn') },
+      ...(distribution === undefined ? {} : { StateMachineArn: { Value: ref('StateMachine') } }),
       RoleArn: { Value: roleArn(deployment) },
       ...(pushed ? { PushUrl: { Value: attribute('FunctionUrl', 'FunctionUrl') } } : {}),
     },
@@ -98,8 +101,10 @@ const HEAD = `# Made by \`isthmus package\`; yours from here on: an edited file 
 # are in the environment of the function and in its rights: package again for others.`;
 
 function lambdaFunction(deployment: Deployment): object {
-  const { name, deploy, variables, pushed, tick } = deployment;
-  const { timeout, memorySize, architecture, schedule, reservedConcurrency } = deploy;
+  const { name, deploy, variables, pushed, tick, distribution } = deployment;
+  const { timeout, memorySize, architecture, reservedConcurrency } = deploy;
+  // A run that is distributed is begun by the state machine.
+  const schedule = distribution === undefined ? deploy.schedule : undefined;
   return {
     Type: 'AWS::Serverless::Function',
     // Lambda checks at once whether it may send to the queue.
@@ -182,6 +187,7 @@ function roles(deployment: Deployment): object {
           allow(PLATFORM_ACTIONS.logs, attribute('LogGroup', 'Arn')),
           allow(PLATFORM_ACTIONS.deadLetters, attribute('DeadLetterQueue', 'Arn')),
           ...(deploy.continue === 'self' ? [allow(PLATFORM_ACTIONS.again, { 'Fn::Sub': again })] : []),
+          ...functionStatements(deployment),
         ]),
       },
     },
@@ -189,7 +195,12 @@ function roles(deployment: Deployment): object {
 }
 
 function alarm(one: Alarm, { name, pipeline }: Deployment): object {
-  const values = { FunctionName: name, QueueName: attribute('DeadLetterQueue', 'QueueName'), [DIMENSION]: pipeline };
+  const values = {
+    FunctionName: name,
+    QueueName: attribute('DeadLetterQueue', 'QueueName'),
+    StateMachineArn: ref('StateMachine'),
+    [DIMENSION]: pipeline,
+  };
   const value = values[one.dimension];
   return {
     Type: 'AWS::CloudWatch::Alarm',

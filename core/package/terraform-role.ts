@@ -1,6 +1,7 @@
 import { type Block, type Entry, list, text } from '../setup/hcl.ts';
 import { grantBlock, trustBlock } from '../setup/terraform-aws.ts';
 import { type Deployment, PLATFORM_ACTIONS } from './deployment.ts';
+import { functionStatements, placeBlocks } from './terraform-states.ts';
 
 export const resource = (type: string, name: string, body: readonly Entry[], comment?: string): Block => ({
   block: 'resource',
@@ -36,11 +37,7 @@ export function roleBlocks(deployment: Deployment): Block[] {
     `$\{data.aws_caller_identity.this.account_id}:function:${name}"`;
   const again = deploy.continue === 'self';
   return [
-    ...(again
-      ? ['aws_partition', 'aws_region', 'aws_caller_identity'].map(
-          (type): Block => ({ block: 'data', labels: [type, 'this'], body: [] }),
-        )
-      : []),
+    ...(again || deployment.distribution !== undefined ? placeBlocks() : []),
     { block: 'data', labels: ['aws_iam_policy_document', 'trust'], body: [trustBlock(setup)] },
     resource(
       'aws_iam_role',
@@ -60,6 +57,7 @@ export function roleBlocks(deployment: Deployment): Block[] {
       allow(PLATFORM_ACTIONS.logs, `"$\{aws_cloudwatch_log_group.this.arn}:*"`),
       allow(PLATFORM_ACTIONS.deadLetters, 'aws_sqs_queue.dead_letters.arn'),
       ...(again ? [allow(PLATFORM_ACTIONS.again, self)] : []),
+      ...functionStatements(deployment),
     ]),
   ];
 }

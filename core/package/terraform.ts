@@ -3,6 +3,7 @@ import { type Block, type Entry, list, map, render, text } from '../setup/hcl.ts
 import { head } from '../setup/terraform-google.ts';
 import { type Alarm, alarmsOf, type Deployment, TICK_EVENT } from './deployment.ts';
 import { resource, roleBlocks } from './terraform-role.ts';
+import { stateMachineBlocks } from './terraform-states.ts';
 
 /** A Terraform module of the function and all that belongs to it; the zip lies beside it. */
 export function lambdaTerraform(deployment: Deployment): string {
@@ -14,6 +15,7 @@ export function lambdaTerraform(deployment: Deployment): string {
     ...queueAndLogs(deployment),
     ...schedule(deployment),
     ...push(deployment),
+    ...stateMachineBlocks(deployment),
     ...alarmsOf(deployment).map((one) => alarm(one, deployment)),
     ...outputs(deployment),
   ];
@@ -108,9 +110,9 @@ const queueAndLogs = ({ name, deploy }: Deployment): Block[] => [
   ]),
 ];
 
-function schedule({ name, deploy, tick }: Deployment): Block[] {
+function schedule({ name, deploy, tick, distribution }: Deployment): Block[] {
   return [
-    ...(deploy.schedule === undefined ? [] : rule('schedule', name, deploy.schedule)),
+    ...(deploy.schedule === undefined || distribution !== undefined ? [] : rule('schedule', name, deploy.schedule)),
     ...(tick === undefined ? [] : rule('resume', `${name.slice(0, 57)}-resume`, tick, TICK_EVENT)),
   ];
 }
@@ -168,6 +170,7 @@ function alarm(one: Alarm, { name, pipeline }: Deployment): Block {
   const values = {
     FunctionName: 'aws_lambda_function.this.function_name',
     QueueName: 'aws_sqs_queue.dead_letters.name',
+    StateMachineArn: 'aws_sfn_state_machine.this.arn',
     [DIMENSION]: text(pipeline),
   };
   const label = one.id.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
@@ -187,7 +190,16 @@ function alarm(one: Alarm, { name, pipeline }: Deployment): Block {
   ]);
 }
 
-const outputs = ({ pushed }: Deployment): Block[] => [
+const outputs = ({ pushed, distribution }: Deployment): Block[] => [
+  ...(distribution === undefined
+    ? []
+    : [
+        {
+          block: 'output',
+          labels: ['state_machine_arn'],
+          body: [['value', 'aws_sfn_state_machine.this.arn'] as const],
+        },
+      ]),
   { block: 'output', labels: ['function_arn'], body: [['value', 'aws_lambda_function.this.arn']] },
   ...(pushed
     ? [
