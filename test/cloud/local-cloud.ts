@@ -63,6 +63,8 @@ export interface LocalCloud extends AsyncDisposable {
       string
     >
   >;
+  /** Whom the local AWS knows, by the id of the key; others may be added. */
+  readonly principals: Map<string, AwsPrincipal>;
   /** The environment of a Lambda that runs as the role against this cloud. */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -137,6 +139,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
       return token;
     },
     endpoints,
+    principals,
     environment: {
       ISTHMUS_ENDPOINTS: JSON.stringify(endpoints),
       // Whoever runs the tests by the other transport means all of them.

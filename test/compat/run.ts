@@ -4,7 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { install, installCfnLint, installReaders, installRuntimeClient, startServer } from './servers.ts';
+import {
+  install,
+  installCfnLint,
+  installReaders,
+  installRuntimeClient,
+  installStepFunctions,
+  startServer,
+} from './servers.ts';
 
 const root = join(import.meta.dirname, '../..');
 const KEYS = { MINIO_ROOT_USER: 'compat-user', MINIO_ROOT_PASSWORD: 'compat-password' };
@@ -12,6 +19,7 @@ const KEYS = { MINIO_ROOT_USER: 'compat-user', MINIO_ROOT_PASSWORD: 'compat-pass
 async function main(): Promise<number> {
   const programs = install();
   const [runtimeClient, cfnLint, readers] = [installRuntimeClient(), installCfnLint(), installReaders()];
+  const stepFunctions = installStepFunctions();
   const data = await mkdtemp(join(tmpdir(), 'isthmus-compat-'));
   try {
     await using minio = await startServer(
@@ -51,6 +59,7 @@ async function main(): Promise<number> {
           COMPAT_RIC: runtimeClient,
           COMPAT_CFN_LINT: cfnLint,
           COMPAT_READERS: readers,
+          COMPAT_STEP_FUNCTIONS: stepFunctions,
           AWS_ACCESS_KEY_ID: KEYS.MINIO_ROOT_USER,
           AWS_SECRET_ACCESS_KEY: KEYS.MINIO_ROOT_PASSWORD,
           AWS_REGION: 'us-east-1',

@@ -22,6 +22,9 @@ const CFN_LINT = 'cfn-lint==1.53.3';
 /** Other implementations of Parquet and Avro than those that the local BigQuery writes with. */
 const READERS = ['pyarrow==26.0.1', 'fastavro==1.13.1', 'cramjam==2.14.0'];
 
+/** The interpreter of state machines that is in it is LocalStack's. */
+const STEP_FUNCTIONS = ['moto[server]==5.2.1'];
+
 export type ServerName = keyof typeof SERVERS;
 
 const root = join(import.meta.dirname, '../..');
@@ -83,6 +86,9 @@ export const installCfnLint = (): string => installPython([CFN_LINT], 'cfn-lint'
 
 /** @returns the path of a Python that reads Parquet and Avro. */
 export const installReaders = (): string => installPython(READERS, 'python');
+
+/** @returns the path of a Python that has moto. */
+export const installStepFunctions = (): string => installPython(STEP_FUNCTIONS, 'python');
 
 /** Starts a program on loopback and waits until it answers on its port. */
 export async function startServer(
