@@ -1,31 +1,206 @@
 import { describe, expect, it } from 'vitest';
-import { LOCAL_SERVICE_ACCOUNT, localCloud } from '../../cloud/local-cloud.ts';
+import type { JsonValue } from '../../../core/api/index.ts';
+import { patternBody } from '../../cloud/body.ts';
+import type { Fault } from '../../cloud/faults.ts';
+import type { GcsBucket } from '../../cloud/gcs-objects.ts';
+import { LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from '../../cloud/local-cloud.ts';
+import type { S3Bucket } from '../../cloud/s3-objects.ts';
 import { distributed } from '../../distributed/driver.ts';
 import { needed } from '../fixtures.ts';
-import { startEngine } from './engine.ts';
-import { deploy } from './function.ts';
+import { type Answer, type Engine, type Execution, startEngine } from './engine.ts';
+import { type Deployed, deploy } from './function.ts';
+
+const GIB = 2 ** 30;
+const MANY = 20_000;
+const REFUSED: Fault = { kind: 'answer', status: 403, body: '{"error":{"code":403,"message":"denied"}}' };
+const DENIED: Fault = { kind: 'answer', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' };
+
+interface World extends AsyncDisposable {
+  readonly cloud: LocalCloud;
+  readonly source: GcsBucket;
+  readonly sink: S3Bucket;
+  readonly deployed: Deployed;
+  readonly engine: Engine;
+  /** Decides what becomes of an invocation; by default it is carried out. */
+  meddle: (event: Phase, carry: Deployed['invoke']) => Promise<Answer>;
+  run(input?: object): Promise<Execution>;
+}
+
+interface Phase {
+  readonly distributed: { readonly phase: string; readonly shards?: readonly { readonly shard: string }[] };
+}
+
+async function world(shares: Record<string, JsonValue> = {}): Promise<World> {
+  const cloud = await localCloud();
+  const source = cloud.gcs.bucket('exports', [LOCAL_SERVICE_ACCOUNT]);
+  const sink = cloud.s3.bucket('lake');
+  cloud.s3.bucket('state');
+  const engine = await startEngine({
+    python: needed('COMPAT_STEP_FUNCTIONS'),
+    cloud,
+    invoke: (event) => made.meddle(event as unknown as Phase, deployed.invoke),
+  });
+  const endpoints = { ...JSON.parse(cloud.environment.ISTHMUS_ENDPOINTS ?? '{}'), stepFunctions: engine.url };
+  const environment = {
+    ...cloud.environment,
+    ISTHMUS_ENDPOINTS: JSON.stringify(endpoints),
+    // A function that is killed holds what it held for a second only.
+    ISTHMUS_LEASE: '1',
+  };
+  const deployed = await deploy(distributed({}, shares), environment);
+  const made: Omit<World, typeof Symbol.asyncDispose> = {
+    cloud,
+    source,
+    sink,
+    deployed,
+    engine,
+    meddle: (event, carry) => carry(event),
+    run: (input) => engine.run(deployed.definition, input),
+  };
+  return Object.assign(made, {
+    async [Symbol.asyncDispose]() {
+      await engine[Symbol.asyncDispose]();
+      await deployed[Symbol.asyncDispose]();
+      await cloud[Symbol.asyncDispose]();
+    },
+  });
+}
+
+/** Puts so many objects into the source. */
+function fill({ source }: World, count: number): void {
+  for (let index = 0; index < count; index++) source.put(nameOf(index), `object ${index}`);
+}
+
+const nameOf = (index: number): string => `2026/${String(index).padStart(6, '0')}`;
+
+function expectSame({ source, sink }: World, count: number): void {
+  const names = Array.from({ length: count }, (_, index) => nameOf(index));
+  const different = names.filter((name) => {
+    const [from, to] = [source.get(name), sink.objects.get(`raw/${name.slice(5)}`)];
+    return to === undefined || from === undefined || to.checksums.crc32c !== from.crc32c;
+  });
+  expect(different).toEqual([]);
+  expect(sink.objects.size).toBe(count);
+}
+
+/** The history as a person would tell it: which states, how often. */
+const summary = ({ events, items }: Execution): string => {
+  const counts = Object.entries(Object.groupBy(events, ({ type }) => type)).map(
+    ([type, all]) => `${all?.length} ${type}`,
+  );
+  return `${counts.join(', ')}; items ${JSON.stringify(items)}`;
+};
+
+const cause = ({ cause: text = '{}' }: Execution): string => JSON.parse(text).errorMessage;
 
 describe('the state machine on a Step Functions interpreter', () => {
-  it('plans, transfers and finishes', async () => {
-    await using cloud = await localCloud();
-    const source = cloud.gcs.bucket('exports', [LOCAL_SERVICE_ACCOUNT]);
-    const sink = cloud.s3.bucket('lake');
-    cloud.s3.bucket('state');
-    for (let index = 0; index < 95; index++) source.put(`2026/${index}`, `item ${index}`);
-    await using deployed = await deploy(distributed(), cloud.environment);
-    await using engine = await startEngine({
-      python: needed('COMPAT_STEP_FUNCTIONS'),
-      cloud,
-      invoke: (event) => deployed.invoke(event),
-    });
-    const execution = await engine.run(deployed.definition);
-    console.log(
-      execution.error,
-      execution.cause,
-      execution.items,
-      JSON.stringify(execution.events.slice(-14), null, 0).slice(0, 6000),
-    );
+  it(`carries ${MANY} objects with a child killed and another throttled, then what had failed, until both sides are the same`, {
+    timeout: 240_000,
+  }, async () => {
+    await using all = await world({ shardItems: 500, maxConcurrency: 8 });
+    const { sink, cloud } = all;
+    fill(all, MANY);
+    // Two that cannot be read.
+    cloud.gcs.faults.add(/2026%2F00(?:4321|9999)\?/, REFUSED, Number.POSITIVE_INFINITY);
+    let [transfers, killed, throttled] = [0, 0, 0];
+    all.meddle = async (event, carry) => {
+      if (event.distributed.phase !== 'transfer') return await carry(event);
+      const number = ++transfers;
+      if (number === 3 || number === 17) {
+        throttled++;
+        return { throttled: true };
+      }
+      if (number !== 9) return await carry(event);
+      const before = sink.objects.size;
+      return await carry(event, async (emulator) => {
+        // In the middle of its work.
+        while (sink.objects.size < before + 100) await new Promise((resolve) => setImmediate(resolve));
+        killed++;
+        await emulator.kill();
+      });
+    };
+    const started = Date.now();
+    const first = await all.run();
+    console.log(`first: ${first.status} ${first.error} in ${Date.now() - started} ms; ${summary(first)}`);
+    console.log(`  ${cause(first)}`);
+    expect([killed, throttled]).toEqual([1, 2]);
+    expect(first).toMatchObject({ status: 'FAILED', error: 'Isthmus.partial', items: { succeeded: 40, failed: 0 } });
+    expect(cause(first)).toContain('2 failed');
+    expect(sink.objects.size).toBe(MANY - 2);
+
+    cloud.gcs.faults.clear();
+    transfers = 100;
+    const second = await all.run({ again: true });
+    console.log(`second: ${second.status}; ${summary(second)}\n  ${second.output?.message}`);
+    expect(second).toMatchObject({ status: 'SUCCEEDED', items: { total: 2, succeeded: 2 } });
+    expect(second.output).toMatchObject({ outcome: 'complete', items: { written: MANY, failed: 0 } });
+    expectSame(all, MANY);
+  });
+
+  it('counts a few failures as a success where they are tolerated, and tells of them all the same', async () => {
+    await using all = await world({ toleratedItems: 5 });
+    fill(all, 50);
+    all.cloud.gcs.faults.add('2026%2F000007?', REFUSED, Number.POSITIVE_INFINITY);
+    const execution = await all.run();
     expect(execution.status).toBe('SUCCEEDED');
-    expect(sink.objects.size).toBe(95);
+    expect(execution.output).toMatchObject({
+      outcome: 'partial',
+      items: { written: 49, failed: 1 },
+      failures: [{ key: '000007' }],
+    });
+  });
+
+  it('stops when more shards fail than are tolerated, with a report, and carries the rest later', async () => {
+    await using all = await world({ toleratedShards: 20, maxConcurrency: 1 });
+    fill(all, 100);
+    all.cloud.s3.faults.add('PUT /lake', DENIED, Number.POSITIVE_INFINITY);
+    const execution = await all.run();
+    expect(execution).toMatchObject({ status: 'FAILED', error: 'Isthmus.too_many_failed' });
+    expect(execution.items?.failed).toBe(3);
+    expect(cause(execution)).toContain('The report is s3://state/distributed/exports/');
+    all.cloud.s3.faults.clear();
+    const again = await all.run({ again: true });
+    expect(again.output).toMatchObject({ outcome: 'complete', items: { written: 100 } });
+    expectSame(all, 100);
+  });
+
+  it('ends its children when it is stopped; the next execution takes over and carries everything', async () => {
+    await using all = await world({ maxConcurrency: 1 });
+    fill(all, 100);
+    let transfers = 0;
+    let stopped: Promise<void> | undefined;
+    let arn = '';
+    all.meddle = async (event, carry) => {
+      if (event.distributed.phase === 'transfer' && ++transfers === 4) stopped = all.engine.stop(arn);
+      return await carry(event);
+    };
+    arn = await all.engine.start(all.deployed.definition, {});
+    const first = await all.engine.ended(arn);
+    await stopped;
+    // Moto lets `Catch` see that it was stopped, and calls it FAILED; AWS ends it at once, as ABORTED.
+    expect(first.status).not.toBe('SUCCEEDED');
+    expect(all.sink.objects.size).toBeLessThan(100);
+    all.meddle = (event, carry) => carry(event);
+    const next = await all.run();
+    expect(next.output).toMatchObject({ outcome: 'complete' });
+    expectSame(all, 100);
+  });
+
+  it('makes one S3 object of 5 GiB that eight children carry, with the checksum of the whole proved', {
+    timeout: 240_000,
+  }, async () => {
+    await using all = await world({ shardBytes: '640MiB', maxConcurrency: 8 });
+    all.sink.keep = false;
+    all.source.put('2026/large', patternBody(5 * GIB));
+    const started = Date.now();
+    const execution = await all.run();
+    const stored = all.sink.objects.get('raw/large');
+    console.log(
+      `5 GiB: ${execution.status} in ${Date.now() - started} ms by ${all.deployed.environments} environments; ${JSON.stringify(execution.items)}; CRC32C ${stored?.checksums.crc32c} ${stored?.checksumType}, ${stored?.parts} parts`,
+    );
+    expect(execution).toMatchObject({ status: 'SUCCEEDED', items: { total: 8, succeeded: 8 } });
+    expect(stored).toMatchObject({ size: 5 * GIB, checksumType: 'FULL_OBJECT' });
+    expect(stored?.checksums.crc32c).toBe(all.source.get('2026/large')?.crc32c);
+    expect(all.sink.uploads.size).toBe(0);
   });
 });

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { type IncomingMessage, request, Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -181,7 +182,11 @@ async function route(incoming: IncomingMessage, outgoing: ServerResponse, { moto
 
 /** Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html */
 function answerInvoke(outgoing: ServerResponse, answer: Answer): void {
-  const headers: Record<string, string> = { 'content-type': 'application/json', 'x-amz-executed-version': '$LATEST' };
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    'x-amz-executed-version': '$LATEST',
+    'x-amzn-requestid': randomUUID(),
+  };
   if ('throttled' in answer) {
     outgoing.writeHead(429, { ...headers, 'x-amzn-errortype': 'TooManyRequestsException' });
     outgoing.end(
