@@ -65,6 +65,10 @@ export const cli =
         .argument('<plan>', 'a plan, a file or folder of dead letters, or the URL of one'),
     )
       .option('--pipeline <file>', 'the pipeline file; a plan knows its own')
+      .option(
+        '--shard <i/n>',
+        'only this part of n, from 0; with n alone, JOB_COMPLETION_INDEX or AWS_BATCH_JOB_ARRAY_INDEX say which',
+      )
       .option('--no-progress', 'no progress bar')
       .action(
         does(async (plan: string, flags: ApplyFlags) =>

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { ahead } from '../api/ahead.ts';
+import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
+import { asBrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import { tallySpec } from '../engine/checkpoint.ts';
 import { type Report, type RunOutcome, Tally } from '../engine/report.ts';
@@ -60,6 +62,33 @@ export async function whatBecame(
 ): Promise<Done | undefined> {
   const found = await phase.files.json(layoutOf(phase, runId).done(attempt, name), doneSpec, phase.runtime.signal);
   return found && doneOf(found);
+}
+
+const failedSpec = z.object({ code: z.string(), message: z.string(), hint: z.string() });
+
+/** Says why nothing can be told of a shard. That it cannot be said is no other failure. */
+export async function tellFailed(phase: Phase, { runId, attempt }: Head, name: string, thrown: unknown): Promise<void> {
+  const { code, message, hint, next } = asBrokerError(thrown);
+  // It will be tried again, and by whom it is held is no reason.
+  if (next === 'wait' || code === 'busy') return;
+  const { files, runtime } = phase;
+  const key = layoutOf(phase, runId).failed(attempt, name);
+  await files.write(key, JSON.stringify({ code, message, hint }), runtime.signal).catch(() => undefined);
+}
+
+/** Why nothing is told of a shard; undefined where not even that was said. */
+export async function whyFailed(phase: Phase, { runId, attempt }: Head, name: string): Promise<Reason | undefined> {
+  const { files, runtime } = phase;
+  const found = await files.json(layoutOf(phase, runId).failed(attempt, name), failedSpec, runtime.signal);
+  if (found === undefined) return undefined;
+  const { code, message, hint } = found;
+  return Object.hasOwn(ERROR_CODES, code) ? { code: code as ErrorCode, message, hint } : undefined;
+}
+
+export interface Reason {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
 }
 
 /** What became of everything, up to this attempt. */

@@ -92,7 +92,7 @@ async function whatCame(
   if (made?.outcome === 'paused') return { paused: made };
   const stopped = made?.error && new BrokerError(made.error.code, made.error.message, { hint: made.error.hint });
   const done = made === undefined ? found : await doneIn(phase, head, head.attempt);
-  const { tally, kept } = await merged(phase, head, summary, done, made && tallyOf(made));
+  const { tally, kept, untold } = await merged(phase, head, summary, done, made && tallyOf(made));
   const count = (name: 'receipts' | 'deadLetters'): number => (kept[name]?.lines ?? 0) + (made?.[name]?.lines ?? 0);
   const told = (name: 'receipts' | 'deadLetters') => {
     const sink = phase.job[name];
@@ -102,10 +102,22 @@ async function whatCame(
   };
   return {
     tally,
-    ended: ended ?? stopped,
+    ended: ended?.code === 'too_many_failed' ? tooMany(ended, tally, untold, stopped) : (ended ?? stopped),
     kept: { ...told('receipts'), ...told('deadLetters') },
     leaves: made !== undefined && made.items.written < large.length,
   };
+}
+
+/** Where each shard has told what became of it, there is nothing that was not begun; else one of the reasons is told. */
+function tooMany(
+  { message }: BrokerError,
+  { failures: [first] }: Tally,
+  untold: number,
+  stopped: BrokerError | undefined,
+): BrokerError | undefined {
+  if (untold === 0) return stopped;
+  const why = first === undefined ? '' : `; ${first.key}: ${first.code}: ${first.message}`;
+  return new BrokerError('too_many_failed', message + why, first === undefined ? {} : { hint: first.hint });
 }
 
 /** Items in pieces that were not made of them yet. */

@@ -51,6 +51,11 @@ export class Layout {
     return `${this.folder}done-${attempt}/${shard === '' ? '' : `${shard}.json`}`;
   }
 
+  /** Why a child could not say what became of its shard. */
+  failed(attempt: number, shard: string): string {
+    return `${this.folder}failed-${attempt}/${shard}.json`;
+  }
+
   report(attempt: number): string {
     return `${this.folder}report-${attempt}.json`;
   }

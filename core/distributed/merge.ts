@@ -1,14 +1,18 @@
+import { ERROR_CODES } from '../api/error-codes.ts';
 import { Tally } from '../engine/report.ts';
 import { layoutOf, type Phase } from './context.ts';
-import type { AllDone, Done } from './done.ts';
+import { type AllDone, type Done, type Reason, whyFailed } from './done.ts';
 import type { Summary } from './gather.ts';
 import type { Head } from './head.ts';
 import { nameOf, type Shard, shardsIn } from './manifest.ts';
 
+const MOST_REASONS = 100;
 const REPLACED = 'bytes differ from the plan: items were replaced in their source meanwhile';
 
 export interface Merged {
   readonly tally: Tally;
+  /** Shards that nobody has told anything of. */
+  readonly untold: number;
   readonly kept: { readonly receipts: { readonly lines: number }; readonly deadLetters: { readonly lines: number } };
 }
 
@@ -36,6 +40,7 @@ export async function merged(
     tally.merge(made);
   }
   const kept = { receipts: { lines: 0 }, deadLetters: { lines: 0 } };
+  let untold = 0;
   for await (const shard of shardsIn(files, layoutOf(phase, head.runId).manifest(1), runtime.signal)) {
     const isPiece = shard.piece !== undefined;
     // An item in pieces is one item; what became of its pieces is only why.
@@ -48,9 +53,13 @@ export async function merged(
     }
     const last = tries.at(-1);
     if (last !== undefined) addShard(tally, shard, tries, last);
-    else if (!isPiece) missing(tally, shard, shard.items, 'nobody has told what became of its items');
+    else if (!isPiece) {
+      // Of thousands the first say enough.
+      const why = untold++ < MOST_REASONS ? await whyFailed(phase, head, shard.shard) : undefined;
+      missing(tally, shard, shard.items, 'nobody has told what became of its items', why);
+    }
   }
-  return { tally, kept };
+  return { tally, kept, untold };
 }
 
 /** What an earlier try has written, a later one finds unchanged: it counts as written, once. */
@@ -75,13 +84,9 @@ function addShard(tally: Tally, shard: Shard, tries: readonly Done[], last: Done
 }
 
 /** Items that no receipt tells of are failures, and never left out of the sum. */
-function missing(tally: Tally, { shard }: Shard, items: number, why: string): void {
-  tally.fail({
-    key: `shard ${shard}`,
-    code: 'not_carried',
-    message: `${items} items: ${why}`,
-    hint: 'Start the state machine again with the input {"again": true}: it carries what is missing.',
-  });
+function missing(tally: Tally, { shard }: Shard, items: number, what: string, why?: Reason): void {
+  const { code, hint } = why ?? { code: 'not_carried', hint: ERROR_CODES.not_carried.fix };
+  tally.fail({ key: `shard ${shard}`, code, message: `${items} items: ${why?.message ?? what}`, hint });
   tally.items.failed += items - 1;
 }
 

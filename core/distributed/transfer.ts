@@ -3,7 +3,7 @@ import type { Report } from '../engine/report.ts';
 import { carryPiece } from './carry-piece.ts';
 import { carryShard, tallyOf } from './carry-shard.ts';
 import type { Phase } from './context.ts';
-import { type Done, tellDone, whatBecame } from './done.ts';
+import { type Done, tellDone, tellFailed, whatBecame } from './done.ts';
 import type { Head } from './head.ts';
 import { nameOf, type Shard } from './manifest.ts';
 
@@ -40,7 +40,7 @@ export async function transfer(phase: Phase, head: Head, options: TransferOption
   let isPartial = false;
   for (const shard of options.shards) {
     const before = await whatBecame(phase, head, nameOf(shard));
-    const done = before ?? (await carried(phase, head, shard, carry));
+    const done = before ?? (await told(phase, head, shard, carry));
     if ('paused' in done) {
       const all = sofar + done.paused;
       if (all <= options.before)
@@ -59,6 +59,15 @@ export async function transfer(phase: Phase, head: Head, options: TransferOption
   if (failure !== undefined && !items.written && !items.unchanged && !items.skipped)
     throw new BrokerError(failure.code, failure.message, { hint: failure.hint });
   return { outcome: isPartial ? 'partial' : 'complete', items, bytes, done: sofar };
+}
+
+async function told(...[phase, head, shard, options]: Parameters<typeof carried>): ReturnType<typeof carried> {
+  try {
+    return await carried(phase, head, shard, options);
+  } catch (thrown) {
+    await tellFailed(phase, head, nameOf(shard), thrown);
+    throw thrown;
+  }
 }
 
 async function carried(

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { ahead } from '../api/ahead.ts';
 import { BrokerError } from '../api/errors.ts';
 import { linesOf } from '../api/lines.ts';
@@ -26,24 +27,37 @@ export async function planHeaderOf(file: PlanFile, signal: AbortSignal): Promise
   throw new BrokerError('invalid_plan', `${file.name} is empty`);
 }
 
+/** One process of several that carry a plan out together. */
+export interface Share {
+  /** From 0. */
+  readonly index: number;
+  readonly of: number;
+}
+
 /**
  * Plans that were made before, to be carried out. All files are read to their ends before anything is carried: each must
  * be whole, of this pipeline, and delete no more than may be deleted. Then each action is looked at again: what has
  * changed since in its source or its sink is refused, what is there already is left; what dead letters name is compared
- * anew. Deletes come last.
+ * anew. Deletes come last; one process of several deletes nothing, since it does not know whether the others did well.
  *
- * @param name the same for the same plan.
+ * @param plan as it was named: the same plan goes on where it was.
  */
-export function appliedPlan(name: string, job: Job, files: readonly PlanFile[]): MadePlan {
+export function appliedPlan(plan: string, job: Job, files: readonly PlanFile[], share?: Share): MadePlan {
+  const names = JSON.stringify([plan, files.map((file) => file.name)]);
+  const shown = share === undefined ? '' : ` ${share.index}/${share.of}`;
   return {
-    name,
+    name: `apply ${hash('sha256', names)}${shown}`,
     kind: 'saved',
     async *steps(context) {
       for (const file of files) await check(file, job, context.signal);
-      for (const file of files) yield* rechecked(file, { job, ...context }, (action) => action !== 'delete');
+      for (const file of files) yield* rechecked(file, { job, ...context }, (action) => action !== 'delete', share);
     },
     async *deletes(context) {
-      for (const file of files) yield* rechecked(file, { job, ...context }, (action) => action === 'delete');
+      for (const file of files) {
+        const steps = rechecked(file, { job, ...context }, (action) => action === 'delete', share);
+        if (share === undefined) yield* steps;
+        else for await (const { key, actions } of steps) yield { key, actions: actions.map(leftForLater) };
+      }
     },
   };
 }
@@ -52,15 +66,33 @@ async function* rechecked(
   file: PlanFile,
   options: RecheckOptions,
   wanted: (action: Action['action']) => boolean,
+  share: Share | undefined,
 ): AsyncGenerator<Step> {
   const { isthmus } = await planHeaderOf(file, options.signal);
   const now = new Recheck(options, isthmus);
-  const groups = grouped(wantedOf(file, options.signal, wanted));
+  const all = grouped(wantedOf(file, options.signal, wanted));
+  const groups = share === undefined ? all : shareOf(all, share);
   yield* ahead(groups, CHECKED_AT_ONCE, async (actions): Promise<Step> => {
     const key = actions[0]?.item.key ?? '';
     return { key, actions: await Promise.all(actions.map((action) => now.action(action))) };
   });
 }
+
+/** Every so-manieth item, so that each process has as many. */
+async function* shareOf<T>(groups: AsyncIterable<T>, { index, of }: Share): AsyncGenerator<T> {
+  let place = 0;
+  for await (const group of groups) if (place++ % of === index) yield group;
+}
+
+const leftForLater = (action: Action): Action =>
+  action.action === 'delete'
+    ? {
+        ...action,
+        action: 'skip',
+        left: true,
+        reason: 'to be deleted by `isthmus apply` without --shard, when all are done',
+      }
+    : action;
 
 /** Reads a file to its end. @throws BrokerError for one that must not be carried out. */
 async function check(file: PlanFile, job: Job, signal: AbortSignal): Promise<void> {

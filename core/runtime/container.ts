@@ -1,8 +1,11 @@
 import { BrokerError } from '../api/errors.ts';
 import { pause } from '../api/retry.ts';
 import type { Logger, Runtime } from '../api/runtime.ts';
-import type { Answer } from './answer.ts';
+import { appliedPlan, type Share } from '../engine/apply.ts';
+import { run } from '../engine/run.ts';
+import { type Answer, answerOf } from './answer.ts';
 import type { Carrier } from './carrier.ts';
+import { eventsTo } from './events-log.ts';
 import { EXIT } from './exit.ts';
 import type { OpenJob } from './job.ts';
 import { untilReady } from './patience.ts';
@@ -23,6 +26,34 @@ export async function runOnce({ load, log, graceMs, out }: RunOnceOptions): Prom
   const once = (): Promise<Answer> =>
     carrier.run({}, runtime).catch((error: unknown) => again(error, carrier, runtime));
   const answer = await untilReady(once, runtime);
+  out(JSON.stringify(answer));
+  return exitOf(answer);
+}
+
+export interface ApplyOnceOptions extends RunOnceOptions {
+  readonly plan: string;
+  readonly share: Share | undefined;
+}
+
+/** Carries a saved plan out, or a part of it, as a container of an indexed job does. */
+export async function applyOnce({ load, log, graceMs, out, plan, share }: ApplyOnceOptions): Promise<number> {
+  using runtime = processRuntime(log, graceMs);
+  const { open, carrier } = await load();
+  await using _closing = open;
+  const { job } = open;
+  const { isUrl, keptFiles, localFiles } = await import('./plan-files.ts');
+  const files = isUrl(plan) ? await keptFiles(plan, job, runtime.signal) : await localFiles(plan);
+  const { leaseMs } = carrier;
+  const report = await run(job, {
+    runtime,
+    observer: eventsTo(log),
+    leaseMs,
+    made: appliedPlan(plan, job, files, share),
+  });
+  const { pipeline, outcome, items, bytes, durationMs } = report;
+  const figures = { pipeline, outcome, items, bytes, seconds: durationMs / 1000 };
+  carrier.meter({ ...figures, retries: 0, tokenRefreshes: 0, lagSeconds: undefined });
+  const answer = answerOf(report, undefined);
   out(JSON.stringify(answer));
   return exitOf(answer);
 }

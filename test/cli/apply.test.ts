@@ -73,6 +73,27 @@ describe('a plan on file', () => {
     expect(w.lake.objects.has('replaced')).toBe(false);
   });
 
+  it('is carried by several processes, each its part, and what it deletes by one that carries all of it', async () => {
+    await using w = await world();
+    for (let index = 0; index < 10; index++) w.bucket.put(`item ${index}`, `${index}`);
+    w.lake.store(await stored(w, 'extra', 'x'));
+    const top = { delete: { extras: true, maxPercent: 100 } };
+    const file = await w.write({ top });
+    const plan = join(w.folder, 'plan.jsonl');
+    await isthmus(w, 'plan', file, '--out', plan);
+    const parts = ['0/3', '1/3', '2/3'].map((shard) => () => isthmus(w, 'apply', plan, '--shard', shard, '--json'));
+    const counts: number[] = [];
+    for (const part of parts) {
+      const { items } = json(await part()) as { items: { written: number } };
+      counts.push(items.written);
+    }
+    expect(counts).toEqual([4, 3, 3]);
+    expect(w.lake.bytes('extra')?.toString()).toBe('x');
+    const rest = await isthmus(w, 'apply', plan, '--json');
+    expect(json(rest)).toMatchObject({ outcome: 'complete', items: { written: 0, unchanged: 10, deleted: 1 } });
+    expect((await isthmus(w, 'apply', plan, '--shard', '3/3')).error).toMatchObject({ code: 'invalid_config' });
+  });
+
   it('of deletes is looked at again before each, and guarded as a whole', async () => {
     await using w = await world();
     for (const name of ['a', 'b', 'c', 'd']) w.bucket.put(name, name);
