@@ -207,6 +207,14 @@ describe('the SAM template', () => {
     expect(status).toBe(0);
   });
 
+  it('with a state machine passes cfn-lint', async () => {
+    await using folder = await temporaryFolder();
+    const { made } = await packageInto(folder.path, PIPELINES.full ?? '', '--distributed');
+    const linted = spawnSync(needed('COMPAT_CFN_LINT'), [join(made, 'template.yaml')], { encoding: 'utf8' });
+    expect(`${linted.stdout}${linted.stderr}`).toBe('');
+    expect(linted.status).toBe(0);
+  });
+
   it('with a mistake in it does not', async () => {
     await using folder = await temporaryFolder();
     const { made } = await packageInto(folder.path, PIPELINES.plain ?? '');
