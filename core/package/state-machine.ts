@@ -164,9 +164,9 @@ function transferState(
 ): State {
   return {
     Type: 'Map',
-    Comment: `At most ${shares.maxConcurrency} children at once, which together keep to ${shares.requestsPerSecond} writes in a second: S3 takes 3,500 for a prefix at first, an account runs 1,000 Lambdas if it has not asked for more, Google exchanges 6,000 tokens a minute.`,
+    Comment: `As many children at once as it takes to make ${shares.requestsPerSecond} writes in a second, at most ${shares.maxConcurrency}: S3 takes 3,500 for a prefix at first, an account runs 1,000 Lambdas if it has not asked for more, Google exchanges 6,000 tokens a minute.`,
     Label: 'Transfer',
-    MaxConcurrency: shares.maxConcurrency,
+    MaxConcurrencyPath: '$.gathered.concurrency',
     ToleratedFailurePercentage: shares.toleratedShards,
     ItemReader: {
       Resource: `arn:${PARTITION}:states:::s3:getObject`,

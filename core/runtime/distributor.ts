@@ -2,6 +2,7 @@ import { asBrokerError } from '../api/errors.ts';
 import { pause } from '../api/retry.ts';
 import type { Runtime } from '../api/runtime.ts';
 import { begin, rangeOf } from '../distributed/begin.ts';
+import { concurrencyFor } from '../distributed/concurrency.ts';
 import { filesOf, layoutOf, type Phase } from '../distributed/context.ts';
 import { endedBy, finish } from '../distributed/finish.ts';
 import { gather } from '../distributed/gather.ts';
@@ -89,7 +90,8 @@ class Phases {
         return await this.#list(event);
       case 'gather': {
         const { shards, items, bytes } = await gather(this.#phase, await this.#head(event));
-        const concurrency = Math.max(1, Math.min(shards, this.#phase.shares.maxConcurrency));
+        const { memorySize } = this.#options.open.pipeline.deploy;
+        const concurrency = concurrencyFor({ shards, items, bytes }, this.#phase.shares, memorySize);
         return { outcome: 'planned', shards, items, bytes, concurrency };
       }
       case 'transfer': {

@@ -91,7 +91,7 @@ describe('the state machine of a packaged pipeline', () => {
     }
     const transfer = states.Transfer;
     expect(transfer).toMatchObject({
-      MaxConcurrency: 200,
+      MaxConcurrencyPath: '$.gathered.concurrency',
       ToleratedFailurePercentage: 10,
       ItemReader: { ReaderConfig: { InputType: 'JSONL' } },
       ResultWriter: { Parameters: { Bucket: 'state', Prefix: 'isthmus/distributed/nightly/results' } },

@@ -1,95 +1,24 @@
 import { describe, expect, it } from 'vitest';
-import type { JsonValue } from '../../../core/api/index.ts';
 import { patternBody } from '../../cloud/body.ts';
 import type { Fault } from '../../cloud/faults.ts';
-import type { GcsBucket } from '../../cloud/gcs-objects.ts';
-import { LOCAL_SERVICE_ACCOUNT, type LocalCloud, localCloud } from '../../cloud/local-cloud.ts';
-import type { S3Bucket } from '../../cloud/s3-objects.ts';
-import { distributed } from '../../distributed/driver.ts';
 import { needed } from '../fixtures.ts';
-import { type Answer, type Engine, type Execution, startEngine } from './engine.ts';
-import { type Deployed, deploy } from './function.ts';
+import type { Execution } from './engine.ts';
+import { different, fill, summary, type World, world } from './world.ts';
 
 const GIB = 2 ** 30;
 const MANY = 20_000;
+const PROGRAMS = {
+  emulator: needed('COMPAT_RIE'),
+  runtimeClient: needed('COMPAT_RIC'),
+  python: needed('COMPAT_STEP_FUNCTIONS'),
+};
 const REFUSED: Fault = { kind: 'answer', status: 403, body: '{"error":{"code":403,"message":"denied"}}' };
 const DENIED: Fault = { kind: 'answer', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' };
 
-interface World extends AsyncDisposable {
-  readonly cloud: LocalCloud;
-  readonly source: GcsBucket;
-  readonly sink: S3Bucket;
-  readonly deployed: Deployed;
-  readonly engine: Engine;
-  /** Decides what becomes of an invocation; by default it is carried out. */
-  meddle: (event: Phase, carry: Deployed['invoke']) => Promise<Answer>;
-  run(input?: object): Promise<Execution>;
+function expectSame(all: World, count: number): void {
+  expect(different(all, count)).toEqual([]);
+  expect(all.sink.objects.size).toBe(count);
 }
-
-interface Phase {
-  readonly distributed: { readonly phase: string; readonly shards?: readonly { readonly shard: string }[] };
-}
-
-async function world(shares: Record<string, JsonValue> = {}): Promise<World> {
-  const cloud = await localCloud();
-  const source = cloud.gcs.bucket('exports', [LOCAL_SERVICE_ACCOUNT]);
-  const sink = cloud.s3.bucket('lake');
-  cloud.s3.bucket('state');
-  const engine = await startEngine({
-    python: needed('COMPAT_STEP_FUNCTIONS'),
-    cloud,
-    invoke: (event) => made.meddle(event as unknown as Phase, deployed.invoke),
-  });
-  const endpoints = { ...JSON.parse(cloud.environment.ISTHMUS_ENDPOINTS ?? '{}'), stepFunctions: engine.url };
-  const environment = {
-    ...cloud.environment,
-    ISTHMUS_ENDPOINTS: JSON.stringify(endpoints),
-    // A function that is killed holds what it held for a second only.
-    ISTHMUS_LEASE: '1',
-  };
-  const deployed = await deploy(distributed({}, shares), environment);
-  const made: Omit<World, typeof Symbol.asyncDispose> = {
-    cloud,
-    source,
-    sink,
-    deployed,
-    engine,
-    meddle: (event, carry) => carry(event),
-    run: (input) => engine.run(deployed.definition, input),
-  };
-  return Object.assign(made, {
-    async [Symbol.asyncDispose]() {
-      await engine[Symbol.asyncDispose]();
-      await deployed[Symbol.asyncDispose]();
-      await cloud[Symbol.asyncDispose]();
-    },
-  });
-}
-
-/** Puts so many objects into the source. */
-function fill({ source }: World, count: number): void {
-  for (let index = 0; index < count; index++) source.put(nameOf(index), `object ${index}`);
-}
-
-const nameOf = (index: number): string => `2026/${String(index).padStart(6, '0')}`;
-
-function expectSame({ source, sink }: World, count: number): void {
-  const names = Array.from({ length: count }, (_, index) => nameOf(index));
-  const different = names.filter((name) => {
-    const [from, to] = [source.get(name), sink.objects.get(`raw/${name.slice(5)}`)];
-    return to === undefined || from === undefined || to.checksums.crc32c !== from.crc32c;
-  });
-  expect(different).toEqual([]);
-  expect(sink.objects.size).toBe(count);
-}
-
-/** The history as a person would tell it: which states, how often. */
-const summary = ({ events, items }: Execution): string => {
-  const counts = Object.entries(Object.groupBy(events, ({ type }) => type)).map(
-    ([type, all]) => `${all?.length} ${type}`,
-  );
-  return `${counts.join(', ')}; items ${JSON.stringify(items)}`;
-};
 
 const cause = ({ cause: text = '{}' }: Execution): string => JSON.parse(text).errorMessage;
 
@@ -97,7 +26,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   it(`carries ${MANY} objects with a child killed and another throttled, then what had failed, until both sides are the same`, {
     timeout: 240_000,
   }, async () => {
-    await using all = await world({ shardItems: 500, maxConcurrency: 8 });
+    await using all = await world(PROGRAMS, { shardItems: 500, maxConcurrency: 8 });
     const { sink, cloud } = all;
     fill(all, MANY);
     // Two that cannot be read.
@@ -138,7 +67,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   });
 
   it('counts a few failures as a success where they are tolerated, and tells of them all the same', async () => {
-    await using all = await world({ toleratedItems: 5 });
+    await using all = await world(PROGRAMS, { toleratedItems: 5 });
     fill(all, 50);
     all.cloud.gcs.faults.add('2026%2F000007?', REFUSED, Number.POSITIVE_INFINITY);
     const execution = await all.run();
@@ -151,7 +80,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   });
 
   it('stops when more shards fail than are tolerated, with a report, and carries the rest later', async () => {
-    await using all = await world({ toleratedShards: 20, maxConcurrency: 1 });
+    await using all = await world(PROGRAMS, { toleratedShards: 20, maxConcurrency: 1 });
     fill(all, 100);
     all.cloud.s3.faults.add('PUT /lake', DENIED, Number.POSITIVE_INFINITY);
     const execution = await all.run();
@@ -165,7 +94,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   });
 
   it('ends its children when it is stopped; the next execution takes over and carries everything', async () => {
-    await using all = await world({ maxConcurrency: 1 });
+    await using all = await world(PROGRAMS, { maxConcurrency: 1 });
     fill(all, 100);
     let transfers = 0;
     let stopped: Promise<void> | undefined;
@@ -189,7 +118,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   it('makes one S3 object of 5 GiB that eight children carry, with the checksum of the whole proved', {
     timeout: 240_000,
   }, async () => {
-    await using all = await world({ shardBytes: '640MiB', maxConcurrency: 8 });
+    await using all = await world(PROGRAMS, { shardBytes: '640MiB', maxConcurrency: 8 });
     all.sink.keep = false;
     all.source.put('2026/large', patternBody(5 * GIB));
     const started = Date.now();

@@ -5,7 +5,6 @@ import { stringify } from 'yaml';
 import { packageInto } from '../../package/packaged.ts';
 import { temporaryFolder } from '../../support.ts';
 import { type Emulator, startEmulator } from '../emulator.ts';
-import { needed } from '../fixtures.ts';
 import type { Answer, LambdaError } from './engine.ts';
 
 /** A packaged pipeline: its state machine, and its function in as many environments as are asked for at once. */
@@ -21,10 +20,15 @@ export interface Definition {
   readonly States: Record<string, Record<string, unknown>>;
 }
 
-const programs = { emulator: needed('COMPAT_RIE'), runtimeClient: needed('COMPAT_RIC') };
+/** AWS's emulator, and the runtime client that it starts. */
+export interface Programs {
+  readonly emulator: string;
+  readonly runtimeClient: string;
+}
 
 /** `isthmus package --distributed`, unpacked, under the Lambda Runtime Interface Emulator. */
 export async function deploy(
+  programs: Programs,
   data: unknown,
   environment: Readonly<Record<string, string>>,
   timeoutSeconds = 60,
