@@ -14,7 +14,7 @@ const line = ({ id, fault, promise, tests, note }: Row): string => {
 
 const page = (): string => `# What goes wrong, and what happens then
 
-Each line is a fault, what is promised under it, and the tests that commit the fault and look; all of them run in \`npm test\`, against local
+Each line is a fault, what is promised under it, and the tests that commit the fault and look; nearly all of them run in \`npm test\`, against local
 servers that speak the protocols. A test checks that each test named here exists. Generated from [test/faults/matrix.ts](../test/faults/matrix.ts).
 
 Besides, in each test run: random faults at every boundary for 60 seconds, processes that die in between, and an oracle that compares the sink
@@ -26,7 +26,7 @@ each of its requests ([every-step.test.ts](../test/faults/every-step.test.ts)). 
 |---|---|---|---|
 ${MATRIX.map(line).join('\n')}
 
-Not here yet: what can go wrong with Step Functions (F76 to F81), since there is no distributed run yet.
+Those of [distributed.test.ts](../test/compat/step-functions/distributed.test.ts) run in \`npm run test:compat\`, on an interpreter of state machines.
 `;
 
 it.each(MATRIX)('$id, $fault: the tests that are named exist', async ({ tests }) => {

@@ -24,6 +24,9 @@ const EVENTS = 'test/lambda/events.test.ts';
 const AUTH = 'test/core/auth.test.ts';
 const TRANSPORT = 'test/transport/transport.test.ts';
 const HOSTILE = 'test/transport/hostile.test.ts';
+const DISTRIBUTED = 'test/distributed/faults.test.ts';
+const LISTING = 'test/distributed/listing.test.ts';
+const INTERPRETER = 'test/compat/step-functions/distributed.test.ts';
 
 const row = (id: string, fault: string, promise: string, tests: Row['tests'], note?: string): Row => ({
   id,
@@ -344,6 +347,81 @@ export const MATRIX: readonly Row[] = [
   row('S7', 'A sink that overlaps what the pipeline keeps, with `delete`', 'refused', [
     [STALE, 'is refused where the %s would be'],
   ]),
+  row(
+    'F76',
+    'Distributed Map: manifest or shard missing, changed, or empty',
+    'refused by name, in the report; nothing to do is a complete run',
+    [
+      [DISTRIBUTED, 'a manifest or a shard that was deleted or changed is refused by name'],
+      [DISTRIBUTED, 'nothing to do, and nothing at all in the source, are complete runs'],
+    ],
+  ),
+  row(
+    'F77',
+    'Some items fail always',
+    'the report names them; tolerated, the execution succeeds all the same; shards that fail as a whole stop the rest',
+    [
+      [INTERPRETER, 'counts a few failures as a success where they are tolerated'],
+      [INTERPRETER, 'stops when more shards fail than are tolerated, with a report'],
+    ],
+  ),
+  row('F78', 'One item of a shard fails', 'its child goes on; only what failed is carried again', [
+    [DISTRIBUTED, 'one item that fails does not fail its child'],
+  ]),
+  row(
+    'F79',
+    'A child is killed, throttled, or comes twice',
+    'tried again; what is there is not carried twice, and counted once',
+    [
+      [INTERPRETER, 'objects with a child killed and another throttled'],
+      [DISTRIBUTED, 'a child that comes twice'],
+      [DISTRIBUTED, 'a child that dies after its last part'],
+    ],
+  ),
+  row('F80', 'StopExecution', 'the next execution takes over', [[INTERPRETER, 'ends its children when it is stopped']]),
+  row('F81', 'Payloads of 256 KiB', 'no key is in any of them', [
+    [DISTRIBUTED, 'keys of 1024 bytes, of any characters, fit: no payload holds one'],
+  ]),
+  row('D1', 'Receipts of a shard are missing', 'its items are failures, and are carried again', [
+    [DISTRIBUTED, 'a child that never says what became of its items makes them failures'],
+  ]),
+  row('D2', 'The pipeline is changed between two phases', '`invalid_plan`; nothing is carried half in the old way', [
+    [DISTRIBUTED, 'a pipeline that was changed between the phases'],
+  ]),
+  row('D3', 'A phase comes twice, or late', 'it finds what it did; a run that was superseded changes nothing', [
+    [DISTRIBUTED, 'every phase that comes twice finds what it did'],
+    [DISTRIBUTED, 'a newer execution supersedes one that was ended'],
+    [LISTING, 'by two processes at once comes to one plan'],
+  ]),
+  row(
+    'D4',
+    'An item larger than one child can move, or of more than 10,000 parts',
+    'ranges of one upload by many children, completed once',
+    [
+      [INTERPRETER, 'makes one S3 object of 5 GiB that eight children carry'],
+      [DISTRIBUTED, 'an item of more than 10,000 parts is cut into larger ones'],
+      [DISTRIBUTED, 'the answer to the completion that is lost is no failure'],
+    ],
+  ),
+  row(
+    'D5',
+    'A piece is missing, or somebody aborts the upload',
+    'the item is a failure; only what is missing is sent again; a new run ends what was left',
+    [
+      [DISTRIBUTED, 'a piece that is missing leaves the item a failure and its upload'],
+      [DISTRIBUTED, 'an upload that somebody has aborted is begun anew'],
+      [DISTRIBUTED, 'what a run has left of an item is ended by the next run'],
+    ],
+  ),
+  row(
+    'D6',
+    'A listing longer than one invocation, or that dies',
+    'goes on where it was; what was not recorded counts for nothing',
+    [
+      [LISTING, 'that does not fit into one invocation goes on in the next'],
+      [LISTING, 'that dies in the middle is begun again where it was on record'],
+    ],
+  ),
   row('T1', 'A server that sends byte by byte, or next to nothing', 'read; a drip and a stall have an end', [
     [TRANSPORT, 'reads answers that come byte by byte'],
     [TRANSPORT, 'ends a drip'],
