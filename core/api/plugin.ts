@@ -108,12 +108,18 @@ export interface SinkDefinition extends Definition {
   create(config: object, context: PluginContext): Sink;
 }
 
+/** Where in S3 something lies. */
+export interface BucketPlace {
+  readonly bucket: string;
+  readonly prefix: string;
+}
+
 export interface StateDefinition extends Definition {
   readonly kind: 'state';
   /** Who finds again what was saved: nobody after this process, a process on this machine, or one anywhere. */
   readonly lasts: 'process' | 'machine' | 'anywhere';
   /** Where its files lie, if that is in S3: there Step Functions reads them. */
-  inBucket?(config: object): { readonly bucket: string; readonly prefix: string };
+  inBucket?(config: object): BucketPlace | undefined;
   create(config: object, context: PluginContext): StateStore;
 }
 
@@ -146,7 +152,7 @@ export function defineSink<Schema extends z.ZodObject>(definition: Typed<Schema,
 export function defineState<Schema extends z.ZodObject>(
   definition: Typed<Schema, StateStore> &
     Pick<StateDefinition, 'lasts'> & {
-      inBucket?(config: z.output<Schema>): { readonly bucket: string; readonly prefix: string };
+      inBucket?(config: z.output<Schema>): BucketPlace | undefined;
     },
 ): StateDefinition {
   return { stability: 'beta', ...definition, kind: 'state' };

@@ -75,6 +75,8 @@ export interface Source extends Partial<AsyncDisposable> {
    * May throw a BrokerError `pending` while a job still runs: the run pauses.
    */
   list(options: ListOptions): AsyncIterable<Item>;
+  /** Its items can be opened by any process, from what `ref` says: they need not be listed there first. */
+  readonly portable?: boolean;
   /** Beginning a listing at `after` costs no more than at the start: a long one may be cut into ranges of keys. */
   readonly seeks?: boolean;
   /**

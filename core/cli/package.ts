@@ -5,13 +5,13 @@ import type { PluginDefinition } from '../api/plugin.ts';
 import { formatBytes, visible } from '../api/text.ts';
 import { type Bundle, bundle, type Packaging, type Target } from '../package/bundle.ts';
 import { DOCKERFILE, DOCKERIGNORE } from '../package/container.ts';
-import { type Deployment, deploymentOf, distributionOf } from '../package/deployment.ts';
+import { type Deployment, type Distribution, deploymentOf, distributionOf } from '../package/deployment.ts';
 import { registerScript, scheduleScript, taskDefinition, taskPolicy } from '../package/ecs.ts';
 import { kubernetesJob } from '../package/kubernetes.ts';
 import { samTemplate } from '../package/sam.ts';
 import { stateMachine } from '../package/state-machine.ts';
 import { lambdaTerraform } from '../package/terraform.ts';
-import { warningsFor } from '../package/warnings.ts';
+import { distributedWarnings, warningsFor } from '../package/warnings.ts';
 import { type Written, writeFiles } from '../package/write.ts';
 import { zipOf } from '../package/zip.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
@@ -57,12 +57,14 @@ export async function packageCommand(
   const zip: Readonly<Record<string, Uint8Array>> = target === 'lambda' ? { 'function.zip': zipOf(inside) } : {};
   const built = { ...inside, ...made.maps, ...zip };
   await removeChunks(folder, built);
-  const origin = { from: basename(file), target };
+  const kind = distributed === true ? 'lambda, distributed' : target;
+  const origin = { from: basename(file), target: kind };
   const { texts, left } = assets(target, deployment);
   const { written: files, before } = await writeFiles(folder, built, texts, origin);
   const { variables } = deployment;
   const warnings = [
     ...warningsFor(target, pipeline),
+    ...(distribution === undefined ? [] : distributedWarnings(pipeline)),
     ...left,
     ...laterThoughts(folder, origin, before, files, deployment),
   ];
@@ -89,7 +91,7 @@ function refuseEndless(target: Target, { file, deploy, state }: Pipeline): void 
 /** What only shows once the files are there. */
 function laterThoughts(
   folder: string,
-  { from, target }: { readonly from: string; readonly target: Target },
+  { from, target }: { readonly from: string; readonly target: string },
   before: { readonly from?: string | undefined; readonly target?: string | undefined },
   files: readonly Written[],
   { variables, setByPlatform }: Deployment,
@@ -158,17 +160,27 @@ async function removeChunks(folder: string, built: Readonly<Record<string, unkno
   await Promise.all(old.map((name) => rm(join(folder, name), { force: true })));
 }
 
-function nextSteps(target: Target, { name, deploy }: Deployment): string[] {
+function nextSteps(target: Target, { name, deploy, distribution }: Deployment): string[] {
   if (target === 'lambda')
     return [
       'Deploy:  sam deploy --guided --capabilities CAPABILITY_NAMED_IAM',
       '  or:    terraform -chdir=terraform init && terraform -chdir=terraform apply',
+      ...(distribution === undefined ? [] : startSteps(distribution)),
     ];
   const platform = deploy.architecture === 'arm64' ? 'linux/arm64' : 'linux/amd64';
   return [
     `Build:   docker build --platform ${platform} -t ${name} .`,
     'Deploy:  push it, put its address into ecs/task-definition.json or kubernetes/job.yaml, then',
     `         bash ecs/register.sh${deploy.schedule === undefined ? '' : ' && bash ecs/schedule.sh'}, or kubectl apply -f kubernetes/job.yaml`,
+  ];
+}
+
+function startSteps({ bucket, folder }: Distribution): string[] {
+  return [
+    `         in the account and region of the bucket ${bucket}: Step Functions reads no other`,
+    "Start:   aws stepfunctions start-execution --state-machine-arn ARN --input '{}'",
+    'Again:   the same with --input \'{"again": true}\' carries what the last run has not',
+    `Reports: s3://${bucket}/${folder}RUN/report-1.json; let a lifecycle rule expire what lies below ${folder}`,
   ];
 }
 

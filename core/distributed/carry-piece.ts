@@ -10,7 +10,7 @@ import { AdaptiveSlots } from '../engine/slots.ts';
 import type { Phase } from './context.ts';
 import type { Head } from './head.ts';
 import type { Shard } from './manifest.ts';
-import { beginUpload, largeItem, piecesOf, type Upload, uploadOf } from './uploads.ts';
+import { beginUpload, largeItem, piecesOf, type Upload } from './uploads.ts';
 
 export interface CarriedPiece {
   readonly outcome: RunOutcome;
@@ -58,12 +58,12 @@ export async function carryPiece(
   const unfinished = { left: undefined, tell };
   let gone: Upload | undefined;
   const write = async (): Promise<void> => {
-    const begun = await beginUpload(phase, head, shard, action, gone);
+    const upload = await beginUpload(phase, head, shard, action, gone);
     const options = { signal, memory, slots, expected: undefined, unfinished };
-    await pieces.write(item, content, begun, { start, end }, options).catch(async (thrown: unknown) => {
+    await pieces.write(item, content, upload.begun, { start, end }, options).catch(async (thrown: unknown) => {
       if (asBrokerError(thrown).code !== 'superseded') throw thrown;
       // It was ended by somebody else: a lifecycle rule, perhaps. What was sent of the other pieces went with it.
-      gone = await uploadOf(phase, head, shard);
+      gone = upload;
       throw new BrokerError('write_conflict', `${item.id}: its upload is not there any more`);
     });
   };

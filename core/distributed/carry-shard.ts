@@ -8,7 +8,7 @@ import { run } from '../engine/run.ts';
 import type { MadeContext } from '../engine/run-options.ts';
 import type { Phase } from './context.ts';
 import type { Head } from './head.ts';
-import { nameOf, type Shard } from './manifest.ts';
+import { nameOf, type Shard, shardRun } from './manifest.ts';
 import { actionsIn } from './shard-file.ts';
 
 const CHECKED_AT_ONCE = 32;
@@ -29,7 +29,7 @@ export async function carryShard(phase: Phase, head: Head, shard: Shard, options
   // What is extra in the sinks is deleted when all is carried, and not by a part.
   const job = { ...phase.job, deletes: undefined };
   const made = {
-    name: `shard ${runId} ${attempt} ${name}`,
+    name: shardRun(head, shard),
     kind: 'shard' as const,
     folder: `${job.pipeline}/${runId}/${name}.${attempt}/`,
     async *steps(context: MadeContext): AsyncGenerator<Step> {

@@ -6,13 +6,19 @@ import type { Receipt } from '../engine/receipt.ts';
 import { type Report, Tally } from '../engine/report.ts';
 import { run } from '../engine/run.ts';
 import type { Phase } from './context.ts';
-import { type AllDone, isThere, tellDone } from './done.ts';
+import { type AllDone, addDone, tellDone, whatBecame } from './done.ts';
 import type { Head } from './head.ts';
 import type { Shard } from './manifest.ts';
 import { forgetUpload, largeItem, uploadOf } from './uploads.ts';
 
-/** The pieces of one item, in the order of its bytes. */
-export type LargeItem = readonly [Shard, ...Shard[]];
+/** An item that was carried in pieces. */
+export interface LargeItem {
+  /** The first of its pieces. */
+  readonly shard: Shard;
+  readonly pieces: number;
+  /** Of them. */
+  readonly there: number;
+}
 
 /**
  * Makes items of their pieces as a run writes items: tried again, conditional on what the plan saw, with a receipt each.
@@ -33,7 +39,7 @@ export async function completeItems(
     folder: `${job.pipeline}/${head.runId}/large.${head.attempt}/`,
     async *steps(): AsyncGenerator<Step> {
       for (const large of items) {
-        const action = await largeItem(phase, head, large[0]);
+        const action = await largeItem(phase, head, large.shard);
         places.set(placeOf(action.sink, action.item.id), large);
         yield { key: action.from ?? action.item.key, actions: [action] };
       }
@@ -44,7 +50,7 @@ export async function completeItems(
     const write = async (item: Item, _: unknown, options: WriteOptions): Promise<Written> => {
       const large = places.get(placeOf(number, item.id));
       if (large === undefined) throw new BrokerError('internal', `${item.id} has no pieces`);
-      return await complete(phase, head, { sink, item, large, done }, options);
+      return await complete(phase, head, { sink, item, large }, options);
     };
     return { location: sink.location, write };
   });
@@ -69,8 +75,9 @@ export async function completeItems(
   for (const { receipt, large } of finished) {
     const tally = new Tally();
     tally.add(receipt, undefined);
-    await tellDone(phase, head, large[0].shard, { outcome: 'complete', tally });
-    await forgetUpload(phase, head, large[0]);
+    const { shard } = large;
+    addDone(done, shard.shard, await tellDone(phase, head, shard.shard, { outcome: 'complete', tally }));
+    await forgetUpload(phase, head, shard);
   }
   return report;
 }
@@ -79,31 +86,44 @@ interface Completion {
   readonly sink: Sink;
   readonly item: Item;
   readonly large: LargeItem;
-  readonly done: AllDone;
 }
 
 async function complete(
   phase: Phase,
   head: Head,
-  { sink, item, large, done }: Completion,
+  { sink, item, large: { shard, pieces, there } }: Completion,
   { signal, expected }: WriteOptions,
 ): Promise<Written> {
   const missing = (why: string): BrokerError => new BrokerError('not_carried', `${item.id}: ${why}`);
-  const there = large.filter((piece) => isThere(piece, done)).length;
-  if (there < large.length) throw missing(`${there} of ${large.length} pieces are there`);
-  const upload = await uploadOf(phase, head, large[0]);
-  if (upload === undefined || sink.pieces === undefined) throw missing('nothing is on record of its pieces');
+  // Another one that finishes the same run has made it meanwhile, as S3 has proved.
+  const isMade = async (): Promise<boolean> => (await whatBecame(phase, head, shard.shard))?.outcome === 'complete';
+  const made = (): Written => ({
+    location: sink.location + item.key,
+    size: item.size ?? 0,
+    ...(item.checksums === undefined ? {} : { checksums: item.checksums }),
+  });
+  if (there < pieces) throw missing(`${there} of ${pieces} pieces are there`);
+  const upload = await uploadOf(phase, head, shard);
+  if (upload === undefined || sink.pieces === undefined) {
+    if (await isMade()) return made();
+    throw missing('nothing is on record of its pieces');
+  }
   try {
     return await sink.pieces.complete(item, upload.begun, { signal, expected });
   } catch (thrown) {
     const error = asBrokerError(thrown);
+    if (await isMade()) return made();
+    if (error.code === 'conflict' || error.code === 'source_changed')
+      throw new BrokerError(error.code, error.message, { hint: ANEW });
     if (error.code === 'truncated') throw missing(error.message);
     if (error.code !== 'checksum_mismatch') throw thrown;
     // What was sent is not what the source has: nothing of it is of any use.
     await sink.pieces.abandon(item, upload.begun, { signal });
-    await forgetUpload(phase, head, large[0]);
+    await forgetUpload(phase, head, shard);
     throw missing(error.message);
   }
 }
+
+const ANEW = 'Start the state machine without an input: it compares everything anew.';
 
 const placeOf = (sink: number, id: string): string => `${sink} ${id}`;

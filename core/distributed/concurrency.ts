@@ -29,3 +29,10 @@ export function concurrencyFor(
   const enough = Math.ceil((requestsPerSecond / perChild) * SPARE);
   return Math.max(1, Math.min(shards, maxConcurrency, enough));
 }
+
+/** A few shards that fail must not stop the others of a small run. */
+const TOLERATED = 3;
+
+/** How many percent of the shards may fail: so many, and three in any case, unless none may. */
+export const toleratedOf = (shards: number, percent: number): number =>
+  percent === 0 ? 0 : Math.min(100, Math.max(percent, (100 * TOLERATED) / Math.max(1, shards)));

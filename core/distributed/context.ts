@@ -15,8 +15,10 @@ export interface Shares {
   readonly maxConcurrency: number;
   /** Writes to the sinks in a second, by all children together. */
   readonly requestsPerSecond: number;
-  /** Percent of all items that may fail, and the execution still succeeds. */
-  readonly toleratedItems: number;
+  /** So many of the shards may fail as a whole. */
+  readonly toleratedShardsPercent: number;
+  /** So many of the items may fail, and the execution still succeeds. */
+  readonly toleratedItemsPercent: number;
 }
 
 /** What every phase works with. */
@@ -40,8 +42,7 @@ export function filesOf({ state, lasts, retry }: Job): Files {
 export const layoutOf = ({ job }: Phase, runId: string): Layout => new Layout(job.pipeline, runId);
 
 /** What the sources are told of a distributed run: its id is the same in every process. */
-export function sourceContexts({ job }: Phase, runId: string): (source: number) => RunContext {
+export function sourceContexts({ job }: Phase, runId: string): readonly RunContext[] {
   // It is on record before any source is asked.
-  const contexts = contextsOf(job, { runId, purpose: 'run', begins: async () => {} });
-  return (source) => contexts[source] as RunContext;
+  return contextsOf(job, { runId, purpose: 'run', begins: async () => {} });
 }

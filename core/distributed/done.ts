@@ -4,7 +4,7 @@ import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
 import { asBrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import { tallySpec } from '../engine/checkpoint.ts';
-import { type Report, type RunOutcome, Tally } from '../engine/report.ts';
+import type { Failure, Report, RunOutcome, Tally } from '../engine/report.ts';
 import { layoutOf, type Phase } from './context.ts';
 import type { Head } from './head.ts';
 import { nameOf, type Shard } from './manifest.ts';
@@ -21,17 +21,23 @@ const doneSpec = z.object({
   deadLetters: keptSpec.exactOptional(),
 });
 
-/** What became of a shard, of a piece of an item, or of an item that was carried in pieces. */
+/** What became of a shard, of a piece of an item, or of an item that was carried in pieces. As little as can be: there may be hundreds of thousands. */
 export interface Done {
   readonly outcome: Exclude<RunOutcome, 'paused'>;
-  readonly tally: Tally;
+  readonly items: Report['items'];
+  readonly bytes: number;
+  readonly moved: number;
   /** Lines that were kept. */
   readonly receipts: number;
   readonly deadLetters: number;
+  readonly notes?: Readonly<Record<string, number>>;
+  /** The first of all shards only. */
+  readonly failures?: readonly Failure[];
+  readonly failuresOmitted?: number;
 }
 
 /** By the name of the shard, in the order of the attempts. */
-export type AllDone = ReadonlyMap<string, readonly Done[]>;
+export type AllDone = Map<string, readonly Done[]>;
 
 /** A child that did the same a moment ago has told it already: then that counts. */
 export async function tellDone(
@@ -95,7 +101,8 @@ export interface Reason {
 export async function doneIn(phase: Phase, { runId }: Head, upTo: number): Promise<AllDone> {
   const { files, runtime } = phase;
   const layout = layoutOf(phase, runId);
-  const all = new Map<string, Done[]>();
+  const all: AllDone = new Map();
+  let failures = 0;
   for (let attempt = 1; attempt <= upTo; attempt++) {
     const folder = layout.done(attempt);
     const read = ahead(files.list(folder, runtime.signal), READ_AT_ONCE, async (object) => ({
@@ -103,12 +110,23 @@ export async function doneIn(phase: Phase, { runId }: Head, upTo: number): Promi
       done: doneOf(await files.jsonOf(object, doneSpec, runtime.signal)),
     }));
     for await (const { name, done } of read) {
-      const known = all.get(name);
-      if (known === undefined) all.set(name, [done]);
-      else known.push(done);
+      failures += done.failures?.length ?? 0;
+      addDone(all, name, failures > MOST_REMEMBERED ? withoutFailures(done) : done);
     }
   }
   return all;
+}
+
+/** Of all shards together. */
+const MOST_REMEMBERED = 2000;
+
+export const addDone = (all: AllDone, name: string, done: Done): void => {
+  all.set(name, [...(all.get(name) ?? []), done]);
+};
+
+function withoutFailures({ failures = [], failuresOmitted = 0, ...done }: Done): Done {
+  const omitted = failures.length + failuresOmitted;
+  return omitted === 0 ? done : { ...done, failuresOmitted: omitted };
 }
 
 /** An item in pieces is carried when it was made of them. */
@@ -120,10 +138,16 @@ export const isThere = (shard: Shard, done: AllDone): boolean =>
   done.get(nameOf(shard))?.at(-1)?.outcome === 'complete';
 
 function doneOf({ outcome, tally, receipts, deadLetters }: z.output<typeof doneSpec>): Done {
+  const { items, bytes, moved, notes, failures, failuresOmitted } = tally;
   return {
     outcome,
-    tally: Object.assign(new Tally(), tally),
+    items,
+    bytes,
+    moved,
     receipts: receipts?.lines ?? 0,
     deadLetters: deadLetters?.lines ?? 0,
+    ...(Object.keys(notes).length === 0 ? {} : { notes }),
+    ...(failures.length === 0 ? {} : { failures }),
+    ...(failuresOmitted === 0 ? {} : { failuresOmitted }),
   };
 }

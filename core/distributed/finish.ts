@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
+import type { RunContext } from '../api/source.ts';
 import type { Report } from '../engine/report.ts';
 import { Tally } from '../engine/report.ts';
 import { run } from '../engine/run.ts';
@@ -9,7 +10,7 @@ import { tallyOf } from './carry-shard.ts';
 import { completeItems, type LargeItem } from './complete.ts';
 import { layoutOf, type Phase, sourceContexts } from './context.ts';
 import { deletesIn } from './deletes.ts';
-import { type AllDone, doneIn } from './done.ts';
+import { type AllDone, doneIn, isThere } from './done.ts';
 import { type Summary, summaryOf } from './gather.ts';
 import { type Head, HeadFile } from './head.ts';
 import { shardsIn } from './manifest.ts';
@@ -22,6 +23,8 @@ export interface Finished {
   readonly location: string;
   /** It is complete, or no more failed than is tolerated. */
   readonly isAccepted: boolean;
+  /** It was not told before. */
+  readonly isFirst: boolean;
 }
 
 const reportSpec = z.looseObject({ runId: z.string(), outcome: z.enum(['complete', 'partial', 'failed']) });
@@ -38,17 +41,25 @@ export async function finish(phase: Phase, head: Head, ended: BrokerError | unde
   const layout = layoutOf(phase, head.runId);
   const place = layout.report(head.attempt);
   const before = await files.json(place, reportSpec, signal);
-  const answer = (report: Report): Finished => ({
+  const answer = (report: Report, isFirst: boolean): Finished => ({
     report,
     location: files.location + place,
-    isAccepted: isAccepted(report, phase.shares.toleratedItems),
+    isAccepted: isAccepted(report, phase.shares.toleratedItemsPercent),
+    isFirst,
   });
+  /** It may have died before it could say that it is over. */
+  const over = async (report: Report, leaves: boolean, isFirst: boolean): Promise<Finished> => {
+    await new HeadFile(job).finish(head, leaves, signal);
+    return answer(report, isFirst);
+  };
   // It was written by this very function, and never by hand.
-  if (before !== undefined) return answer(before as unknown as Report);
+  if (before !== undefined) return await over(before as unknown as Report, true, false);
+  await new HeadFile(job).hop(head, signal);
   const summary = await summaryOf(phase, head, 1);
   const outcome = await whatCame(phase, head, summary, ended);
-  if ('paused' in outcome) return answer(outcome.paused);
-  if (outcome.tally.clean && outcome.ended === undefined) await listAgain(phase, head);
+  if ('paused' in outcome) return answer(outcome.paused, false);
+  const contexts = sourceContexts(phase, head.runId);
+  if (outcome.tally.clean && outcome.ended === undefined) await listAgain(phase, contexts);
   const report = await run(job, {
     runtime,
     observer,
@@ -56,15 +67,18 @@ export async function finish(phase: Phase, head: Head, ended: BrokerError | unde
     carried: {
       runId: head.runId,
       since: head.since,
+      contexts,
       ...outcome,
       extras: summary?.extras,
       deletes: (context) => deletesIn(phase, head, context),
     },
   });
-  if (report.outcome === 'paused') return answer(report);
-  await files.create(place, report as unknown as JsonValue, signal);
-  await new HeadFile(job).finish(head, outcome.leaves, signal);
-  return answer(report);
+  if (report.outcome === 'paused') return answer(report, false);
+  if (await files.create(place, report as unknown as JsonValue, signal))
+    return await over(report, outcome.leaves, true);
+  // Another one that does the same was first: what it said counts.
+  const other = await files.json(place, reportSpec, signal);
+  return await over((other ?? report) as unknown as Report, outcome.leaves, false);
 }
 
 interface Came {
@@ -86,12 +100,11 @@ async function whatCame(
       ...nothing,
       ended: ended ?? new BrokerError('not_carried', `run ${head.runId} was not planned to its end`),
     };
-  const found = await doneIn(phase, head, head.attempt);
-  const large = await unfinishedItems(phase, head, found);
-  const made = large.length === 0 ? undefined : await completeItems(phase, head, large, found);
+  const done = await doneIn(phase, head, head.attempt);
+  const large = await unfinishedItems(phase, head, done);
+  const made = large.length === 0 ? undefined : await completeItems(phase, head, large, done);
   if (made?.outcome === 'paused') return { paused: made };
   const stopped = made?.error && new BrokerError(made.error.code, made.error.message, { hint: made.error.hint });
-  const done = made === undefined ? found : await doneIn(phase, head, head.attempt);
   const { tally, kept, untold } = await merged(phase, head, summary, done, made && tallyOf(made));
   const count = (name: 'receipts' | 'deadLetters'): number => (kept[name]?.lines ?? 0) + (made?.[name]?.lines ?? 0);
   const told = (name: 'receipts' | 'deadLetters') => {
@@ -104,7 +117,7 @@ async function whatCame(
     tally,
     ended: ended?.code === 'too_many_failed' ? tooMany(ended, tally, untold, stopped) : (ended ?? stopped),
     kept: { ...told('receipts'), ...told('deadLetters') },
-    leaves: made !== undefined && made.items.written < large.length,
+    leaves: untold > 0 || (made !== undefined && made.items.written < large.length),
   };
 }
 
@@ -126,19 +139,18 @@ async function unfinishedItems(phase: Phase, head: Head, done: AllDone): Promise
   const items = new Map<string, LargeItem>();
   for await (const shard of shardsIn(files, layoutOf(phase, head.runId).manifest(1), runtime.signal)) {
     if (shard.piece === undefined || done.get(shard.shard)?.at(-1)?.outcome === 'complete') continue;
-    const pieces = items.get(shard.shard);
-    items.set(shard.shard, pieces === undefined ? [shard] : [...pieces, shard]);
+    const { pieces = 0, there = 0, shard: first = shard } = items.get(shard.shard) ?? {};
+    items.set(shard.shard, { shard: first, pieces: pieces + 1, there: there + (isThere(shard, done) ? 1 : 0) });
   }
   return [...items.values()];
 }
 
 /** What a source tells at the end, and what it tidies up, it knows from its own listing; others have nothing to tell. */
-async function listAgain(phase: Phase, head: Head): Promise<void> {
-  const { job, runtime } = phase;
-  const run = sourceContexts(phase, head.runId);
+async function listAgain({ job, runtime }: Phase, contexts: readonly RunContext[]): Promise<void> {
   for (const [number, source] of job.sources.entries()) {
     if ((source.finish ?? source.last ?? source.failures ?? source.facts) === undefined) continue;
-    for await (const _ of source.list({ signal: runtime.signal, run: run(number) })) if (runtime.stop.aborted) return;
+    const run = contexts[number] as RunContext;
+    for await (const _ of source.list({ signal: runtime.signal, run })) if (runtime.stop.aborted) return;
   }
 }
 
@@ -165,7 +177,7 @@ export function endedBy({
   const code = name.replace(/^Isthmus\./, '');
   const message = messageIn(cause).slice(0, LONGEST_CAUSE);
   // Its own words, hint included.
-  if (isErrorCode(code)) return new BrokerError(code, message);
+  if (isErrorCode(code) && ERROR_CODES[code].next !== 'wait') return new BrokerError(code, message);
   return new BrokerError('not_carried', `the execution was ended before its end: ${name}: ${message}`);
 }
 

@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { ahead } from '../api/ahead.ts';
 import { BrokerError } from '../api/errors.ts';
 import { rangesIn } from './begin.ts';
 import { layoutOf, type Phase } from './context.ts';
 import { doneIn, isCarried } from './done.ts';
+import type { Files } from './files.ts';
 import type { Head } from './head.ts';
 import { type Listing, listingOf } from './list.ts';
 import { type Shard, shardOf, shardsIn } from './manifest.ts';
@@ -45,14 +47,21 @@ async function gatherListings(phase: Phase, head: Head): Promise<Summary> {
   for (const [number] of ((await rangesIn(phase, head)) ?? []).entries()) {
     const saved = await job.state.load(layout.listing(number), { signal });
     const listing = listingOf(saved?.value ?? {});
-    if (!listing.ended) throw new BrokerError('not_carried', `range ${number} was not listed to its end`);
+    if (!listing.ended) {
+      // Another one that does the same has put them together meanwhile.
+      const other = await summaryOf(phase, head, 1);
+      if (other !== undefined) return other;
+      throw new BrokerError('not_carried', `range ${number} was not listed to its end`);
+    }
     listings.push(listing);
   }
   const parts = listings.flatMap((listing) => listing.parts);
   const lines = async function* (wanted: (shard: Shard) => boolean, tell?: (shard: Shard) => void) {
-    for (const part of parts)
-      for await (const { text, number } of files.lines(layout.part(part), signal)) {
-        const shard = shardOf(text, `${part}:${number}`);
+    // Small files, and many: read some ahead.
+    const read = ahead(inTurn(parts), PARTS_AT_ONCE, (part) => linesIn(files, layout.part(part), signal));
+    for await (const texts of read)
+      for (const text of texts) {
+        const shard = shardOf(text, 'a part of the manifest');
         if (!wanted(shard)) continue;
         tell?.(shard);
         yield `${text}\n`;
@@ -131,6 +140,17 @@ class Sums {
   }
 }
 
+async function* inTurn<T>(values: readonly T[]): AsyncGenerator<T> {
+  yield* values;
+}
+
+async function linesIn(files: Files, key: string, signal: AbortSignal): Promise<readonly string[]> {
+  const texts: string[] = [];
+  for await (const { text } of files.lines(key, signal)) texts.push(text);
+  return texts;
+}
+
+const PARTS_AT_ONCE = 16;
 const CHUNK = 64 * 1024;
 
 async function* inChunks(lines: AsyncIterable<string>): AsyncGenerator<Uint8Array> {

@@ -4,15 +4,19 @@ import type { Revision } from '../api/state.ts';
 import type { Job } from '../engine/job.ts';
 import { planRules } from '../engine/plan-file.ts';
 
-import { runIdOf } from './layout.ts';
+import { type Begun, runIdOf } from './layout.ts';
 
 const VERSION = 1;
+
+/** Five days of invocations of a quarter of an hour. */
+const MOST_HOPS = 500;
 
 const schema = z.object({
   version: z.literal(VERSION),
   runId: z.string(),
   /** The execution that carries it: the last of them, where it was begun again. */
   execution: z.string(),
+  started: z.string(),
   /** From 1; more where what had failed was carried again. */
   attempt: z.number().int().positive(),
   /** Milliseconds since the epoch. */
@@ -20,6 +24,8 @@ const schema = z.object({
   finished: z.boolean(),
   /** Uploads of large objects may be left, to go on with. */
   leaves: z.boolean().default(false),
+  /** How often `finish` was called. */
+  hops: z.number().int().nonnegative().default(0),
   fingerprint: z.string(),
   rules: z.strictObject({ overwrite: z.string(), move: z.boolean() }),
 });
@@ -28,10 +34,12 @@ const schema = z.object({
 export type Head = z.output<typeof schema>;
 
 /** Of a run that failed before it was on record. */
-export const unbegun = (job: Job, execution: string, since: number): Head => ({
+export const unbegun = (job: Job, { execution, started }: Begun, since: number): Head => ({
   version: VERSION,
-  runId: runIdOf(execution),
+  runId: runIdOf({ execution, started }),
   execution,
+  started,
+  hops: 0,
   attempt: 1,
   since,
   finished: false,
@@ -75,14 +83,28 @@ export class HeadFile {
   /**
    * The run that is on record, which must be this one, made by the pipeline as it is now.
    *
+   * @param over whether it may be over already.
    * @throws BrokerError `superseded` when it is another, `invalid_plan` when the pipeline was changed since it was planned.
    */
-  async expect(runId: string, attempt: number, signal: AbortSignal): Promise<Head> {
+  async expect(
+    runId: string,
+    attempt: number,
+    signal: AbortSignal,
+    over: 'refuse' | 'allow' = 'refuse',
+  ): Promise<Head> {
     const head = await this.load(signal);
-    if (head?.runId !== runId || head.attempt !== attempt)
+    if (head?.runId !== runId || head.attempt !== attempt || (head.finished && over === 'refuse'))
       throw new BrokerError('superseded', `run ${runId} is not the one that is on record`);
     this.unchanged(head);
     return head;
+  }
+
+  /** Counts the calls of `finish`. @throws BrokerError `no_progress` when there were so many that it will never end. */
+  async hop(head: Head, signal: AbortSignal): Promise<void> {
+    const now = await this.load(signal);
+    if (now?.runId !== head.runId || now.attempt !== head.attempt) return;
+    if (now.hops >= MOST_HOPS) throw new BrokerError('no_progress', `run ${head.runId} does not come to its end`);
+    await this.save({ ...now, hops: now.hops + 1 }, signal);
   }
 
   /** The run is over. @param leaves whether uploads are left that it may go on with. */

@@ -71,9 +71,15 @@ export class Layout {
   }
 }
 
+/** An execution, and when it was started: a name may be used again. */
+export interface Begun {
+  readonly execution: string;
+  readonly started: string;
+}
+
 /** The same for the same execution, so that a phase which comes twice finds what it did. */
-export function runIdOf(execution: string): string {
-  const digits = hash('sha256', execution).slice(0, 32);
+export function runIdOf({ execution, started }: Begun): string {
+  const digits = hash('sha256', `${execution} ${started}`).slice(0, 32);
   // In the form of a UUID of version 8, as the ids of other runs are UUIDs.
   return [
     digits.slice(0, 8),

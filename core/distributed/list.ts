@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { asBrokerError, BrokerError } from '../api/errors.ts';
+import type { RunContext } from '../api/source.ts';
 import type { Revision } from '../api/state.ts';
 import { deletion, withExtras } from '../engine/extras.ts';
 import { plan, type Step } from '../engine/plan.ts';
@@ -80,9 +81,20 @@ class Lister {
     if (saved !== undefined) this.#listing = listingOf(saved.value);
     this.#revision = saved?.revision;
     const sinks = job.deletes === undefined ? 0 : job.sinks.length;
+    const before = this.#progress;
     while (!this.#listing.ended) {
       const { stage } = this.#listing;
-      if (!(await (stage === 0 ? this.#items() : this.#extras(stage - 1)))) return false;
+      if (!(await (stage === 0 ? this.#items() : this.#extras(stage - 1)))) {
+        if (before !== this.#progress) return false;
+        // Not one key in a whole invocation: calling again would only cost money.
+        throw new BrokerError(
+          'no_progress',
+          `${this.#range.until ?? 'the end'}: nothing was listed in a whole invocation`,
+          {
+            hint: 'Filters that let hardly anything through are cheaper as a `prefix`; or raise deploy.timeout.',
+          },
+        );
+      }
       const { cursor: _, ...rest } = this.#listing;
       this.#listing = { ...rest, stage: stage + 1, ended: stage >= sinks };
       await this.#save([]);
@@ -90,16 +102,28 @@ class Lister {
     return true;
   }
 
+  /** How far it is, as a text. */
+  get #progress(): string {
+    return `${this.#listing.stage} ${this.#listing.cursor ?? ''}`;
+  }
+
+  /** Ends the waiting for a listing when the time comes to put on record how far it is. */
+  get #until(): AbortSignal {
+    const { signal, stop } = this.#phase.runtime;
+    return AbortSignal.any([signal, stop]);
+  }
+
   /** What must be done with the items; what is unchanged is only counted. */
   async #items(): Promise<boolean> {
-    const { job, runtime } = this.#phase;
+    const { job } = this.#phase;
     const { runId, since } = this.#head;
+    const contexts = sourceContexts(this.#phase, runId);
     const steps = plan({
       ...job,
       ...this.#limits(),
       since,
-      run: sourceContexts(this.#phase, runId),
-      signal: runtime.signal,
+      run: (source) => contexts[source] as RunContext,
+      signal: this.#until,
     });
     const keepsAll = job.move === true || job.receipts !== undefined;
     return await this.#write(steps, false, ({ actions }) => {
@@ -114,12 +138,13 @@ class Lister {
 
   /** What a sink has that no source has. */
   async #extras(number: number): Promise<boolean> {
-    const { job, runtime } = this.#phase;
+    const { job } = this.#phase;
     const location = job.sinks[number]?.location ?? '';
     const count = this.#listing.extras[number] ?? { found: 0, of: 0 };
     this.#listing.extras[number] = count;
-    const run = sourceContexts(this.#phase, this.#head.runId);
-    const objects = withExtras({ ...job, ...this.#limits(), run, signal: runtime.signal }, number);
+    const contexts = sourceContexts(this.#phase, this.#head.runId);
+    const run = (source: number): RunContext => contexts[source] as RunContext;
+    const objects = withExtras({ ...job, ...this.#limits(), run, signal: this.#until }, number);
     const steps = (async function* (): AsyncGenerator<Step> {
       for await (const { stored, key, extra } of objects)
         yield { key, actions: extra ? [deletion(stored, number, location)] : [] };
@@ -157,6 +182,11 @@ class Lister {
         if (runtime.stop.aborted || (waited > SAVE_EVERY_MS && !writer.isOpen)) await save();
         if (runtime.stop.aborted) return false;
       }
+    } catch (thrown) {
+      if (runtime.signal.aborted || !runtime.stop.aborted || asBrokerError(thrown).code !== 'stopped') throw thrown;
+      await writer.close();
+      await save();
+      return false;
     } finally {
       // Whatever ends it: what is being written must not go on behind its back.
       await writer.settle().catch(() => undefined);

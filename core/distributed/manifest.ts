@@ -25,6 +25,10 @@ export type Shard = z.output<typeof shardSpec>;
 /** The name that what becomes of it is kept under: pieces of one item share its file. */
 export const nameOf = ({ shard, piece }: Shard): string => (piece === undefined ? shard : `${shard}.${piece.start}`);
 
+/** What its checkpoint is kept by: the same in every attempt, so that a later one goes on where an earlier one was. */
+export const shardRun = ({ runId }: { readonly runId: string }, shard: Shard): string =>
+  `shard ${runId} ${nameOf(shard)}`;
+
 /** @throws BrokerError `invalid_plan` for a line that is none, `not_carried` when the manifest is gone. */
 export async function* shardsIn(files: Files, key: string, signal: AbortSignal): AsyncGenerator<Shard> {
   for await (const { text, number } of files.lines(key, signal)) yield shardOf(text, `${key}:${number}`);

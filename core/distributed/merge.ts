@@ -44,9 +44,9 @@ export async function merged(
   for await (const shard of shardsIn(files, layoutOf(phase, head.runId).manifest(1), runtime.signal)) {
     const isPiece = shard.piece !== undefined;
     // An item in pieces is one item; what became of its pieces is only why.
-    if (isPiece) for (const { tally: one } of done.get(nameOf(shard)) ?? []) listFailures(tally, one);
-    if (isPiece && shard.piece?.start !== 0) continue;
     const tries = done.get(shard.shard) ?? [];
+    if (isPiece && tries.length === 0) listFailures(tally, done.get(nameOf(shard))?.at(-1));
+    if (isPiece && shard.piece?.start !== 0) continue;
     for (const { receipts, deadLetters } of tries) {
       kept.receipts.lines += receipts;
       kept.deadLetters.lines += deadLetters;
@@ -64,15 +64,14 @@ export async function merged(
 
 /** What an earlier try has written, a later one finds unchanged: it counts as written, once. */
 function addShard(tally: Tally, shard: Shard, tries: readonly Done[], last: Done): void {
-  const whole = new Tally();
-  whole.merge(last.tally);
-  for (const { tally: one } of tries.slice(0, -1)) {
+  const whole = tallyOf(last);
+  for (const one of tries.slice(0, -1)) {
     const again = Math.min(one.items.written, whole.items.unchanged);
     whole.items.written += again;
     whole.items.unchanged -= again;
     whole.bytes += one.bytes;
     whole.moved += one.moved;
-    for (const [note, count] of Object.entries(one.notes)) whole.note(note, count);
+    for (const [note, count] of Object.entries(one.notes ?? {})) whole.note(note, count);
   }
   if (shard.piece === undefined) {
     const counted = Object.values(whole.items).reduce((sum, count) => sum + count, 0);
@@ -90,8 +89,13 @@ function missing(tally: Tally, { shard }: Shard, items: number, what: string, wh
   tally.items.failed += items - 1;
 }
 
-function listFailures(tally: Tally, one: Tally): void {
+function listFailures(tally: Tally, one: Done | undefined): void {
   const reasons = new Tally();
-  reasons.failures = one.failures;
+  reasons.failures = [...(one?.failures ?? [])];
   tally.merge(reasons);
+}
+
+function tallyOf({ items, bytes, moved, notes = {}, failures = [], failuresOmitted = 0 }: Done): Tally {
+  const told = { items: { ...items }, bytes, moved, notes: { ...notes }, failures: [...failures], failuresOmitted };
+  return Object.assign(new Tally(), told);
 }

@@ -13,7 +13,7 @@ export class NameSpace {
 
   learn(keys: readonly string[]): void {
     const all = new Set(this.#alphabet);
-    for (const key of keys) for (const character of key) all.add(character);
+    for (const key of keys) for (const character of key) if (character.isWellFormed()) all.add(character);
     if (all.size > this.#alphabet.length) this.#alphabet = [...all].sort(compareKeys);
   }
 

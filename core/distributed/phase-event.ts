@@ -6,13 +6,17 @@ import { shardSpec } from './manifest.ts';
 const run = z.uuid();
 const attempt = z.int().positive().max(10_000);
 const count = z.int().nonnegative();
+const execution = z.string().min(1).max(2048);
+/** When it was started: RFC 3339. */
+const started = z.string().max(64).default('');
 
 /** What the state machine asks of the function, one state after the other. */
 const phaseSpec = z.discriminatedUnion('phase', [
   z.strictObject({
     phase: z.literal('plan'),
     /** The ARN of the execution. */
-    execution: z.string().min(1).max(2048),
+    execution,
+    started,
     /** What the execution was begun with. */
     input: z.unknown(),
   }),
@@ -32,7 +36,8 @@ const phaseSpec = z.discriminatedUnion('phase', [
   }),
   z.strictObject({
     phase: z.literal('finish'),
-    execution: z.string().min(1).max(2048),
+    execution,
+    started,
     /** The state before, which may have failed before there was a run. */
     plan: z.looseObject({ run: run.optional(), attempt: attempt.optional() }).nullish(),
     /** What ended it, in the words of Step Functions. */

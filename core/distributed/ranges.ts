@@ -14,8 +14,8 @@ export interface Glimpse {
   readonly isAll: boolean;
 }
 
-/** Looks at what comes after a key. */
-export type Look = (after: string | undefined) => Promise<Glimpse>;
+/** Looks at what comes after a key; undefined when it cannot be seen in time. */
+export type Look = (after: string | undefined) => Promise<Glimpse | undefined>;
 
 export interface CutOptions {
   /** Ranges that are wanted at most. */
@@ -25,6 +25,8 @@ export interface CutOptions {
   /** Looks that are taken at most, and at once. */
   readonly looks: number;
   readonly atOnce: number;
+  /** What was cut by then is enough. */
+  readonly stop?: AbortSignal;
 }
 
 /** A range that is halved when it is the heaviest. */
@@ -44,14 +46,17 @@ interface Candidate {
  * in the space of names, and a look at the middle shows how dense they lie there. What comes out is a partition whatever
  * the looks show: names that lie unevenly make ranges of uneven weight, and nothing worse.
  */
-export async function cutRanges(look: Look, { most, few, looks, atOnce }: CutOptions): Promise<readonly KeyRange[]> {
+export async function cutRanges(
+  look: Look,
+  { most, few, looks, atOnce, stop }: CutOptions,
+): Promise<readonly KeyRange[]> {
   const names = new NameSpace();
   const start = await look(undefined);
+  if (start === undefined || start.isAll) return [{}];
   names.learn(start.keys);
-  if (start.isAll) return [{}];
   const whole = { after: undefined, until: undefined, bound: undefined, seen: start.keys };
   let ranges: Candidate[] = [{ ...whole, weight: Number.POSITIVE_INFINITY }];
-  for (let left = looks; left > 0 && ranges.length < most; ) {
+  for (let left = looks; left > 0 && ranges.length < most && stop?.aborted !== true; ) {
     const heavy = ranges
       .filter(({ weight }) => weight > few)
       .sort((a, b) => b.weight - a.weight)
@@ -73,9 +78,11 @@ async function halved(range: Candidate, look: Look, names: NameSpace): Promise<r
   const middle = names.between(seen[0] ?? '', bound);
   // As narrow as names are: it stays as it is.
   if (middle === undefined) return [{ ...range, weight: 0 }];
-  const { keys, isAll } = await look(middle);
+  const glimpse = await look(middle);
+  if (glimpse === undefined) return [{ ...range, weight: 0 }];
+  const { keys, isAll } = glimpse;
   names.learn(keys);
-  const above = keys.filter((key) => isWithin(key, until));
+  const above = keys.filter((key) => isWithin(key, until) && compareKeys(key, middle) > 0);
   const isCounted = isAll || above.length < keys.length;
   const lower = { after, until: middle, seen: seen.filter((key) => isWithin(key, middle)), bound: middle };
   // Nothing lies above the middle: what there is lies below, and is halved there.

@@ -1,3 +1,4 @@
+import { ERROR_CODES } from '../api/error-codes.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { Report } from '../engine/report.ts';
 import { carryPiece } from './carry-piece.ts';
@@ -6,6 +7,9 @@ import type { Phase } from './context.ts';
 import { type Done, tellDone, tellFailed, whatBecame } from './done.ts';
 import type { Head } from './head.ts';
 import { nameOf, type Shard } from './manifest.ts';
+
+/** More than the MiB of any object: one item more is progress, whatever is left of another. */
+const AN_ITEM = 1e8;
 
 export interface TransferOptions {
   readonly shards: readonly Shard[];
@@ -21,7 +25,7 @@ export interface Transferred {
   readonly outcome: 'complete' | 'partial' | 'paused';
   readonly items: Report['items'];
   readonly bytes: number;
-  /** Items and bytes so far: one that goes on without getting any further is ended. */
+  /** A figure of what was done so far: one that goes on without getting any further is ended. */
   readonly done: number;
 }
 
@@ -32,7 +36,7 @@ export interface Transferred {
  */
 export async function transfer(phase: Phase, head: Head, options: TransferOptions): Promise<Transferred> {
   const { shares, runtime } = phase;
-  const rate = Math.max(1, shares.requestsPerSecond / Math.max(1, options.concurrency));
+  const rate = shares.requestsPerSecond / Math.max(1, options.concurrency);
   const carry = { again: options.retry > 0 || head.attempt > 1, rate };
   const items = { written: 0, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 };
   let [bytes, sofar] = [0, 0];
@@ -43,19 +47,19 @@ export async function transfer(phase: Phase, head: Head, options: TransferOption
     const done = before ?? (await told(phase, head, shard, carry));
     if ('paused' in done) {
       const all = sofar + done.paused;
-      if (all <= options.before)
+      if (all === options.before)
         throw new BrokerError('no_progress', `shard ${shard.shard} got no further in a whole invocation`);
       return { outcome: 'paused', items, bytes, done: all };
     }
-    for (const name of Object.keys(items) as (keyof typeof items)[]) items[name] += done.tally.items[name];
-    bytes += done.tally.bytes;
+    for (const name of Object.keys(items) as (keyof typeof items)[]) items[name] += done.items[name];
+    bytes += done.bytes;
     sofar += shard.items + shard.bytes;
     if (done.outcome === 'failed') wrong ??= done;
     isPartial ||= done.outcome !== 'complete';
     if (runtime.stop.aborted && shard !== options.shards.at(-1))
       return { outcome: 'paused', items, bytes, done: sofar };
   }
-  const [failure] = wrong?.tally.failures ?? [];
+  const [failure] = wrong?.failures ?? [];
   if (failure !== undefined && !items.written && !items.unchanged && !items.skipped)
     throw new BrokerError(failure.code, failure.message, { hint: failure.hint });
   return { outcome: isPartial ? 'partial' : 'complete', items, bytes, done: sofar };
@@ -78,14 +82,27 @@ async function carried(
 ): Promise<Done | { readonly paused: number }> {
   if (shard.piece !== undefined) {
     const { outcome, tally, bytes } = await carryPiece(phase, head, shard, shard.piece);
-    return outcome === 'paused' ? { paused: bytes } : await tellDone(phase, head, nameOf(shard), { outcome, tally });
+    if (outcome === 'paused') return { paused: bytes };
+    refusePassing(outcome, tally.failures);
+    return await tellDone(phase, head, nameOf(shard), { outcome, tally });
   }
   const report = await carryShard(phase, head, shard, options);
-  const { outcome, items, bytes, error, unfinishedBytes = 0 } = report;
-  if (outcome === 'paused')
-    return { paused: Object.values(items).reduce((sum, count) => sum + count, bytes + unfinishedBytes) };
+  const { outcome, items, error, unfinishedBytes = 0 } = report;
+  if (outcome === 'paused') {
+    const count = Object.values(items).reduce((sum, one) => sum + one, 0);
+    return { paused: count * AN_ITEM + Math.floor(unfinishedBytes / 2 ** 20) };
+  }
   // Nothing is kept of it: it is begun again, by the next try or by hand.
   if (error !== undefined)
     throw new BrokerError(error.code, error.message, { hint: error.hint, ...(error.id && { id: error.id }) });
+  refusePassing(outcome, report.failures);
   return await tellDone(phase, head, nameOf(shard), { ...report, tally: tallyOf(report) });
+}
+
+/** What failed as a whole for what may pass is not kept: the state machine tries its child again. */
+function refusePassing(outcome: Report['outcome'], failures: Report['failures']): void {
+  const [first] = failures;
+  if (outcome !== 'failed' || first === undefined) return;
+  if (failures.every(({ code }) => ERROR_CODES[code].next === 'retry'))
+    throw new BrokerError(first.code, first.message, { hint: first.hint });
 }

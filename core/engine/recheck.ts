@@ -71,7 +71,7 @@ export class Recheck {
 
   async #sourceGone(action: Action): Promise<Action> {
     const { job } = this.#options;
-    const why = `${action.item.id} was deleted after it was planned`;
+    const why = `${action.item.id} does not exist any more`;
     // Moved by an `apply` that did not come to its end.
     if (job.move === true && (await this.#differs(action)) === undefined)
       return { ...action, action: 'skip', left: true, reason: 'it is in the sink, and gone from its source already' };
@@ -122,14 +122,13 @@ export class Recheck {
   /** What failed in a run is compared as a run would. */
   async #anew(action: Action): Promise<Action> {
     const { job, signal, since } = this.#options;
-    // Whose key it is does not change by asking again.
-    if (action.code === 'key_collision') return action;
+    // Whose key it is does not change by asking again, and what a rule left out it leaves out.
+    if (action.code === 'key_collision' || (action.action === 'skip' && action.left === true)) return action;
     const [source, sink] = [this.#sourceOf(action), this.#sinkOf(action)];
     const { problem: _, ...before } = action.item;
     const own = { ...before, key: action.from ?? before.key };
     const item: Item | undefined = source.stat === undefined ? own : await source.stat(own, { signal });
-    if (item === undefined)
-      return { ...action, ...refusal('source_gone', `${action.item.id} does not exist any more`) };
+    if (item === undefined) return await this.#sourceGone(action);
     const naming = new Naming({ ...job, since });
     const [named] = naming.of([{ item: { ...item, key: own.key }, source: action.source }], undefined)?.entries ?? [];
     if (named === undefined) return action;

@@ -38,6 +38,8 @@ export interface MadeContext {
 export interface Carried {
   readonly runId: string;
   readonly since: number;
+  /** What the sources were told when they were listed: their notes have been read by these. */
+  readonly contexts: readonly RunContext[];
   readonly tally: Tally;
   /** Lines that were kept of it. */
   readonly kept: Pick<Report, 'receipts' | 'deadLetters'>;

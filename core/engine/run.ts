@@ -39,7 +39,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
   const signal = AbortSignal.any([runtime.signal, progress.lost]);
   await progress.take(signal);
   const begins = (): Promise<void> => progress.save(signal);
-  const contexts = contextsOf(job, { runId, purpose: 'run', begins, reset: resetState });
+  const contexts = carried?.contexts ?? contextsOf(job, { runId, purpose: 'run', begins, reset: resetState });
   observer.started?.({ runId, resumed });
 
   const memory = options.memory ?? new FairMemoryBudget(job.memory);

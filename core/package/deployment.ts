@@ -1,6 +1,6 @@
 import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
-import type { DeploySpec } from '../pipeline/deploy-spec.ts';
+import { type DeploySpec, sharesOf } from '../pipeline/deploy-spec.ts';
 import { variablesIn } from '../pipeline/interpolate.ts';
 import { intervalHours, readSchedule } from '../pipeline/schedule.ts';
 import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
@@ -48,7 +48,7 @@ export function distributionOf({ name, state, deploy }: Pipeline): Distribution 
     throw new BrokerError('invalid_config', 'a distributed run keeps its manifests beside its `state`, in S3', {
       hint: 'Add state: { use: s3, with: { bucket: … } }.',
     });
-  return { bucket: place.bucket, folder: `${place.prefix}distributed/${name}/`, shares: deploy.distributed };
+  return { bucket: place.bucket, folder: `${place.prefix}distributed/${name}/`, shares: sharesOf(deploy) };
 }
 
 /**

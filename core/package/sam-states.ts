@@ -1,5 +1,5 @@
 import { type Deployment, PLATFORM_ACTIONS } from './deployment.ts';
-import { machineName, machineStatements } from './state-machine-role.ts';
+import { machineName, machineStatements, roleNameFor } from './state-machine-role.ts';
 
 const filled = (arn: string): string | object =>
   arn === '*'
@@ -61,7 +61,7 @@ export function stateMachineResources(deployment: Deployment): Readonly<Record<s
     StateMachineRole: {
       Type: 'AWS::IAM::Role',
       Properties: {
-        RoleName: `${name.slice(0, 57)}-states`,
+        RoleName: roleNameFor(deployment, 'states'),
         AssumeRolePolicyDocument: document([
           { Effect: 'Allow', Principal: { Service: ['states.amazonaws.com'] }, Action: ['sts:AssumeRole'] },
         ]),
@@ -77,8 +77,6 @@ export function stateMachineResources(deployment: Deployment): Readonly<Record<s
     },
     StateMachineLogGroup: {
       Type: 'AWS::Logs::LogGroup',
-      DeletionPolicy: 'RetainExceptOnCreate',
-      UpdateReplacePolicy: 'Retain',
       Properties: { LogGroupName: `/aws/vendedlogs/states/${name}`, RetentionInDays: deploy.logRetentionDays },
     },
   };

@@ -147,7 +147,7 @@ const roleArn = (deployment: Deployment): object => {
 };
 
 function roles(deployment: Deployment): object {
-  const { role: setup, grants, name, deploy } = deployment;
+  const { role: setup, grants, name, deploy, distribution } = deployment;
   const { principal, actions } = trustOf(setup);
   const again = `arn:\${AWS::Partition}:lambda:\${AWS::Region}:\${AWS::AccountId}:function:${name}`;
   const path = pathOf(deployment);
@@ -186,7 +186,9 @@ function roles(deployment: Deployment): object {
         PolicyDocument: document([
           allow(PLATFORM_ACTIONS.logs, attribute('LogGroup', 'Arn')),
           allow(PLATFORM_ACTIONS.deadLetters, attribute('DeadLetterQueue', 'Arn')),
-          ...(deploy.continue === 'self' ? [allow(PLATFORM_ACTIONS.again, { 'Fn::Sub': again })] : []),
+          ...(deploy.continue === 'self' && distribution === undefined
+            ? [allow(PLATFORM_ACTIONS.again, { 'Fn::Sub': again })]
+            : []),
           ...functionStatements(deployment),
         ]),
       },

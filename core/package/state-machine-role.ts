@@ -1,3 +1,4 @@
+import { shortName } from '../setup/names.ts';
 import type { Deployment, Distribution } from './deployment.ts';
 
 export interface Statement {
@@ -7,8 +8,12 @@ export interface Statement {
   readonly resources: readonly string[];
 }
 
-/** The name of the state machine, of its role and of its log group. */
+/** The name of the state machine and of its log group. */
 export const machineName = ({ name }: Deployment): string => name;
+
+/** A role's name that no function's has: pipelines have no dots. @param what `states`, `schedule` */
+export const roleNameFor = ({ name }: Deployment, what: string): string =>
+  `${shortName(name, 63 - what.length)}.${what}`;
 
 /**
  * What a state machine needs to spread a run over children, and nothing else.
@@ -35,9 +40,14 @@ export function machineStatements(deployment: Deployment, { bucket, folder }: Di
     },
     { why: 'begin children', actions: ['states:StartExecution'], resources: [states('stateMachine', machine)] },
     {
-      why: 'see and stop its children',
-      actions: ['states:DescribeExecution', 'states:StopExecution', 'states:RedriveExecution'],
+      why: 'see its children',
+      actions: ['states:DescribeExecution'],
       resources: [states('execution', `${machine}:*`), states('execution', `${machine}/Transfer:*`)],
+    },
+    {
+      why: 'stop its children',
+      actions: ['states:StopExecution', 'states:RedriveExecution'],
+      resources: [states('execution', `${machine}/Transfer:*`)],
     },
     {
       why: 'write its log: AWS knows no resources for these',

@@ -1,3 +1,4 @@
+import { ERROR_CODES } from '../api/error-codes.ts';
 import type { Deployment, Distribution } from './deployment.ts';
 
 /** In the definition: filled in by SAM and Terraform. */
@@ -14,15 +15,13 @@ const GRACE_SECONDS = 60;
  */
 const PASSING = {
   ErrorEquals: [
-    'Lambda.TooManyRequestsException',
     'Lambda.ServiceException',
     'Lambda.AWSLambdaException',
     'Lambda.SdkClientException',
     'Lambda.ClientExecutionTimeoutException',
-    'Isthmus.throttled',
-    'Isthmus.unavailable',
-    'Isthmus.network',
-    'Isthmus.timeout',
+    ...Object.entries(ERROR_CODES)
+      .filter(([code, { next }]) => next === 'retry' && code !== 'busy')
+      .map(([code]) => `Isthmus.${code}`),
   ],
   IntervalSeconds: 2,
   BackoffRate: 2,
@@ -31,10 +30,21 @@ const PASSING = {
   JitterStrategy: 'FULL',
 };
 
+/** No environment is free: those that are may take as long as an invocation lasts. */
+const THROTTLED = {
+  ErrorEquals: ['Lambda.TooManyRequestsException'],
+  IntervalSeconds: 5,
+  BackoffRate: 1.5,
+  MaxAttempts: 40,
+  MaxDelaySeconds: 120,
+  JitterStrategy: 'FULL',
+};
+
 /** A function that was killed: what it held counts as free after half a minute, until then its next try is told `busy`. */
 const KILLED = {
   ErrorEquals: [
     'Runtime.ExitError',
+    'Runtime.OutOfMemory',
     'Sandbox.Timedout',
     'Lambda.Unknown',
     'States.Timeout',
@@ -46,6 +56,9 @@ const KILLED = {
   BackoffRate: 2,
   MaxAttempts: 4,
 };
+
+/** A name may be used again: the time tells two of them apart. */
+const EXECUTION = { 'execution.$': '$$.Execution.Id', 'started.$': '$$.Execution.StartTime' };
 
 type State = Readonly<Record<string, unknown>>;
 
@@ -63,7 +76,7 @@ export function stateMachine(deployment: Deployment, distribution: Distribution)
     Parameters: { FunctionName: FUNCTION, Payload: { distributed: { phase, ...event } } },
     ResultSelector: result,
     TimeoutSeconds: Math.floor(deploy.timeout / 1000) + GRACE_SECONDS,
-    Retry: [PASSING, KILLED],
+    Retry: [THROTTLED, PASSING, KILLED],
     ...more,
   });
   const run = { 'run.$': '$.plan.run', 'attempt.$': '$.plan.attempt' };
@@ -74,7 +87,7 @@ export function stateMachine(deployment: Deployment, distribution: Distribution)
     StartAt: 'Begin',
     States: {
       Begin: { Type: 'Pass', Result: { plan: {}, failure: null }, Next: 'Plan' },
-      Plan: ask('plan', { 'execution.$': '$$.Execution.Id', 'input.$': '$$.Execution.Input' }, whole, {
+      Plan: ask('plan', { ...EXECUTION, 'input.$': '$$.Execution.Input' }, whole, {
         Comment: 'Puts the run on record, and cuts the listing into ranges of keys by looking into it.',
         ResultPath: '$.planned',
         ...fails,
@@ -94,7 +107,7 @@ export function stateMachine(deployment: Deployment, distribution: Distribution)
         Type: 'Map',
         Comment: 'Each range is listed and compared, and what is to be done is written as shards.',
         ItemsPath: '$.plan.ranges',
-        MaxConcurrency: LISTS_AT_ONCE,
+        MaxConcurrency: Math.min(LISTS_AT_ONCE, distribution.shares.maxConcurrency),
         ItemSelector: { ...run, 'range.$': '$$.Map.Item.Value' },
         ItemProcessor: {
           ProcessorConfig: { Mode: 'INLINE' },
@@ -124,24 +137,22 @@ export function stateMachine(deployment: Deployment, distribution: Distribution)
         ...fails,
         Next: 'Gather',
       },
-      Gather: ask(
-        'gather',
-        run,
-        { 'shards.$': '$.Payload.shards', 'concurrency.$': '$.Payload.concurrency' },
-        {
-          Comment: 'One line for each shard: the manifest.',
-          ResultPath: '$.gathered',
-          ...fails,
-          Next: 'Anything to do?',
-        },
-      ),
+      Gather: ask('gather', run, whole, {
+        Comment: 'One line for each shard: the manifest.',
+        ResultPath: '$.gathered',
+        ...fails,
+        Next: 'Anything to do?',
+      }),
       'Anything to do?': {
         Type: 'Choice',
-        Choices: [{ Variable: '$.gathered.shards', NumericEquals: 0, Next: 'Finish' }],
+        Choices: [
+          { Variable: '$.gathered.answer.outcome', StringEquals: 'paused', Next: 'Gather' },
+          { Variable: '$.gathered.answer.shards', NumericEquals: 0, Next: 'Finish' },
+        ],
         Default: 'Transfer',
       },
       Transfer: transferState(distribution, ask, fails),
-      Finish: ask('finish', { 'execution.$': '$$.Execution.Id', 'plan.$': '$.plan', 'failure.$': '$.failure' }, whole, {
+      Finish: ask('finish', { ...EXECUTION, 'plan.$': '$.plan', 'failure.$': '$.failure' }, whole, {
         Comment:
           'Holds what the children told against the plan, completes, deletes, reports. Fails unless all is well.',
         ResultPath: '$.finished',
@@ -166,8 +177,8 @@ function transferState(
     Type: 'Map',
     Comment: `As many children at once as it takes to make ${shares.requestsPerSecond} writes in a second, at most ${shares.maxConcurrency}: S3 takes 3,500 for a prefix at first, an account runs 1,000 Lambdas if it has not asked for more, Google exchanges 6,000 tokens a minute.`,
     Label: 'Transfer',
-    MaxConcurrencyPath: '$.gathered.concurrency',
-    ToleratedFailurePercentage: shares.toleratedShards,
+    MaxConcurrencyPath: '$.gathered.answer.concurrency',
+    ToleratedFailurePercentagePath: '$.gathered.answer.toleratedPercent',
     ItemReader: {
       Resource: `arn:${PARTITION}:states:::s3:getObject`,
       ReaderConfig: { InputType: 'JSONL' },
@@ -179,7 +190,7 @@ function transferState(
       BatchInput: {
         'run.$': '$.plan.run',
         'attempt.$': '$.plan.attempt',
-        'concurrency.$': '$.gathered.concurrency',
+        'concurrency.$': '$.gathered.answer.concurrency',
         carried: { outcome: 'begun', done: -1 },
       },
     },

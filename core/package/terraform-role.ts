@@ -35,7 +35,7 @@ export function roleBlocks(deployment: Deployment): Block[] {
   const self =
     `"arn:$\{data.aws_partition.this.partition}:lambda:$\{data.aws_region.this.region}:` +
     `$\{data.aws_caller_identity.this.account_id}:function:${name}"`;
-  const again = deploy.continue === 'self';
+  const again = deploy.continue === 'self' && deployment.distribution === undefined;
   return [
     ...(again || deployment.distribution !== undefined ? placeBlocks() : []),
     { block: 'data', labels: ['aws_iam_policy_document', 'trust'], body: [trustBlock(setup)] },

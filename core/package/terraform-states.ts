@@ -1,6 +1,6 @@
 import { type Block, type Entry, list, text } from '../setup/hcl.ts';
 import { type Deployment, PLATFORM_ACTIONS } from './deployment.ts';
-import { machineName, machineStatements } from './state-machine-role.ts';
+import { machineName, machineStatements, roleNameFor } from './state-machine-role.ts';
 import { resource } from './terraform-role.ts';
 
 const PARTS: Readonly<Record<string, string>> = {
@@ -106,20 +106,20 @@ export function stateMachineBlocks(deployment: Deployment): Block[] {
       'Plan, transfer and finish, by many invocations of the function.',
     ),
     service('states_trust', 'states.amazonaws.com'),
-    role('states', `${name.slice(0, 57)}-states`, 'states_trust'),
+    role('states', roleNameFor(deployment, 'states'), 'states_trust'),
     policyDocument('states', statements),
     policy('states'),
     resource('aws_cloudwatch_log_group', 'states', [
       ['name', text(`/aws/vendedlogs/states/${name}`)],
       ['retention_in_days', String(deploy.logRetentionDays)],
     ]),
-    ...(deploy.schedule === undefined ? [] : schedule(name, deploy.schedule, service, role, policy)),
+    ...(deploy.schedule === undefined ? [] : schedule(deployment, deploy.schedule, service, role, policy)),
   ];
 }
 
 /** EventBridge begins executions as a role of its own. */
 function schedule(
-  name: string,
+  deployment: Deployment,
   expression: string,
   service: (label: string, principal: string) => Block,
   role: (label: string, title: string, trust: string) => Block,
@@ -133,12 +133,12 @@ function schedule(
   ];
   return [
     resource('aws_cloudwatch_event_rule', 'schedule', [
-      ['name', text(name)],
+      ['name', text(deployment.name)],
       ['schedule_expression', text(expression)],
     ]),
     resource('aws_cloudwatch_event_target', 'schedule', target),
     service('schedule_trust', 'events.amazonaws.com'),
-    role('schedule', `${name.slice(0, 55)}-schedule`, 'schedule_trust'),
+    role('schedule', roleNameFor(deployment, 'schedule'), 'schedule_trust'),
     policyDocument('schedule', [
       {
         block: 'statement',

@@ -72,3 +72,24 @@ export function warningsFor(target: Target, whole: Pipeline): string[] {
     );
   return warnings;
 }
+
+/** What of a pipeline may surprise when it is spread over many functions. */
+export function distributedWarnings({ state, deploy, sources }: Pipeline): string[] {
+  const { identity, expectedBucketOwner } = (state?.config ?? {}) as Readonly<Record<string, unknown>>;
+  const { distributed, reservedConcurrency } = deploy;
+  return [
+    ...(identity === undefined && expectedBucketOwner === undefined
+      ? []
+      : [
+          'state: the state machine reads its manifests by a role of its own: the bucket has to be of its account, or allow it',
+        ]),
+    ...(reservedConcurrency !== undefined && reservedConcurrency < distributed.maxConcurrency
+      ? [`deploy.reservedConcurrency: no more than ${reservedConcurrency} children work at once`]
+      : []),
+    ...sources
+      .filter(({ plugin }) => plugin.name !== 'gcs' && plugin.waits !== true)
+      .map(
+        ({ plugin }) => `source ${plugin.name}: it can be distributed only if its items can be opened by any process`,
+      ),
+  ];
+}

@@ -25,19 +25,21 @@ const distributedSpec = z.strictObject({
     .describe(
       'Writes to the sinks by all children together: S3 takes 3,500 in a second for each prefix at first. Each child keeps to its share.',
     ),
-  toleratedShards: z
+  toleratedShardsPercent: z
     .number()
     .min(0)
     .max(100)
     .default(10)
-    .describe('Percent of the shards that may fail as a whole; with more, the rest is not begun.'),
-  toleratedItems: z
+    .describe(
+      'Of the shards, how many percent may fail as a whole, and three in any case unless it is 0; with more, the rest is not begun.',
+    ),
+  toleratedItemsPercent: z
     .number()
     .min(0)
     .max(100)
     .default(0)
     .describe(
-      'Percent of the items that may fail, and the execution still succeeds. The report names them all the same.',
+      'Of the items, how many percent may fail, and the execution still succeeds. The report names them all the same.',
     ),
 });
 
@@ -105,3 +107,9 @@ export const pushSpec = z.strictObject({
 
 export type DeploySpec = z.output<typeof deploySpec>;
 export type PushSpec = z.output<typeof pushSpec>;
+
+/** No more children than may be called at once. */
+export const sharesOf = ({ distributed, reservedConcurrency }: DeploySpec): DeploySpec['distributed'] => ({
+  ...distributed,
+  maxConcurrency: Math.min(distributed.maxConcurrency, reservedConcurrency ?? distributed.maxConcurrency),
+});

@@ -1,8 +1,9 @@
-import { asBrokerError } from '../api/errors.ts';
+import { ERROR_CODES } from '../api/error-codes.ts';
+import { asBrokerError, BrokerError } from '../api/errors.ts';
 import { pause } from '../api/retry.ts';
 import type { Runtime } from '../api/runtime.ts';
 import { begin, rangeOf } from '../distributed/begin.ts';
-import { concurrencyFor } from '../distributed/concurrency.ts';
+import { concurrencyFor, toleratedOf } from '../distributed/concurrency.ts';
 import { filesOf, layoutOf, type Phase } from '../distributed/context.ts';
 import { endedBy, finish } from '../distributed/finish.ts';
 import { gather } from '../distributed/gather.ts';
@@ -11,6 +12,7 @@ import { listRange } from '../distributed/list.ts';
 import { againIn, type PhaseEvent } from '../distributed/phase-event.ts';
 import { transfer } from '../distributed/transfer.ts';
 import type { Report } from '../engine/report.ts';
+import { sharesOf } from '../pipeline/deploy-spec.ts';
 import { type Answer, answerOf } from './answer.ts';
 import { eventsTo } from './events-log.ts';
 import type { Meter } from './figures.ts';
@@ -55,7 +57,7 @@ export async function distribute(event: PhaseEvent, options: DistributorOptions)
         retries++;
       },
     },
-    shares: open.pipeline.deploy.distributed,
+    shares: sharesOf(open.pipeline.deploy),
     files: filesOf(open.job),
     leaseMs: options.leaseMs,
   };
@@ -67,8 +69,15 @@ export async function distribute(event: PhaseEvent, options: DistributorOptions)
     // A job that still runs, or the end of this invocation's time: whoever called calls again.
     if (error.next !== 'wait') throw thrown;
     const seconds = error.code === 'pending' ? Math.ceil((error.retryAfterMs ?? WAIT_SECONDS * 1000) / 1000) : 0;
-    return { outcome: 'paused', message: error.message, waitSeconds: seconds };
+    const paused = { outcome: 'paused', message: error.message, waitSeconds: seconds } as const;
+    return event.phase === 'transfer' ? { ...paused, ...notBegun(event.before) } : paused;
   }
+}
+
+/** What the state machine asks of a child that had no time for anything. @throws BrokerError when that was so before. */
+function notBegun(before: number): object {
+  if (before >= 0) throw new BrokerError('no_progress', 'there was no time for anything in a whole invocation');
+  return { items: { written: 0, unchanged: 0, skipped: 0, deleted: 0, refused: 0, failed: 0 }, bytes: 0, done: 0 };
 }
 
 class Phases {
@@ -92,7 +101,8 @@ class Phases {
         const { shards, items, bytes } = await gather(this.#phase, await this.#head(event));
         const { memorySize } = this.#options.open.pipeline.deploy;
         const concurrency = concurrencyFor({ shards, items, bytes }, this.#phase.shares, memorySize);
-        return { outcome: 'planned', shards, items, bytes, concurrency };
+        const toleratedPercent = toleratedOf(shards, this.#phase.shares.toleratedShardsPercent);
+        return { outcome: 'planned', shards, items, bytes, concurrency, toleratedPercent };
       }
       case 'transfer': {
         const head = await this.#head(event);
@@ -104,11 +114,11 @@ class Phases {
     }
   }
 
-  async #plan({ execution, input }: Extract<PhaseEvent, { phase: 'plan' }>): Promise<PhaseAnswer> {
+  async #plan({ execution, started, input }: Extract<PhaseEvent, { phase: 'plan' }>): Promise<PhaseAnswer> {
     const { isRunning } = this.#options;
     const again = againIn(input);
     try {
-      const { runId: run, attempt, ranges } = await begin(this.#phase, { execution, again, isRunning });
+      const { runId: run, attempt, ranges } = await begin(this.#phase, { execution, started, again, isRunning });
       const manifest = this.#phase.files.inBucket(layoutOf(this.#phase, run).manifest(attempt));
       return {
         outcome: 'planned',
@@ -132,21 +142,23 @@ class Phases {
     return ended ? { outcome: 'planned', waitSeconds: 0 } : { outcome: 'paused', waitSeconds: 0 };
   }
 
-  async #finish({ plan, failure, execution }: Extract<PhaseEvent, { phase: 'finish' }>): Promise<PhaseAnswer> {
+  async #finish({ plan, failure, execution, started }: Extract<PhaseEvent, { phase: 'finish' }>): Promise<PhaseAnswer> {
     const ended = failure ? endedBy(failure) : undefined;
     const { run, attempt } = plan ?? {};
     // One that failed before it was on record has a report all the same.
     const head =
       run === undefined || attempt === undefined
-        ? unbegun(this.#phase.job, execution, this.#phase.runtime.now())
-        : await this.#head({ run, attempt });
-    const { report, location, isAccepted } = await finish(this.#phase, head, ended);
+        ? unbegun(this.#phase.job, { execution, started }, this.#phase.runtime.now())
+        : await new HeadFile(this.#phase.job).expect(run, attempt, this.#phase.runtime.signal, 'allow');
+    const { report, location, isAccepted, isFirst } = await finish(this.#phase, head, ended);
     if (report.outcome === 'paused') return { outcome: 'paused', waitSeconds: 0 };
-    this.#tell(report);
+    if (isFirst) this.#tell(report);
     const answer: Answer = answerOf(report, undefined);
     const { outcome, message, error, failures: [first] = [] } = answer;
     if (isAccepted) return { ...answer, outcome: outcome as 'complete' | 'partial', report: location };
-    const code = outcome === 'partial' ? 'partial' : (error?.code ?? first?.code ?? 'internal');
+    const why = error?.code ?? first?.code ?? 'internal';
+    // The report is kept: trying once more would only tell it again.
+    const code = outcome === 'partial' ? 'partial' : ERROR_CODES[why].next === 'retry' ? 'failed' : why;
     throw new RunFailed(code, `${message}. The report is ${location}`, error?.hint ?? first?.hint ?? '');
   }
 
@@ -173,7 +185,8 @@ class Phases {
   async #spread(concurrency: number): Promise<void> {
     const seconds = (concurrency - AT_ONCE) / PER_SECOND;
     if (!this.#options.isCold || seconds <= 0) return;
-    await pause(Math.random() * seconds * 1000, this.#phase.runtime.stop);
+    const most = Math.min(seconds * 1000, this.#options.open.pipeline.deploy.timeout / 4);
+    await pause(Math.random() * most, this.#phase.runtime.stop);
   }
 }
 

@@ -32,6 +32,8 @@ export class BigQuerySource implements Source {
   readonly location: string;
   readonly ranges = true;
   readonly transient = true;
+  /** Files lie in staging; rows are read of an export that only whoever began it knows. */
+  readonly portable: boolean;
   readonly #config: BigQueryConfig;
   readonly #context: PluginContext;
   readonly #client: BigQueryClient;
@@ -59,6 +61,7 @@ export class BigQuerySource implements Source {
     const stagingAt: ExportsOptions['stagingAt'] = ({ bucket, prefix }) =>
       new Staging(this.#storage, { bucket, prefix, identity });
     this.#staging = config.staging && stagingAt(config.staging);
+    this.portable = this.#staging !== undefined;
     this.#jobs = new Jobs({ client: this.#client, config, staging: this.#staging, pipeline, log });
     this.#files = new Files({
       client: this.#client,

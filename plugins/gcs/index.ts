@@ -39,6 +39,7 @@ function placesOf(config: GcsConfig, use: Use = {}): readonly StorageScope[] {
 class GcsSource implements Source {
   readonly location: string;
   readonly ranges = true;
+  readonly portable = true;
   readonly seeks: boolean;
   readonly #config: GcsConfig;
   readonly #client: GoogleClient;

@@ -35,6 +35,8 @@ export class S3Pieces implements Pieces {
   }
 
   cut({ size = 0 }: Item, bytes: number): readonly ByteRange[] {
+    // Where S3 does not prove the whole, whoever sends it has to hash all of it.
+    if (this.#options.config.proof !== 'checksum') return [{ start: 0, end: size }];
     return pieceRanges(size, this.#partSize(size), bytes);
   }
 
@@ -71,7 +73,9 @@ export class S3Pieces implements Pieces {
     const { uploadId, partSize } = this.#left(item, begun);
     const uploads = await this.#uploads(item);
     const size = item.size ?? 0;
-    return await this.#options.writer.proved(item, uploads, { signal, expected }, async () => {
+    const options = { signal, expected, isOwn: true };
+    let isCompleted = false;
+    const written = await this.#options.writer.proved(item, uploads, options, async () => {
       const cut = { size, partSize, passage: 'streamed' as const };
       const parts = await new PartUpload(this.#options.config, uploads).parts(uploadId, cut, signal);
       if (parts === undefined) {
@@ -82,8 +86,13 @@ export class S3Pieces implements Pieces {
       const there = sizeOf(parts);
       if (there !== size) throw new BrokerError('truncated', `${item.id}: ${there} of ${size} bytes are there`);
       const conditions = this.#options.config.conditional ? conditionsOf(expected) : {};
-      return await uploads.complete(uploadId, item, parts, conditions, signal);
+      const completed = await uploads.complete(uploadId, item, parts, conditions, signal);
+      isCompleted = true;
+      return completed;
     });
+    // It was there already: then the parts are of no use any more.
+    if (!isCompleted) await uploads.abort(uploadId);
+    return written;
   }
 
   async abandon(item: Item, begun: JsonValue): Promise<void> {

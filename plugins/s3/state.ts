@@ -200,7 +200,7 @@ export const s3State = defineState({
   name: 's3',
   summary: 'Keeps the checkpoint in an S3 bucket, so a run goes on where it was, wherever the next invocation is.',
   lasts: 'anywhere',
-  inBucket: ({ bucket, prefix }) => ({ bucket, prefix }),
+  inBucket: ({ bucket, prefix, endpoint }) => (endpoint === undefined ? { bucket, prefix } : undefined),
   config: s3Options.pick({
     bucket: true,
     identity: true,

@@ -27,6 +27,11 @@ export interface WriterOptions {
   readonly stat: (key: string, signal: AbortSignal) => Promise<StoredObject | undefined>;
 }
 
+interface Proved extends Pick<WriteOptions, 'expected' | 'signal'> {
+  /** It was begun by this pipeline, as is on record: what is there now may be of an earlier try of its own. */
+  readonly isOwn?: boolean;
+}
+
 /** After these it is not known whether S3 has carried the write out. */
 const LOST: ReadonlySet<string> = new Set(['conflict', 'unavailable', 'network', 'timeout']);
 
@@ -56,12 +61,7 @@ export class S3Writer {
   }
 
   /** What was written and what proves it; also where it was written, and the answer was lost. */
-  async proved(
-    item: Item,
-    uploads: Uploads,
-    options: Pick<WriteOptions, 'expected' | 'signal'>,
-    send: () => Promise<Completed>,
-  ): Promise<Written> {
+  async proved(item: Item, uploads: Uploads, options: Proved, send: () => Promise<Completed>): Promise<Written> {
     const { config } = this.#options;
     try {
       return this.#proof(item, await send());
@@ -204,16 +204,16 @@ export class S3Writer {
     item: Item,
     error: BrokerError,
     sent: Sent | undefined,
-    { expected, signal }: Pick<WriteOptions, 'expected' | 'signal'>,
+    { expected, signal, isOwn = false }: Proved,
   ): Promise<Written> {
     const lost = LOST.has(error.code) || (error.code === 'write_conflict' && error.message.includes('NoSuchUpload'));
     // Where nobody looked before, what is there may be old: it is written once more.
-    if (!lost || sent === undefined || expected === undefined || signal.aborted) throw error;
+    if (!lost || sent === undefined || (expected === undefined && !isOwn) || signal.aborted) throw error;
     // What failed is what is to be told, not that nobody could look.
     const stored = await this.#options.stat(item.key, signal).catch(() => undefined);
     if (stored?.checksums?.crc32c !== sent.crc32c || stored.size !== sent.size) throw error;
     // Still the one that was to be replaced, for its metadata or its storage class.
-    if (expected !== 'absent' && stored.revision === expected.revision) throw error;
+    if (expected !== undefined && expected !== 'absent' && stored.revision === expected.revision) throw error;
     const { bucket, prefix } = this.#options.config;
     return { location: `s3://${bucket}/${prefix}${item.key}`, size: sent.size, checksums: { crc32c: sent.crc32c } };
   }

@@ -66,10 +66,16 @@ describe('what can go wrong with a distributed run', () => {
 
   it('every phase that comes twice finds what it did', async () => {
     await using fn = await filled(30);
-    const { execution, plan, gathered, finished } = await drive(fn);
-    const { run, attempt } = plan;
     const ask = (event: Json) => fn.invoke({ distributed: event });
-    expect(await ask({ phase: 'gather', run, attempt })).toEqual(gathered);
+    const twice: Json[] = [];
+    const { execution, plan, gathered, finished } = await drive(fn, {
+      between: async (phase, { run, attempt }) => {
+        if (phase !== 'list') return;
+        twice.push(...(await Promise.all([1, 2].map(() => ask({ phase: 'gather', run, attempt })))));
+      },
+    });
+    const { run } = plan;
+    expect(twice).toEqual([gathered, gathered]);
     const again = await ask({ phase: 'finish', execution, plan });
     expect(again).toMatchObject({ outcome: 'complete', runId: finished.runId, items: finished.items });
     expect(linesIn(fn.state, `distributed/exports/${run}/report-1.json`)).toHaveLength(1);
@@ -104,7 +110,7 @@ describe('what can go wrong with a distributed run', () => {
         fn.state.store({ ...shard, chunks: [Buffer.from(text)], size: text.length });
       },
     });
-    await expect(run).rejects.toThrow(/too_many_failed.*it is not what was planned/);
+    await expect(run).rejects.toThrow('it is not what was planned');
     expect(fn.sink.objects.size).toBeLessThan(20);
 
     await using other = await filled(20);

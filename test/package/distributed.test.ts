@@ -91,8 +91,8 @@ describe('the state machine of a packaged pipeline', () => {
     }
     const transfer = states.Transfer;
     expect(transfer).toMatchObject({
-      MaxConcurrencyPath: '$.gathered.concurrency',
-      ToleratedFailurePercentage: 10,
+      MaxConcurrencyPath: '$.gathered.answer.concurrency',
+      ToleratedFailurePercentagePath: '$.gathered.answer.toleratedPercent',
       ItemReader: { ReaderConfig: { InputType: 'JSONL' } },
       ResultWriter: { Parameters: { Bucket: 'state', Prefix: 'isthmus/distributed/nightly/results' } },
       Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Finish' }],

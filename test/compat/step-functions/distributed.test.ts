@@ -67,7 +67,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   });
 
   it('counts a few failures as a success where they are tolerated, and tells of them all the same', async () => {
-    await using all = await world(PROGRAMS, { toleratedItems: 5 });
+    await using all = await world(PROGRAMS, { toleratedItemsPercent: 5 });
     fill(all, 50);
     all.cloud.gcs.faults.add('2026%2F000007?', REFUSED, Number.POSITIVE_INFINITY);
     const execution = await all.run();
@@ -80,7 +80,7 @@ describe('the state machine on a Step Functions interpreter', () => {
   });
 
   it('stops when more shards fail than are tolerated, with a report, and carries the rest later', async () => {
-    await using all = await world(PROGRAMS, { toleratedShards: 20, maxConcurrency: 1 });
+    await using all = await world(PROGRAMS, { toleratedShardsPercent: 20, maxConcurrency: 1 });
     fill(all, 100);
     all.cloud.s3.faults.add('PUT /lake', DENIED, Number.POSITIVE_INFINITY);
     const execution = await all.run();

@@ -75,7 +75,7 @@ def _strip(states, extras):
     for name, st in states.items():
         if st.get("Type") == "Map":
             x = extras[name] = {}
-            for k in ("ItemBatcher", "ToleratedFailurePercentage", "ToleratedFailureCount"):
+            for k in ("ItemBatcher", "ToleratedFailurePercentage", "ToleratedFailureCount", "ToleratedFailurePercentagePath"):
                 if k in st: x[k] = st.pop(k)
             rc = st.get("ItemReader", {}).get("ReaderConfig", {})
             if rc.get("InputType") == "JSONL": x["JSONL"] = True; rc["InputType"] = "JSON"
@@ -166,7 +166,9 @@ class Rec:
 _mr = DistributedIterationComponent._map_run
 def _map_run(self, env, eval_input):
     ev = eval_input
-    x = TL.x or {}; items = env.stack.pop(); rec = Rec(x, len(items)); r = ev.map_run_record; r._rec = rec
+    x = dict(TL.x or {}); path = x.pop("ToleratedFailurePercentagePath", None)
+    if path is not None: x["ToleratedFailurePercentage"] = extract_json(path, env.states.get_input())
+    items = env.stack.pop(); rec = Rec(x, len(items)); r = ev.map_run_record; r._rec = rec
     if x.get("ToleratedFailurePercentage") is not None: r.tolerated_failure_percentage = x["ToleratedFailurePercentage"]
     if x.get("ToleratedFailureCount") is not None: r.tolerated_failure_count = x["ToleratedFailureCount"]
     if x.get("ItemBatcher"): items = _batches(env, ev, items, x["ItemBatcher"]); rec.batched = True
