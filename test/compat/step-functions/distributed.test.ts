@@ -85,7 +85,8 @@ describe('the state machine on a Step Functions interpreter', () => {
     all.cloud.s3.faults.add('PUT /lake', DENIED, Number.POSITIVE_INFINITY);
     const execution = await all.run();
     expect(execution).toMatchObject({ status: 'FAILED', error: 'Isthmus.too_many_failed' });
-    expect(execution.items?.failed).toBe(3);
+    // Of ten shards three may fail, whatever the percentage.
+    expect(execution.items?.failed).toBe(4);
     expect(cause(execution)).toContain('The report is s3://state/distributed/exports/');
     all.cloud.s3.faults.clear();
     const again = await all.run({ again: true });
