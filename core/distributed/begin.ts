@@ -56,20 +56,24 @@ export async function begin(
       });
     file.unchanged(before);
     const head = { ...before, execution, started, attempt: before.attempt + 1, finished: false, hops: 0 };
-    await file.save(head, signal);
-    return { ...head, ranges: 0 };
+    await saved(file, head, signal);
+    return { ...(await file.expect(head.runId, head.attempt, signal)), ranges: 0 };
   }
   if (before?.leaves === true) await abandonRun(phase, before);
   const runId = runIdOf({ execution, started });
   const head = { runId, execution, started, attempt: 1, since, finished: false, leaves: true, hops: 0 };
+  await saved(file, head, signal);
+  return await cut(phase, await file.expect(runId, 1, signal));
+}
+
+/** Of the same phase, called twice at once, the other one may have put it on record: that is as good. */
+async function saved(file: HeadFile, head: Parameters<HeadFile['save']>[0], signal: AbortSignal): Promise<void> {
   try {
     await file.save(head, signal);
   } catch (thrown) {
-    // The same phase, called twice: the other one has put it on record.
     const now = asBrokerError(thrown).code === 'busy' ? await file.load(signal) : undefined;
-    if (now?.runId !== runId) throw thrown;
+    if (now?.runId !== head.runId || now.attempt !== head.attempt) throw thrown;
   }
-  return await cut(phase, await file.expect(runId, 1, signal));
 }
 
 /** @returns the range of this number. @throws BrokerError `not_carried` */

@@ -117,6 +117,49 @@ export function sinkSuite(name: string, make: () => Promise<SinkFixture>, except
         assert.ok((await read('large.bin'))?.equals(large));
         assert.equal(written.checksums?.crc32c, crc32c(large));
       }),
+      'stores an item that several processes write in pieces, in any order, one of them twice': withFixture(
+        async ({ sink, read }) => {
+          const { pieces } = sink;
+          if (pieces === undefined) return;
+          const large = noise(23 * MIB + 7);
+          const { item, content } = bytes('pieces.bin', large);
+          const ranges = pieces.cut(item, 6 * MIB);
+          assert.deepEqual([ranges[0]?.start, ranges.at(-1)?.end], [0, large.length]);
+          for (const [index, { start }] of ranges.entries())
+            if (index > 0) assert.equal(start, ranges[index - 1]?.end, 'ranges follow one another');
+          const begun = JSON.parse(JSON.stringify(await pieces.begin(item, { signal: never }))) as JsonValue;
+          const write = (index: number) => {
+            const range = ranges[index];
+            return range && pieces.write(item, content, begun, range, options());
+          };
+          for (let index = ranges.length - 1; index > 0; index--) await write(index);
+          const complete = () => pieces.complete(item, begun, { signal: never, expected: 'absent' });
+          await assert.rejects(complete(), failsWith('truncated'));
+          assert.equal(await read('pieces.bin'), undefined, 'nothing is seen of it before it is whole');
+          await Promise.all([write(0), write(1)]);
+          const written = await complete();
+          assert.ok((await read('pieces.bin'))?.equals(large));
+          assert.equal(written.checksums?.crc32c, crc32c(large));
+          const again = await complete();
+          assert.equal(again.size, large.length, 'completing once more, after an answer that was lost, is no failure');
+        },
+      ),
+      'refuses pieces that are not what the source publishes, and leaves nothing of what is abandoned': withFixture(
+        async ({ sink, read }) => {
+          const { pieces } = sink;
+          if (pieces === undefined) return;
+          const { item, content } = bytes('pieces.bin', noise(11 * MIB), { published: crc32c(Buffer.from('other')) });
+          const begun = await pieces.begin(item, { signal: never });
+          for (const range of pieces.cut(item, 6 * MIB)) await pieces.write(item, content, begun, range, options());
+          await assert.rejects(
+            pieces.complete(item, begun, { signal: never, expected: 'absent' }),
+            failsWith('checksum_mismatch'),
+          );
+          assert.equal(await read('pieces.bin'), undefined);
+          await pieces.abandon(item, begun, { signal: never });
+          await pieces.abandon(item, begun, { signal: never });
+        },
+      ),
       'stores content that cannot be read in ranges': withFixture(async ({ sink, read }) => {
         const large = noise(11 * MIB + 1);
         await put(sink, bytes('large.bin', large, { ranges: false }), 'absent');
