@@ -34,10 +34,12 @@ export interface Done {
   /** The first of all shards only. */
   readonly failures?: readonly Failure[];
   readonly failuresOmitted?: number;
+  /** Of the attempt before. */
+  readonly before?: Done;
 }
 
-/** By the name of the shard, in the order of the attempts. */
-export type AllDone = Map<string, readonly Done[]>;
+/** By the name of the shard: the last attempt that told of it. */
+export type AllDone = Map<string, Done>;
 
 /** A child that did the same a moment ago has told it already: then that counts. */
 export async function tellDone(
@@ -106,7 +108,7 @@ export async function doneIn(phase: Phase, { runId }: Head, upTo: number): Promi
   for (let attempt = 1; attempt <= upTo; attempt++) {
     const folder = layout.done(attempt);
     const read = ahead(files.list(folder, runtime.signal), READ_AT_ONCE, async (object) => ({
-      name: object.key.slice(folder.length, -'.json'.length),
+      name: copied(object.key.slice(folder.length, -'.json'.length)),
       done: doneOf(await files.jsonOf(object, doneSpec, runtime.signal)),
     }));
     for await (const { name, done } of read) {
@@ -117,11 +119,15 @@ export async function doneIn(phase: Phase, { runId }: Head, upTo: number): Promi
   return all;
 }
 
+/** A part of a string keeps all of it in memory. */
+const copied = (text: string): string => Buffer.from(text).toString();
+
 /** Of all shards together. */
 const MOST_REMEMBERED = 2000;
 
 export const addDone = (all: AllDone, name: string, done: Done): void => {
-  all.set(name, [...(all.get(name) ?? []), done]);
+  const before = all.get(name);
+  all.set(name, before === undefined ? done : { ...done, before });
 };
 
 function withoutFailures({ failures = [], failuresOmitted = 0, ...done }: Done): Done {
@@ -130,12 +136,10 @@ function withoutFailures({ failures = [], failuresOmitted = 0, ...done }: Done):
 }
 
 /** An item in pieces is carried when it was made of them. */
-export const isCarried = (shard: Shard, done: AllDone): boolean =>
-  done.get(shard.shard)?.at(-1)?.outcome === 'complete';
+export const isCarried = (shard: Shard, done: AllDone): boolean => done.get(shard.shard)?.outcome === 'complete';
 
 /** Whether all pieces of an item are there. */
-export const isThere = (shard: Shard, done: AllDone): boolean =>
-  done.get(nameOf(shard))?.at(-1)?.outcome === 'complete';
+export const isThere = (shard: Shard, done: AllDone): boolean => done.get(nameOf(shard))?.outcome === 'complete';
 
 function doneOf({ outcome, tally, receipts, deadLetters }: z.output<typeof doneSpec>): Done {
   const { items, bytes, moved, notes, failures, failuresOmitted } = tally;

@@ -138,7 +138,7 @@ async function unfinishedItems(phase: Phase, head: Head, done: AllDone): Promise
   const { files, runtime } = phase;
   const items = new Map<string, LargeItem>();
   for await (const shard of shardsIn(files, layoutOf(phase, head.runId).manifest(1), runtime.signal)) {
-    if (shard.piece === undefined || done.get(shard.shard)?.at(-1)?.outcome === 'complete') continue;
+    if (shard.piece === undefined || done.get(shard.shard)?.outcome === 'complete') continue;
     const { pieces = 0, there = 0, shard: first = shard } = items.get(shard.shard) ?? {};
     items.set(shard.shard, { shard: first, pieces: pieces + 1, there: there + (isThere(shard, done) ? 1 : 0) });
   }

@@ -44,15 +44,14 @@ export async function merged(
   for await (const shard of shardsIn(files, layoutOf(phase, head.runId).manifest(1), runtime.signal)) {
     const isPiece = shard.piece !== undefined;
     // An item in pieces is one item; what became of its pieces is only why.
-    const tries = done.get(shard.shard) ?? [];
-    if (isPiece && tries.length === 0) listFailures(tally, done.get(nameOf(shard))?.at(-1));
+    const last = done.get(shard.shard);
+    if (isPiece && last === undefined) listFailures(tally, done.get(nameOf(shard)));
     if (isPiece && shard.piece?.start !== 0) continue;
-    for (const { receipts, deadLetters } of tries) {
-      kept.receipts.lines += receipts;
-      kept.deadLetters.lines += deadLetters;
+    for (let one = last; one !== undefined; one = one.before) {
+      kept.receipts.lines += one.receipts;
+      kept.deadLetters.lines += one.deadLetters;
     }
-    const last = tries.at(-1);
-    if (last !== undefined) addShard(tally, shard, tries, last);
+    if (last !== undefined) addShard(tally, shard, last);
     else if (!isPiece) {
       // Of thousands the first say enough.
       const why = untold++ < MOST_REASONS ? await whyFailed(phase, head, shard.shard) : undefined;
@@ -63,9 +62,9 @@ export async function merged(
 }
 
 /** What an earlier try has written, a later one finds unchanged: it counts as written, once. */
-function addShard(tally: Tally, shard: Shard, tries: readonly Done[], last: Done): void {
+function addShard(tally: Tally, shard: Shard, last: Done): void {
   const whole = tallyOf(last);
-  for (const one of tries.slice(0, -1)) {
+  for (let one = last.before; one !== undefined; one = one.before) {
     const again = Math.min(one.items.written, whole.items.unchanged);
     whole.items.written += again;
     whole.items.unchanged -= again;
