@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import process from 'node:process';
+import { compareKeys } from '../../core/api/keys.ts';
 import { crc32c } from '../cloud/body.ts';
 
 const count = Number(process.argv[2] ?? 1_000_000);
@@ -31,7 +32,16 @@ const tail = `</Key><LastModified>2026-11-26T00:00:00.000Z</LastModified><ETag>&
 
 const requests = { gcs: 0, s3: 0, puts: 0, bytes: 0 };
 const kept = new Map<string, { readonly body: Buffer; readonly etag: string; readonly crc32c: string }>();
-const placeOf = (key: string): number => Number(key.replace('m/', '').replace(/\D.*$/, '').padEnd(9, '0') || 0);
+/** The first that does not come before this name. */
+function placeOf(from: string): number {
+  let [low, high] = [0, count];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareKeys(name(middle), from) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
 
 function gcsPage(query: URLSearchParams): string {
   requests.gcs++;
