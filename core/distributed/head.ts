@@ -8,8 +8,8 @@ import { type Begun, runIdOf } from './layout.ts';
 
 const VERSION = 1;
 
-/** Five days of invocations of a quarter of an hour. */
-const MOST_HOPS = 500;
+/** Half a day of invocations of a quarter of an hour. */
+const MOST_HOPS = 50;
 
 const schema = z.object({
   version: z.literal(VERSION),

@@ -65,7 +65,15 @@ say(
   `\n   ${OBJECTS - missing.length} of ${OBJECTS} objects have the checksum of their source; ${all.cloud.s3.pendingUploads()} uploads are left`,
 );
 
-title('4. The same objects by one invocation of one function, for comparison');
+title('4. What it costs: the same objects undisturbed, by the state machine and by one invocation of one function');
+for (const key of [...all.sink.objects.keys()]) all.sink.remove(key);
+all.meddle = (event, carry) => carry(event);
+const undisturbed = await run({});
+const map = undisturbed.events.filter(({ type }) => /^MapRun(?:Started|Succeeded)$/.test(type));
+const seconds = map.length === 2 ? Number(map[1]?.timestamp) - Number(map[0]?.timestamp) : Number.NaN;
+say(
+  `   of that the Map Run: ${seconds.toFixed(1)} s, by ${all.deployed.environments} environments on ${cpus().length} processors`,
+);
 all.cloud.s3.bucket('alone');
 const alone = pipelineData({
   name: 'alone',
@@ -76,6 +84,6 @@ await using single = await deploy(programs, alone, all.cloud.environment, 600);
 const began = performance.now();
 const answer = await single.invoke({});
 say(
-  `   ${((performance.now() - began) / 1000).toFixed(1)} s: ${'ok' in answer ? (answer.ok as { message: string }).message : JSON.stringify(answer)}`,
+  `   one invocation: ${((performance.now() - began) / 1000).toFixed(1)} s: ${'ok' in answer ? (answer.ok as { message: string }).message : JSON.stringify(answer)}`,
 );
 process.exitCode = missing.length === 0 ? 0 : 1;

@@ -30,7 +30,7 @@ export interface Execution {
   readonly error: string | undefined;
   readonly cause: string | undefined;
   readonly arn: string;
-  readonly events: readonly { readonly type: string }[];
+  readonly events: readonly { readonly type: string; readonly timestamp: number }[];
   readonly items: Readonly<Record<string, number>> | undefined;
 }
 
@@ -109,7 +109,9 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       await sleep(100);
     }
     async function told(found: { status: Execution['status']; output?: string; error?: string; cause?: string }) {
-      const history = (await call('GetExecutionHistory', { executionArn })) as { events: { type: string }[] };
+      const history = (await call('GetExecutionHistory', { executionArn })) as {
+        events: { type: string; timestamp: number }[];
+      };
       const { mapRuns } = (await call('ListMapRuns', { executionArn })) as { mapRuns: { mapRunArn: string }[] };
       const [run] = mapRuns;
       const counted = run && ((await call('DescribeMapRun', run)) as { itemCounts: Record<string, number> });
