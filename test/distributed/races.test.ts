@@ -167,6 +167,28 @@ describe('an item in pieces that something comes in between of', () => {
     expect(fn.sink.uploads.size).toBe(0);
   });
 
+  it('is not begun anew either by one that is in the middle of its piece when its run is ended', async () => {
+    await using fn = await large();
+    let late: Promise<unknown> = Promise.resolve();
+    await expect(
+      drive(fn, {
+        child: async (_, carry, place) => {
+          if (place > 0) return undefined;
+          // Its bytes come later than the run is over.
+          fn.cloud.gcs.faults.add('2026%2Flarge?', { kind: 'delay', ms: 1500 }, 2);
+          late = carry().catch((error: unknown) => error);
+          while (fn.sink.uploads.size === 0) await new Promise((resolve) => setImmediate(resolve));
+          return undefined;
+        },
+      }),
+    ).rejects.toThrow();
+    const { finished } = await drive(fn);
+    expect(finished).toMatchObject({ outcome: 'complete', items: { written: 1 } });
+    await late;
+    expect(fn.sink.uploads.size).toBe(0);
+    expect([...fn.state.objects.keys()].filter((key) => key.includes('.upload-'))).toEqual([]);
+  });
+
   it('is made once when two finish at the same time', async () => {
     await using fn = await large();
     const other = functionOn(fn.cloud, distributed());
