@@ -60,8 +60,9 @@ export async function deploy(
       const answering = emulator.invoke(event);
       await meanwhile?.(emulator);
       const { text: answer } = await answering;
-      idle.push(emulator);
-      const value: unknown = JSON.parse(answer);
+      // As on Lambda, an environment whose process was killed is not used again.
+      if (meanwhile === undefined) idle.push(emulator);
+      const value = parsed(answer);
       return isError(value) ? { error: value } : { ok: value };
     },
     async [Symbol.asyncDispose]() {
@@ -69,6 +70,15 @@ export async function deploy(
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Of a process that was killed the emulator may answer with words of its own. */
+function parsed(answer: string): unknown {
+  try {
+    return JSON.parse(answer);
+  } catch {
+    return { errorType: 'Runtime.ExitError', errorMessage: answer.slice(0, 500) };
+  }
 }
 
 const isError = (value: unknown): value is LambdaError =>
