@@ -107,7 +107,8 @@ export function packaged({ data, plugins, url }: Packaged, { environment, write 
           log.debug('auth', { step, detail });
         },
       });
-      open.credentials.warm();
+      // One of thousands waits for its turn (`package --distributed` says so).
+      if (environment.ISTHMUS_WARM_UP !== 'off') open.credentials.warm();
       const leaseMs = secondsIn(environment, 'ISTHMUS_LEASE');
       const tracing = await tracingFrom(environment);
       return { open, carrier: new Carrier({ open, meter, leaseMs, tracing, refreshes: () => refreshes }) };

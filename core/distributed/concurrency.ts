@@ -36,3 +36,15 @@ const TOLERATED = 3;
 /** How many percent of the shards may fail: so many, and three in any case, unless none may. */
 export const toleratedOf = (shards: number, percent: number): number =>
   percent === 0 ? 0 : Math.min(100, Math.max(percent, (100 * TOLERATED) / Math.max(1, shards)));
+
+/**
+ * Google's STS exchanges 6,000 tokens a minute for a project. An environment needs one, and keeps it for an hour; up to
+ * half of a minute's quota may come at once, more are spread: 50 in a second.
+ * Source: https://cloud.google.com/iam/quotas
+ */
+const TOKENS_AT_ONCE = 3000;
+const TOKENS_PER_SECOND = 50;
+
+/** Over how long new environments ask for their first token. */
+export const spreadSeconds = (concurrency: number): number =>
+  Math.max(0, (concurrency - TOKENS_AT_ONCE) / TOKENS_PER_SECOND);

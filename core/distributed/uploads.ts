@@ -110,8 +110,15 @@ export async function abandonRun(phase: Phase, head: Head): Promise<void> {
       for await (const shard of shards) if (!done.has(shard.shard) && (shard.piece?.start ?? 0) === 0) yield shard;
     })();
     const ended = ahead(left, AT_ONCE, async (shard) => {
-      if (shard.piece !== undefined) return await abandonUpload(phase, head, shard);
-      await forgetPart(job, shardRun(head, shard), runtime);
+      try {
+        if (shard.piece !== undefined) await abandonUpload(phase, head, shard);
+        else await forgetPart(job, shardRun(head, shard), runtime);
+      } catch (thrown) {
+        const { code, message } = asBrokerError(thrown);
+        if (signal.aborted || code === 'stopped') throw thrown;
+        // A function that outlives its execution is still at it, or it cannot be reached: no reason to leave the others.
+        log.warn('what an earlier run has left cannot be ended', { shard: shard.shard, code, message, hint });
+      }
     });
     for await (const _ of ended) signal.throwIfAborted();
   } catch (thrown) {

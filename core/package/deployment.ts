@@ -1,5 +1,6 @@
 import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
+import { spreadSeconds } from '../distributed/concurrency.ts';
 import { type DeploySpec, sharesOf } from '../pipeline/deploy-spec.ts';
 import { variablesIn } from '../pipeline/interpolate.ts';
 import { intervalHours, readSchedule } from '../pipeline/schedule.ts';
@@ -81,7 +82,10 @@ export function deploymentOf(
     name: shortName(`isthmus-${name}`, 64),
     role: own,
     grants: own.policies.flatMap(({ grants }) => grants),
-    variables: Object.fromEntries(given.filter(([variable]) => !isSetByPlatform(variable))),
+    variables: Object.fromEntries([
+      ...given.filter(([variable]) => !isSetByPlatform(variable)),
+      ...(spreadSeconds(distribution?.shares.maxConcurrency ?? 0) > 0 ? [['ISTHMUS_WARM_UP', 'off'] as const] : []),
+    ]),
     setByPlatform: given.map(([variable]) => variable).filter(isSetByPlatform),
     podTokens: Object.values(pipeline.identities).flatMap((identity) =>
       identity.kind === 'gcp' && identity.from === 'kubernetes-token' && identity.tokenFile !== undefined

@@ -3,7 +3,7 @@ import { asBrokerError, BrokerError } from '../api/errors.ts';
 import { pause } from '../api/retry.ts';
 import type { Runtime } from '../api/runtime.ts';
 import { begin, rangeOf } from '../distributed/begin.ts';
-import { concurrencyFor, toleratedOf } from '../distributed/concurrency.ts';
+import { concurrencyFor, spreadSeconds, toleratedOf } from '../distributed/concurrency.ts';
 import { filesOf, layoutOf, type Phase } from '../distributed/context.ts';
 import { endedBy, finish } from '../distributed/finish.ts';
 import { gather } from '../distributed/gather.ts';
@@ -20,14 +20,6 @@ import type { OpenJob } from './job.ts';
 
 /** A source that is not ready is asked again after so long, if it does not say when. */
 const WAIT_SECONDS = 60;
-/**
- * Google's STS exchanges 6,000 tokens a minute for a project. An environment needs one, and keeps it for an hour; up to
- * half of a minute's quota may come at once, more are spread: 50 in a second.
- * Source: https://cloud.google.com/iam/quotas
- */
-const AT_ONCE = 3000;
-const PER_SECOND = 50;
-
 export interface DistributorOptions {
   readonly open: OpenJob;
   readonly runtime: Runtime;
@@ -61,7 +53,8 @@ export async function distribute(event: PhaseEvent, options: DistributorOptions)
     files: filesOf(open.job),
     leaseMs: options.leaseMs,
   };
-  open.credentials.warm();
+  // A child of many asks for its token when its turn has come.
+  if (event.phase !== 'transfer') open.credentials.warm();
   try {
     return await new Phases(phase, options, () => retries).answer(event);
   } catch (thrown) {
@@ -107,6 +100,7 @@ class Phases {
       case 'transfer': {
         const head = await this.#head(event);
         await this.#spread(event.concurrency);
+        this.#options.open.credentials.warm();
         return { ...(await transfer(this.#phase, head, event)) };
       }
       case 'finish':
@@ -183,8 +177,8 @@ class Phases {
 
   /** So that thousands of new environments do not ask for a token in the same second. */
   async #spread(concurrency: number): Promise<void> {
-    const seconds = (concurrency - AT_ONCE) / PER_SECOND;
-    if (!this.#options.isCold || seconds <= 0) return;
+    const seconds = spreadSeconds(concurrency);
+    if (!this.#options.isCold || seconds === 0) return;
     const most = Math.min(seconds * 1000, this.#options.open.pipeline.deploy.timeout / 4);
     await pause(Math.random() * most, this.#phase.runtime.stop);
   }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { patternBody } from '../cloud/body.ts';
 import type { Fault } from '../cloud/faults.ts';
 import { LOCAL_SERVICE_ACCOUNT } from '../cloud/local-cloud.ts';
@@ -119,6 +119,17 @@ describe('a distributed run that something comes in between of', () => {
     await expect(ask(fn, { phase: 'plan', execution: arn(), input: {} })).rejects.toThrow(
       'only where they were listed',
     );
+  });
+
+  it('asks for no token before its turn, where thousands begin at once', async () => {
+    await using fn = await testFunction(distributed(), { ISTHMUS_WARM_UP: 'off' });
+    await expect(ask(fn, { phase: 'nothing' })).rejects.toThrow();
+    expect(fn.cloud.googleSts.requests).toEqual([]);
+    await using warm = await testFunction(distributed());
+    await expect(ask(warm, { phase: 'nothing' })).rejects.toThrow();
+    await vi.waitFor(() => expect(warm.cloud.googleSts.requests).toHaveLength(1));
+    const { spreadSeconds } = await import('../../core/distributed/concurrency.ts');
+    expect([200, 3000, 10_000].map(spreadSeconds)).toEqual([0, 0, 140]);
   });
 
   it('keeps to a rate of less than one request a second for each child', async () => {
