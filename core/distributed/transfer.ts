@@ -60,7 +60,10 @@ export async function transfer(phase: Phase, head: Head, options: TransferOption
       return { outcome: 'paused', items, bytes, done: sofar };
   }
   const [failure] = wrong?.failures ?? [];
-  if (failure !== undefined && !items.written && !items.unchanged && !items.skipped)
+  const isNothingCarried = items.written + items.unchanged + items.skipped === 0;
+  // What is refused was so by the plan already: that says nothing of the others.
+  const isRefused = items.refused > 0 && items.failed === 0;
+  if (failure !== undefined && isNothingCarried && !isRefused)
     throw new BrokerError(failure.code, failure.message, { hint: failure.hint });
   return { outcome: isPartial ? 'partial' : 'complete', items, bytes, done: sofar };
 }

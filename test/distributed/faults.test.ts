@@ -64,6 +64,22 @@ describe('what can go wrong with a distributed run', () => {
     expect(second.finished).toMatchObject({ outcome: 'complete', items: { written: 30, unchanged: 0, failed: 0 } });
   });
 
+  it('a shard of which all is refused is no child that failed: the others go on', async () => {
+    await using fn = await testFunction(distributed());
+    for (let index = 0; index < 10; index++)
+      fn.source.put(`2026/${'k'.repeat(1016)}${index}`, 'too long with its prefix');
+    fn.source.put('2026/z', 'fits');
+    const first = await drive(fn, {
+      child: async (_, carry) => {
+        const answer = await carry();
+        expect(answer.outcome).toMatch(/partial|complete/);
+        return answer;
+      },
+    }).catch((error: Error) => error);
+    expect((first as Error).message).toContain('1 written, 10 refused');
+    expect(fn.sink.objects.size).toBe(1);
+  });
+
   it('every phase that comes twice finds what it did', async () => {
     await using fn = await filled(30);
     const ask = (event: Json) => fn.invoke({ distributed: event });
