@@ -11,11 +11,10 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { unzipSync } from 'fflate';
 import { packageInto } from '../package/packaged.ts';
-import { all, median } from './measuring.ts';
+import { all, measure, median } from './measuring.ts';
 
 const COUNT = Number(process.argv[2] ?? 1_000_000);
 const RUNS = Number(process.argv[3] ?? 3);
-const probe = join(import.meta.dirname, 'peak-memory.mjs');
 
 interface Planned {
   readonly wallMs: number;
@@ -78,30 +77,17 @@ async function measured(mode: string): Promise<string> {
 
 async function plan(url: string, execution: string): Promise<Planned> {
   const script = join(import.meta.dirname, 'handlers/phases.mjs');
-  const child = spawn(process.execPath, ['--import', probe, script, join(folder, 'index.mjs'), execution], {
-    env: {
-      PATH: process.env.PATH ?? '',
-      ISTHMUS_ENDPOINTS: JSON.stringify({ gcs: url, s3: url }),
-      AWS_ACCESS_KEY_ID: 'bench',
-      AWS_SECRET_ACCESS_KEY: 'bench',
-      AWS_REGION: 'eu-west-1',
-      AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '256',
-      AWS_EC2_METADATA_DISABLED: 'true',
-      ISTHMUS_LOG_LEVEL: 'warn',
-    },
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  const { out, ...measured } = await measure([script, join(folder, 'index.mjs'), execution], {
+    ISTHMUS_ENDPOINTS: JSON.stringify({ gcs: url, s3: url }),
+    AWS_ACCESS_KEY_ID: 'bench',
+    AWS_SECRET_ACCESS_KEY: 'bench',
+    AWS_REGION: 'eu-west-1',
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '256',
+    AWS_EC2_METADATA_DISABLED: 'true',
+    ISTHMUS_LOG_LEVEL: 'warn',
   });
-  let [out, usage] = ['', ''];
-  child.stderr?.on('data', (chunk) => {
-    out += String(chunk);
-  });
-  child.stdio[3]?.on('data', (chunk) => {
-    usage += String(chunk);
-  });
-  await once(child, 'close');
+  // What the function logs comes before.
   const told = out.trim().split('\n').at(-1) ?? '';
-  if (!told.startsWith('{')) throw new Error(out);
   const answer = JSON.parse(told) as Omit<Planned, 'wallMs' | 'cpuMs' | 'peakMiB'>;
-  const wallMs = Object.values(answer.times).reduce((sum, ms) => sum + ms, 0);
-  return { ...answer, ...(JSON.parse(usage) as { cpuMs: number; peakMiB: number }), wallMs };
+  return { ...answer, ...measured, wallMs: Object.values(answer.times).reduce((sum, ms) => sum + ms, 0) };
 }

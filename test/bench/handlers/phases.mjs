@@ -27,4 +27,4 @@ for (const range of ranges)
   for (let answer; answer?.outcome !== 'planned'; )
     answer = await timed('list', () => ask({ phase: 'list', run, attempt, range }));
 const gathered = await timed('gather', () => ask({ phase: 'gather', run, attempt }));
-process.stderr.write(`${JSON.stringify({ ...gathered, ranges: ranges.length, times })}\n`);
+process.stdout.write(`${JSON.stringify({ ...gathered, ranges: ranges.length, times })}\n`);
