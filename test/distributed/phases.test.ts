@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { checkReceipts } from '../../core/engine/receipts.ts';
+import { s3 } from '../../plugins/s3/index.ts';
 import { patternBody } from '../cloud/body.ts';
 import { testFunction } from '../lambda/function.ts';
-import { distributed, drive, manifestOf } from './driver.ts';
+import { pluginContext } from '../support.ts';
+import { distributed, drive, type Json, linesIn, manifestOf } from './driver.ts';
 
 const MIB = 2 ** 20;
 
@@ -20,6 +23,38 @@ describe('a distributed run', () => {
     const again = await drive(fn);
     expect(again.gathered).toMatchObject({ shards: 0 });
     expect(again.finished).toMatchObject({ outcome: 'complete', items: { written: 0, unchanged: 95 } });
+  });
+
+  it('keeps a receipt for each item, in files that are each a chain, and says in its report where', async () => {
+    const receipts = { use: 's3', with: { bucket: 'state', prefix: 'receipts/', region: 'eu-west-1' } };
+    await using fn = await testFunction(distributed({ receipts }));
+    for (let index = 0; index < 25; index++) fn.source.put(`2026/${index}`, `item ${index}`);
+    fn.source.put('2026/large', patternBody(40 * MIB));
+    const { plan } = await drive(fn);
+    const report = JSON.parse(linesIn(fn.state, `distributed/exports/${plan.run}/report-1.json`)[0] ?? '{}');
+    expect(report.receipts).toEqual({ location: `s3://state/receipts/exports/${plan.run}/`, lines: 26 });
+    const files = [...fn.state.objects.keys()].filter((key) => key.startsWith(`receipts/exports/${plan.run}/`));
+    const lines = files.flatMap((key) => linesIn(fn.state, key).map((line) => JSON.parse(line) as Json));
+    expect(lines.filter(({ outcome }) => outcome === 'written')).toHaveLength(26);
+    const { AWS_ACCESS_KEY_ID = '', AWS_SECRET_ACCESS_KEY = '', AWS_SESSION_TOKEN = '' } = fn.cloud.environment;
+    const credentials = {
+      accessKeyId: AWS_ACCESS_KEY_ID,
+      secretAccessKey: AWS_SECRET_ACCESS_KEY,
+      sessionToken: AWS_SESSION_TOKEN,
+    };
+    const context = pluginContext({ endpoints: { s3: fn.cloud.s3.url }, credentials });
+    const sink = s3.create(s3.config.parse(receipts.with), context);
+    let counted = 0;
+    for await (const { broken, lines: many } of checkReceipts(
+      sink,
+      `exports/${plan.run}/`,
+      AbortSignal.timeout(10_000),
+    )) {
+      expect(broken).toBeUndefined();
+      counted += many;
+    }
+    expect(counted).toBe(26);
+    await sink[Symbol.asyncDispose]?.();
   });
 
   it('carries a large object in pieces of one upload, completed once, with the checksum of the whole', async () => {
