@@ -1,5 +1,6 @@
 import { formatBytes, formatDuration, visible } from '../api/text.ts';
 import type { Detail, Report } from '../engine/report.ts';
+import { partOf } from '../runtime/answer.ts';
 
 /** Where a command writes: results to `out`, everything else to `err`. */
 export interface Output {
@@ -29,7 +30,7 @@ export function summary(report: Report): string[] {
       ? ` (${formatBytes(Math.round((report.bytes / report.durationMs) * 1000))}/s)`
       : '';
   const lines = [
-    `${visible(report.pipeline)}: ${HEADLINE[report.outcome]}`,
+    `${visible(report.pipeline)}${partOf(report)}: ${HEADLINE[report.outcome]}`,
     `  ${counts.map(([name, count]) => `${count} ${name}`).join(', ')}; ${formatBytes(report.bytes)} in ${formatDuration(report.durationMs)}${rate}`,
   ];
   for (const failure of failures.slice(0, MOST_FAILURES)) {

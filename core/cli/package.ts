@@ -97,13 +97,18 @@ function laterThoughts(
   { variables, setByPlatform }: Deployment,
 ): string[] {
   const edited = files.filter((one) => one.edited === true).map(({ path }) => path);
-  const fixed = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+  // What packaging sets by itself is no value that was chosen.
+  const fixed = Object.entries(variables)
+    .filter(([name]) => name !== 'ISTHMUS_WARM_UP')
+    .map(([name, value]) => `${name}=${value}`);
   return [
     ...(before.from !== undefined && before.from !== from
       ? [`${folder} held the package of ${before.from}, a pipeline of the same name`]
       : []),
     ...(before.target !== undefined && before.target !== target
-      ? [`${folder} was packaged for ${before.target} before: what belongs to that is still there, and older`]
+      ? [
+          `${folder} was packaged for ${before.target} before: what belongs to that alone is still there, and a deployment of this one takes away what only that had`,
+        ]
       : []),
     ...edited.map((path) => `${path.replace(/\.new$/, '')} was edited and is kept: it lacks what is new in ${path}`),
     ...(fixed.length === 0
@@ -177,7 +182,7 @@ function nextSteps(target: Target, { name, deploy, distribution }: Deployment): 
 
 function startSteps({ bucket, folder }: Distribution): string[] {
   return [
-    `         in the account and region of the bucket ${bucket}: Step Functions reads no other`,
+    `         in the account and region of the bucket ${bucket}: Step Functions reads no other; before it, \`isthmus auth setup\` for the Google side`,
     "Start:   aws stepfunctions start-execution --state-machine-arn ARN --input '{}'",
     'Again:   the same with --input \'{"again": true}\' carries what the last run has not',
     `Reports: s3://${bucket}/${folder}RUN/report-1.json; let a lifecycle rule expire what lies below ${folder}`,

@@ -48,6 +48,7 @@ export function appliedPlan(plan: string, job: Job, files: readonly PlanFile[], 
   return {
     name: `apply ${hash('sha256', names)}${shown}`,
     kind: 'saved',
+    part: share,
     async *steps(context) {
       for (const file of files) await check(file, job, context.signal);
       for (const file of files) yield* rechecked(file, { job, ...context }, (action) => action !== 'delete', share);

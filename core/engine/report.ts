@@ -21,6 +21,8 @@ export interface Failure {
 export interface Report {
   readonly pipeline: string;
   readonly runId: string;
+  /** Of a plan that several processes carry: which of them this was. */
+  readonly part?: { readonly index: number; readonly of: number };
   readonly outcome: RunOutcome;
   readonly items: Readonly<Record<Outcome, number>>;
   /** Bytes written. */
@@ -143,6 +145,7 @@ type Told = Pick<
   | 'receipts'
   | 'deadLetters'
   | 'used'
+  | 'part'
 > & { readonly ended: BrokerError | undefined };
 
 export function reportOf(tally: Tally, { pipeline, runId, outcome, durationMs, ended, ...told }: Told): Report {

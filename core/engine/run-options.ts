@@ -16,6 +16,8 @@ export interface MadePlan {
    * fresh, and in key order, so that it goes on where it stopped.
    */
   readonly kind: 'saved' | 'shard';
+  /** It is one of several parts, each carried by another process. */
+  readonly part?: { readonly index: number; readonly of: number } | undefined;
   /** Where its receipts lie; by default in the folder of the run. */
   readonly folder?: string;
   steps(context: MadeContext): AsyncGenerator<Step>;

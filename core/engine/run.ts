@@ -113,6 +113,7 @@ export async function run(job: Job, options: RunOptions): Promise<Report> {
     durationMs: carried === undefined ? progress.durationMs : Math.max(0, now() - carried.since),
     ended,
     ...detailsOf(job.sources),
+    ...(made?.part === undefined ? {} : { part: made.part }),
     ...(job.move === true ? { moved: tally.moved } : {}),
     ...(extras === undefined ? {} : { extras }),
     ...(outcome === 'paused' && progress.underWay.bytes > 0 ? { unfinishedBytes: progress.underWay.bytes } : {}),

@@ -46,9 +46,16 @@ export interface Distribution {
 export function distributionOf({ name, state, deploy }: Pipeline): Distribution {
   const place = state?.plugin.inBucket?.(state.config);
   if (place === undefined)
-    throw new BrokerError('invalid_config', 'a distributed run keeps its manifests beside its `state`, in S3', {
-      hint: 'Add state: { use: s3, with: { bucket: … } }.',
-    });
+    throw new BrokerError(
+      'invalid_config',
+      'Step Functions reads the manifests of a distributed run beside its `state`, in Amazon S3',
+      {
+        hint:
+          state?.plugin.name === 's3'
+            ? 'Leave out state.with.endpoint: no other server is read.'
+            : 'Set state: { use: s3, with: { bucket: … } }.',
+      },
+    );
   return { bucket: place.bucket, folder: `${place.prefix}distributed/${name}/`, shares: sharesOf(deploy) };
 }
 

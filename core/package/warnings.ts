@@ -86,6 +86,11 @@ export function distributedWarnings({ state, deploy, sources }: Pipeline): strin
     ...(reservedConcurrency !== undefined && reservedConcurrency < distributed.maxConcurrency
       ? [`deploy.reservedConcurrency: no more than ${reservedConcurrency} children work at once`]
       : []),
+    ...(distributed.maxConcurrency > 1000
+      ? [
+          `deploy.distributed.maxConcurrency: the account needs a quota of more than ${distributed.maxConcurrency} concurrent Lambdas; it has 1,000 if it has not asked for more`,
+        ]
+      : []),
     ...sources
       .filter(({ plugin }) => plugin.name !== 'gcs' && plugin.waits !== true)
       .map(

@@ -78,9 +78,11 @@ export const deploySpec = z.strictObject({
       'Alarm when no run was complete for so long. Default: two intervals of the schedule, if they fit into a week.',
     ),
   distributed: distributedSpec.prefault({}).describe('How `package --distributed` spreads the work.'),
-  reservedConcurrency: integer(1, 1000)
+  reservedConcurrency: integer(1, 100_000)
     .optional()
-    .describe('The most invocations at once. Set it with `push`: anybody can call its URL, though nobody is believed.'),
+    .describe(
+      'The most invocations at once, children of a distributed run included. Set it with `push`: anybody can call its URL, though nobody is believed.',
+    ),
 });
 
 const EMAIL = z.email('must be the e-mail address of a service account');

@@ -25,6 +25,7 @@ export interface Answer {
   readonly message: string;
   readonly pipeline: string;
   readonly runId?: string;
+  readonly part?: Report['part'];
   readonly items?: Report['items'];
   readonly bytes?: number;
   /** Of items that are not whole yet, and need not be sent again. */
@@ -76,6 +77,7 @@ export function answerOf(report: Report, single: Single | undefined): Answer {
     durationMs,
     ...(failures.length === 0 ? {} : { failures }),
     ...(omitted === 0 ? {} : { failuresOmitted: omitted }),
+    ...(report.part === undefined ? {} : { part: report.part }),
     ...(error === undefined ? {} : { error }),
     ...(next === undefined ? {} : { next }),
     ...(report.details === undefined ? {} : { details: report.details }),
@@ -94,7 +96,11 @@ function nextOf({ error, failures, outcome }: Report): NextStep | undefined {
 
 const HEADLINE = { complete: 'complete', partial: 'PARTIAL', failed: 'FAILED', paused: 'paused' } as const;
 
-export function summaryOf({ pipeline, outcome, items, bytes, error, failures }: Report): string {
+/** Which part of a plan it was, for people. */
+export const partOf = ({ part }: { readonly part?: Report['part'] | undefined }): string =>
+  part === undefined ? '' : `, part ${part.index} of ${part.of}`;
+
+export function summaryOf({ pipeline, part, outcome, items, bytes, error, failures }: Report): string {
   const counts = Object.entries(items).filter(([name, count]) => count > 0 || name === 'written');
   const told = counts.map(([name, count]) => `${count} ${name}`).join(', ');
   const [first] = failures;
@@ -102,7 +108,7 @@ export function summaryOf({ pipeline, outcome, items, bytes, error, failures }: 
     error === undefined
       ? first && `; ${visible(first.key)}: ${first.code}: ${first.message}`
       : `; ${error.id ?? error.code}: ${error.message}`;
-  return `${pipeline}: ${HEADLINE[outcome]}: ${told}; ${formatBytes(bytes)}${why ?? ''}`;
+  return `${pipeline}${partOf({ part })}: ${HEADLINE[outcome]}: ${told}; ${formatBytes(bytes)}${why ?? ''}`;
 }
 
 function sentenceOf(report: Report, { source, receipts, destinations }: Single): string {

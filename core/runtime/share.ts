@@ -1,4 +1,5 @@
 import { BrokerError } from '../api/errors.ts';
+import { visible } from '../api/text.ts';
 import type { Share } from '../engine/apply.ts';
 import type { Environment } from '../pipeline/interpolate.ts';
 
@@ -29,7 +30,14 @@ export function shareIn(text: string | undefined, environment: Environment): Sha
         )
       : wrong(`--shard ${text} is none`, 'Write the place, from 0, and the number: --shard 0/8.');
   const [index, of] = second === undefined ? [told, first] : [first, second];
-  if (index === undefined || !/^\d{1,6}$/.test(index))
+  if (second === undefined && size !== undefined && size !== of)
+    throw wrong(
+      `--shard ${of}, and the array has ${size}: the others would be carried by nobody`,
+      'Leave --shard out: AWS Batch says both.',
+    );
+  if (index !== undefined && !/^\d{1,6}$/.test(index))
+    throw wrong(`${variable} is "${visible(index)}", and no number`, `Write --shard 0/${of}.`);
+  if (index === undefined)
     throw wrong(
       `--shard ${text} does not say which of them`,
       `Write --shard 0/${of}; ${INDEXES.join(' and ')} say it where they are set.`,

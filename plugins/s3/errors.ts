@@ -97,7 +97,7 @@ export function s3Failure(error: unknown, doing: string, permission: string, con
     return fail('wrong_region', region === undefined ? undefined : `Set region: ${region} on the sink.`);
   }
   const code = BY_NAME[name];
-  if (code === 'bucket_missing') return fail(code, `Correct bucket: ${config.bucket} in the sink, or create it.`);
+  if (code === 'bucket_missing') return fail(code, `Correct bucket: ${config.bucket}, or create it.`);
   if (name === 'RequestTimeTooSkewed')
     return fail('unauthenticated', 'Set the clock of this machine: it is wrong by more than 15 minutes.');
   if (code !== undefined) return fail(code);

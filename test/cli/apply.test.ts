@@ -84,7 +84,8 @@ describe('a plan on file', () => {
     const parts = ['0/3', '1/3', '2/3'].map((shard) => () => isthmus(w, 'apply', plan, '--shard', shard, '--json'));
     const counts: number[] = [];
     for (const part of parts) {
-      const { items } = json(await part()) as { items: { written: number } };
+      const { items, part: which } = json(await part()) as { items: { written: number }; part: object };
+      expect(which).toEqual({ index: counts.length, of: 3 });
       counts.push(items.written);
     }
     expect(counts).toEqual([4, 3, 3]);

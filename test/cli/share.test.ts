@@ -23,7 +23,8 @@ describe('which part of a plan a process carries', () => {
     ['a text', 'first', {}, '--shard first is none'],
     ['a number alone where nothing says which', '8', {}, 'does not say which'],
     ['an index alone: it would carry everything in every pod', undefined, KUBERNETES, 'nothing says of how many'],
-    ['an index that is none', '8', { JOB_COMPLETION_INDEX: 'x' }, 'does not say which'],
+    ['an index that is none', '8', { JOB_COMPLETION_INDEX: 'x' }, 'JOB_COMPLETION_INDEX is "x", and no number'],
+    ['another number than AWS Batch says', '5', BATCH, '--shard 5, and the array has 8'],
     ['more parts than there may be', '0/999999', {}, 'no part 0 of 999999'],
   ])('is never guessed: %s', (_, text, environment, message) => {
     expect(() => shareIn(text, environment)).toThrow(message);

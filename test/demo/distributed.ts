@@ -26,7 +26,7 @@ say(`${type()} ${arch()}, ${cpus().length} x ${cpus()[0]?.model}, Node ${process
 await using all = await world(programs, { shardItems: 500, maxConcurrency: 8 });
 fill(all, OBJECTS);
 
-let [transfers, carried] = [0, 0];
+let [transfers, carried, killed, throttled] = [0, 0, 0, 0];
 async function run(input: object): Promise<Execution> {
   say(`   $ aws stepfunctions start-execution … --input '${JSON.stringify(input)}'`);
   const began = performance.now();
@@ -43,15 +43,21 @@ all.cloud.gcs.faults.add(/2026%2F000(?:321|999)\?/, REFUSED, Number.POSITIVE_INF
 all.meddle = async (event, carry) => {
   if (event.distributed.phase !== 'transfer') return await carry(event);
   const number = ++transfers;
-  if (number === 3) return { throttled: true };
-  if (number !== 9) return await carry(event);
+  if (number === 3) {
+    throttled++;
+    return { throttled: true };
+  }
+  if (number !== 5) return await carry(event);
   carried = all.sink.objects.size;
   return await carry(event, async (emulator) => {
-    while (all.sink.objects.size < carried + 100) await new Promise((resolve) => setImmediate(resolve));
+    while (all.sink.objects.size < Math.min(carried + 100, OBJECTS - 2))
+      await new Promise((resolve) => setImmediate(resolve));
+    killed++;
     await emulator.kill();
   });
 };
 await run({});
+say(`   children killed: ${killed}, throttled: ${throttled}; the state machine tried them again`);
 
 title('2. Over what failed, now that it can be read');
 all.cloud.gcs.faults.clear();

@@ -133,7 +133,14 @@ describe('the state machine of a packaged pipeline', () => {
 
   it('needs a state in S3, and is for functions only', async () => {
     await using folder = await temporaryFolder();
-    await expect(packageInto(folder.path, PIPELINES.plain ?? '', '--distributed')).rejects.toThrow('in S3');
+    await expect(packageInto(folder.path, PIPELINES.plain ?? '', '--distributed')).rejects.toThrow('in Amazon S3');
+    const elsewhere = (PIPELINES.full ?? '').replace(
+      'bucket: state,',
+      'bucket: state, endpoint: https://minio.acme.com,',
+    );
+    await expect(packageInto(folder.path, elsewhere, '--distributed')).rejects.toMatchObject({
+      hint: 'Leave out state.with.endpoint: no other server is read.',
+    });
     await expect(
       packageInto(folder.path, PIPELINES.full ?? '', '--distributed', '--target', 'container'),
     ).rejects.toThrow('isthmus apply --shard');

@@ -81,10 +81,12 @@ export function different({ source, sink }: World, count: number): string[] {
   });
 }
 
-/** The history as a person would tell it: which states, how often. */
+/** The history as a person would tell it: how many states of each kind, and what became of the children. */
 export const summary = ({ events, items }: Execution): string => {
-  const counts = Object.entries(Object.groupBy(events, ({ type }) => type)).map(
-    ([type, all]) => `${all?.length} ${type}`,
-  );
-  return `${counts.join(', ')}; items ${JSON.stringify(items)}`;
+  const entered = events.filter(({ type }) => /^(?:Task|Map|Choice|Pass)StateEntered$/.test(type));
+  const counts = Object.entries(Object.groupBy(entered, ({ type }) => type.replace('StateEntered', '')));
+  const states = counts.map(([type, all]) => `${all?.length} ${type}`).join(', ');
+  const told = items && Object.entries(items).filter(([name, count]) => count > 0 && name !== 'resultsWritten');
+  const children = told?.map(([name, count]) => `${count} ${name}`).join(', ') ?? 'no Map Run: nothing to do';
+  return `${events.length} events, states entered: ${states}; children: ${children}`;
 };
