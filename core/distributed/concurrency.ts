@@ -33,9 +33,9 @@ export function concurrencyFor(
 /** A few shards that fail must not stop the others of a small run. */
 const TOLERATED = 3;
 
-/** How many percent of the shards may fail: so many, and three in any case, unless none may. */
+/** How many percent of the shards may fail, in whole ones: so many, and three shards in any case, unless none may. */
 export const toleratedOf = (shards: number, percent: number): number =>
-  percent === 0 ? 0 : Math.min(100, Math.max(percent, (100 * TOLERATED) / Math.max(1, shards)));
+  percent === 0 ? 0 : Math.min(100, Math.ceil(Math.max(percent, (100 * TOLERATED) / Math.max(1, shards))));
 
 /**
  * Google's STS exchanges 6,000 tokens a minute for a project. An environment needs one, and keeps it for an hour; up to

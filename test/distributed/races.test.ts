@@ -138,6 +138,7 @@ describe('a distributed run that something comes in between of', () => {
     expect(concurrencyFor(load, { maxConcurrency: 200, requestsPerSecond: 10 }, 256)).toBe(1);
     expect(concurrencyFor(load, { maxConcurrency: 200, requestsPerSecond: 3500 }, 256)).toBeLessThan(60);
     expect(concurrencyFor({ ...load, bytes: 1e15 }, { maxConcurrency: 200, requestsPerSecond: 3500 }, 256)).toBe(200);
+    expect(toleratedOf(7, 10)).toBe(43);
     expect([toleratedOf(1, 10), toleratedOf(10, 10), toleratedOf(1000, 10), toleratedOf(5, 0)]).toEqual([
       100, 30, 10, 0,
     ]);
