@@ -158,7 +158,9 @@ describe('the packaged function under the Lambda Runtime Interface Emulator', ()
     expect(sink.objects.size).toBeLessThan(160);
     cloud.s3.faults.clear();
     await sleep(1100);
-    const answer = json(await emulator.invoke({}));
+    let answer = json(await emulator.invoke({}));
+    // The last kill may have hit a runtime that had just answered: the emulator tells that death to whoever calls next.
+    if (String(answer.errorMessage).includes('signal: killed')) answer = json(await emulator.invoke({}));
     log.push(
       `rerun: ${answer.message ?? answer.errorMessage}; ${sink.objects.size} of 160 there, ${cloud.s3.pendingUploads()} uploads left`,
     );
