@@ -1,4 +1,5 @@
 import { ERROR_CODES, type ErrorCode, type NextStep } from './error-codes.ts';
+import type { Refusal } from './item.ts';
 import { LONGEST_HINT, safeText } from './text.ts';
 
 export interface ErrorOptions {
@@ -38,6 +39,9 @@ export class BrokerError extends Error {
     return ERROR_CODES[this.code].next;
   }
 }
+
+/** An error as plain data: why one item is not carried. */
+export const refusalOf = ({ code, message, hint }: BrokerError): Refusal => ({ code, message, hint });
 
 /** Wraps what was thrown where nothing of ours was expected; what is ours passes unchanged. */
 export function asBrokerError(thrown: unknown): BrokerError {

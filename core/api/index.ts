@@ -39,6 +39,7 @@ export {
   BrokerError,
   type ErrorOptions,
   NETWORK_ERRORS,
+  refusalOf,
   systemErrorCode,
   throwIfAborted,
 } from './errors.ts';

@@ -3,7 +3,7 @@ import { compareKeys } from '../api/keys.ts';
 import { pause } from '../api/retry.ts';
 import type { Action, Step } from '../engine/plan.ts';
 import { Recheck } from '../engine/recheck.ts';
-import { type Report, Tally } from '../engine/report.ts';
+import type { Report } from '../engine/report.ts';
 import { run } from '../engine/run.ts';
 import type { MadeContext } from '../engine/run-options.ts';
 import type { Phase } from './context.ts';
@@ -72,16 +72,4 @@ async function* paced(steps: AsyncIterable<Step>, rate: number, signal: AbortSig
     if (free < 0) await pause((-free / rate) * 1000, signal);
     yield step;
   }
-}
-
-/** What a report adds up to. */
-export function tallyOf({ items, bytes, moved = 0, notes = {}, failures, failuresOmitted = 0 }: Report): Tally {
-  return Object.assign(new Tally(), {
-    items: { ...items },
-    bytes,
-    moved,
-    notes: { ...notes },
-    failures: [...failures],
-    failuresOmitted,
-  });
 }

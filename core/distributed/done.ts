@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ahead } from '../api/ahead.ts';
 import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
 import { asBrokerError } from '../api/errors.ts';
+import type { Refusal } from '../api/item.ts';
 import type { JsonValue } from '../api/json.ts';
 import { tallySpec } from '../engine/checkpoint.ts';
 import type { Failure, Report, RunOutcome, Tally } from '../engine/report.ts';
@@ -85,18 +86,12 @@ export async function tellFailed(phase: Phase, { runId, attempt }: Head, name: s
 }
 
 /** Why nothing is told of a shard; undefined where not even that was said. */
-export async function whyFailed(phase: Phase, { runId, attempt }: Head, name: string): Promise<Reason | undefined> {
+export async function whyFailed(phase: Phase, { runId, attempt }: Head, name: string): Promise<Refusal | undefined> {
   const { files, runtime } = phase;
   const found = await files.json(layoutOf(phase, runId).failed(attempt, name), failedSpec, runtime.signal);
   if (found === undefined) return undefined;
   const { code, message, hint } = found;
   return Object.hasOwn(ERROR_CODES, code) ? { code: code as ErrorCode, message, hint } : undefined;
-}
-
-export interface Reason {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly hint: string;
 }
 
 /** What became of everything, up to this attempt. */

@@ -3,10 +3,8 @@ import { ERROR_CODES, type ErrorCode } from '../api/error-codes.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { JsonValue } from '../api/json.ts';
 import type { RunContext } from '../api/source.ts';
-import type { Report } from '../engine/report.ts';
-import { Tally } from '../engine/report.ts';
+import { countOf, type Report, Tally } from '../engine/report.ts';
 import { run } from '../engine/run.ts';
-import { tallyOf } from './carry-shard.ts';
 import { completeItems, type LargeItem } from './complete.ts';
 import { layoutOf, type Phase, sourceContexts } from './context.ts';
 import { deletesIn } from './deletes.ts';
@@ -105,7 +103,7 @@ async function whatCame(
   const made = large.length === 0 ? undefined : await completeItems(phase, head, large, done);
   if (made?.outcome === 'paused') return { paused: made };
   const stopped = made?.error && new BrokerError(made.error.code, made.error.message, { hint: made.error.hint });
-  const { tally, kept, untold } = await merged(phase, head, summary, done, made && tallyOf(made));
+  const { tally, kept, untold } = await merged(phase, head, summary, done, made && Tally.of(made));
   const count = (name: 'receipts' | 'deadLetters'): number => (kept[name]?.lines ?? 0) + (made?.[name]?.lines ?? 0);
   const told = (name: 'receipts' | 'deadLetters') => {
     const sink = phase.job[name];
@@ -158,8 +156,7 @@ async function listAgain({ job, runtime }: Phase, contexts: readonly RunContext[
 function isAccepted({ outcome, error, items }: Report, toleratedPercent: number): boolean {
   if (outcome === 'complete') return true;
   if (outcome !== 'partial' || error !== undefined) return false;
-  const all = Object.values(items).reduce((sum, count) => sum + count, 0);
-  return ((items.failed + items.refused) / all) * 100 <= toleratedPercent;
+  return ((items.failed + items.refused) / countOf(items)) * 100 <= toleratedPercent;
 }
 
 const lambdaError = z.looseObject({ errorMessage: z.string() });

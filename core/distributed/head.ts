@@ -3,7 +3,6 @@ import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { Revision } from '../api/state.ts';
 import type { Job } from '../engine/job.ts';
 import { planRules } from '../engine/plan-file.ts';
-
 import { type Begun, runIdOf } from './layout.ts';
 
 const VERSION = 1;

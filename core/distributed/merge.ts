@@ -1,7 +1,8 @@
 import { ERROR_CODES } from '../api/error-codes.ts';
-import { Tally } from '../engine/report.ts';
+import type { Refusal } from '../api/item.ts';
+import { countOf, Tally } from '../engine/report.ts';
 import { layoutOf, type Phase } from './context.ts';
-import { type AllDone, type Done, type Reason, whyFailed } from './done.ts';
+import { type AllDone, type Done, whyFailed } from './done.ts';
 import type { Summary } from './gather.ts';
 import type { Head } from './head.ts';
 import { nameOf, type Shard, shardsIn } from './manifest.ts';
@@ -63,7 +64,7 @@ export async function merged(
 
 /** What an earlier try has written, a later one finds unchanged: it counts as written, once. */
 function addShard(tally: Tally, shard: Shard, last: Done): void {
-  const whole = tallyOf(last);
+  const whole = Tally.of(last);
   for (let one = last.before; one !== undefined; one = one.before) {
     const again = Math.min(one.items.written, whole.items.unchanged);
     whole.items.written += again;
@@ -73,7 +74,7 @@ function addShard(tally: Tally, shard: Shard, last: Done): void {
     for (const [note, count] of Object.entries(one.notes ?? {})) whole.note(note, count);
   }
   if (shard.piece === undefined) {
-    const counted = Object.values(whole.items).reduce((sum, count) => sum + count, 0);
+    const counted = countOf(whole.items);
     if (counted !== shard.items)
       missing(whole, shard, shard.items - counted, `${counted} of ${shard.items} are told of`);
     if (whole.items.written === shard.items && whole.bytes !== shard.bytes) whole.note(REPLACED);
@@ -82,7 +83,7 @@ function addShard(tally: Tally, shard: Shard, last: Done): void {
 }
 
 /** Items that no receipt tells of are failures, and never left out of the sum. */
-function missing(tally: Tally, { shard }: Shard, items: number, what: string, why?: Reason): void {
+function missing(tally: Tally, { shard }: Shard, items: number, what: string, why?: Refusal): void {
   const { code, hint } = why ?? { code: 'not_carried', hint: ERROR_CODES.not_carried.fix };
   tally.fail({ key: `shard ${shard}`, code, message: `${items} items: ${why?.message ?? what}`, hint });
   tally.items.failed += items - 1;
@@ -92,9 +93,4 @@ function listFailures(tally: Tally, one: Done | undefined): void {
   const reasons = new Tally();
   reasons.failures = [...(one?.failures ?? [])];
   tally.merge(reasons);
-}
-
-function tallyOf({ items, bytes, moved, notes = {}, failures = [], failuresOmitted = 0 }: Done): Tally {
-  const told = { items: { ...items }, bytes, moved, notes: { ...notes }, failures: [...failures], failuresOmitted };
-  return Object.assign(new Tally(), told);
 }

@@ -1,8 +1,8 @@
 import { ERROR_CODES } from '../api/error-codes.ts';
 import { BrokerError } from '../api/errors.ts';
-import type { Report } from '../engine/report.ts';
+import { countOf, type Report, Tally } from '../engine/report.ts';
 import { carryPiece } from './carry-piece.ts';
-import { carryShard, tallyOf } from './carry-shard.ts';
+import { carryShard } from './carry-shard.ts';
 import type { Phase } from './context.ts';
 import { type Done, tellDone, tellFailed, whatBecame } from './done.ts';
 import type { Head } from './head.ts';
@@ -92,14 +92,13 @@ async function carried(
   const report = await carryShard(phase, head, shard, options);
   const { outcome, items, error, unfinishedBytes = 0 } = report;
   if (outcome === 'paused') {
-    const count = Object.values(items).reduce((sum, one) => sum + one, 0);
-    return { paused: count * AN_ITEM + Math.floor(unfinishedBytes / 2 ** 20) };
+    return { paused: countOf(items) * AN_ITEM + Math.floor(unfinishedBytes / 2 ** 20) };
   }
   // Nothing is kept of it: it is begun again, by the next try or by hand.
   if (error !== undefined)
     throw new BrokerError(error.code, error.message, { hint: error.hint, ...(error.id && { id: error.id }) });
   refusePassing(outcome, report.failures);
-  return await tellDone(phase, head, nameOf(shard), { ...report, tally: tallyOf(report) });
+  return await tellDone(phase, head, nameOf(shard), { ...report, tally: Tally.of(report) });
 }
 
 /** What failed as a whole for what may pass is not kept: the state machine tries its child again. */

@@ -7,7 +7,7 @@ import { type DeleteGuard, type ExtrasCount, guard } from './extras.ts';
 import type { Job } from './job.ts';
 import { plan } from './plan.ts';
 import type { Progress } from './progress.ts';
-import type { Tally } from './report.ts';
+import { countOf, type Tally } from './report.ts';
 import type { Carried, MadeContext, RunOptions } from './run-options.ts';
 import type { Watermark } from './watermark.ts';
 
@@ -79,7 +79,7 @@ async function deleteCarried(
 
 export const isSingle = (only: Selection | undefined): boolean => only !== undefined && 'key' in only;
 
-const isEmpty = ({ items }: Tally): boolean => Object.values(items).every((count) => count === 0);
+const isEmpty = ({ items }: Tally): boolean => countOf(items) === 0;
 
 /** Lists as little of a sink as there is. @throws what the sink says when it cannot be listed. */
 async function isThere(sink: Sink, signal: AbortSignal): Promise<void> {

@@ -60,6 +60,12 @@ export type Detail = { readonly source: string; readonly facts: Facts };
 const MOST_FAILURES = 1000;
 const MOST_NOTES = 50;
 
+/** What of a report adds up. */
+type Sums = Pick<Report, 'items' | 'bytes' | 'moved' | 'notes' | 'failuresOmitted'> & Partial<Pick<Report, 'failures'>>;
+
+/** How many items there are of all outcomes together. */
+export const countOf = (items: Report['items']): number => Object.values(items).reduce((sum, count) => sum + count, 0);
+
 /** The running sum of receipts. It survives a pause as plain data, so a resumed run's report tells of the whole run. */
 export class Tally {
   readonly items: Record<Outcome, number> = {
@@ -76,6 +82,12 @@ export class Tally {
   durationMs = 0;
   failures: Failure[] = [];
   failuresOmitted = 0;
+
+  /** Of what was told of a run, or of a part of one. */
+  static of({ items, bytes, moved = 0, notes = {}, failures = [], failuresOmitted = 0 }: Sums): Tally {
+    const told = { items: { ...items }, bytes, moved, notes: { ...notes }, failures: [...failures], failuresOmitted };
+    return Object.assign(new Tally(), told);
+  }
 
   add(receipt: Receipt, sink: string | undefined): void {
     this.items[receipt.outcome]++;

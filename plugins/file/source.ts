@@ -1,6 +1,6 @@
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BrokerError, type Item, type ListOptions, type Source, z } from '../../core/api/index.ts';
+import { BrokerError, type Item, type ListOptions, refusalOf, type Source, z } from '../../core/api/index.ts';
 import { type FoundFile, lookAt, walk } from './walk.ts';
 
 const CHUNK = 256 * 1024;
@@ -51,10 +51,10 @@ export class FileSource implements Source {
   }
 
   #refused(key: string, why: string): Item {
-    const { code, message, hint } = new BrokerError('key_refused', `${this.location}${key} cannot be carried: ${why}`, {
+    const error = new BrokerError('key_refused', `${this.location}${key} cannot be carried: ${why}`, {
       hint: 'Replace it by a regular file with a valid name, or move it out of the folder.',
     });
-    return { id: `${this.location}${key}`, key, problem: { code, message, hint }, ref: null };
+    return { id: `${this.location}${key}`, key, problem: refusalOf(error), ref: null };
   }
 }
 

@@ -8,11 +8,13 @@ import {
   type Item,
   type ListOptions,
   linesOf,
+  type Refusal,
+  refusalOf,
   systemErrorCode,
   z,
 } from '../../core/api/index.ts';
 import type { GoogleClient } from '../google/http.ts';
-import { GcsListing } from '../google/storage/listing.ts';
+import { deniedOnly, GcsListing } from '../google/storage/listing.ts';
 import { refSchema } from '../google/storage/object.ts';
 import { GcsReader } from '../google/storage/reader.ts';
 import type { GcsConfig } from './config.ts';
@@ -61,15 +63,22 @@ export class Manifest {
     const start = after === undefined ? undefined : prefix + after;
     const key = only !== undefined && 'key' in only ? only.key : undefined;
     yield* ahead(this.#wanted(start, key, signal), AT_ONCE, async ({ name, generation, line }): Promise<Item> => {
-      const item = await listing.one(name, signal, generation);
       const pinned = generation === undefined ? {} : { pinned: true as const };
-      if (item !== undefined) return { ...item, ref: { ...refSchema.parse(item.ref), ...pinned } };
+      const refused = (problem: Refusal): Item => {
+        const ref = { name, generation: generation ?? '', ...pinned };
+        return { id, key: name.slice(prefix.length), problem, ref };
+      };
       const id = `gs://${config.bucket}/${name}${generation === undefined ? '' : `#${generation}`}`;
+      try {
+        const item = await listing.one(name, signal, generation);
+        if (item !== undefined) return { ...item, ref: { ...refSchema.parse(item.ref), ...pinned } };
+      } catch (thrown) {
+        return refused(deniedOnly(thrown));
+      }
       const error = new BrokerError('source_gone', `${id} of ${this.#file}:${line} does not exist`, {
         hint: 'Take it off the list, or correct its name or generation.',
       });
-      const problem = { code: error.code, message: error.message, hint: error.hint };
-      return { id, key: name.slice(prefix.length), problem, ref: { name, generation: generation ?? '', ...pinned } };
+      return refused(refusalOf(error));
     });
   }
 

@@ -64,6 +64,18 @@ describe('what can go wrong with a distributed run', () => {
     expect(second.finished).toMatchObject({ outcome: 'complete', items: { written: 30, unchanged: 0, failed: 0 } });
   });
 
+  it('one object that may not be looked at is one refusal, also where a child is tried again', async () => {
+    await using fn = await filled(30);
+    fn.cloud.gcs.faults.add('2026%2F015?', REFUSED, Number.POSITIVE_INFINITY);
+    const first = await drive(fn, { child: async (_, carry) => await carry({ retry: 1 }) }).catch(
+      (error: Error) => error,
+    );
+    expect((first as Error).message).toContain('29 written, 1 refused');
+    expect((first as Error).message).toContain('015: permission_denied');
+    const second = await drive(fn, { input: { again: true } }).catch((error: Error) => error);
+    expect((second as Error).message).toContain('29 written, 1 refused');
+  });
+
   it('a shard of which all is refused is no child that failed: the others go on', async () => {
     const sink = { use: 's3', with: { bucket: 'lake', prefix: 'a-longer-prefix/', region: 'eu-west-1' } };
     await using fn = await testFunction(distributed({ sink }));

@@ -72,9 +72,19 @@ export const MATRIX: readonly Row[] = [
     [PIPELINE, 'a server that stays down'],
     [ENGINE, 'tries a failed item again and goes on with the others'],
   ]),
-  row('F12', '400, 401, 403', 'not tried again (401 once, with a fresh token)', [
-    ['test/plugins/gcs-retry.test.ts', 'is not tried again after 400, and once more after 401'],
-  ]),
+  row(
+    'F12',
+    '400, 401, 403',
+    'not tried again (401 once, with a fresh token); a 403 for one object is about that one',
+    [
+      ['test/plugins/gcs-retry.test.ts', 'is not tried again after 400, and once more after 401'],
+      [
+        'test/faults/stale.test.ts',
+        'of which one object may not be looked at any more carries the others, and names it',
+      ],
+      ['test/distributed/faults.test.ts', 'one object that may not be looked at is one refusal'],
+    ],
+  ),
   row('F13', '200 for a range', 'what comes before the range is passed over', [
     [ROWS.replace('rows', 'pipeline'), 'passes over what comes before a range when a server sends the whole of it'],
   ]),

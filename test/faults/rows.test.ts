@@ -156,6 +156,17 @@ describe('reading', () => {
     expect(w.lake.keys()).toEqual(['b']);
   });
 
+  it('an object of which a listing shows no CRC32C, and that may not be looked at, is refused for that', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'x', { crc32c: false });
+    w.bucket.put('b', 'x');
+    w.cloud.gcs.faults.add('/o/a?', { kind: 'answer', status: 403, body: '{}' }, Number.POSITIVE_INFINITY);
+    expect(await w.carry()).toMatchObject({
+      items: { written: 1, refused: 1 },
+      failures: [{ key: 'a', code: 'permission_denied' }],
+    });
+  });
+
   it.each([
     ['that the source names', { source: { object: 'a' } }],
     ['of a list', { source: { manifest: 'list.csv' } }],

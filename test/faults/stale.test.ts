@@ -97,6 +97,19 @@ describe('a move', () => {
 });
 
 describe('a plan that is applied', () => {
+  it('of which one object may not be looked at any more carries the others, and names it', async () => {
+    await using w = await world();
+    for (const key of ['a', 'b', 'c']) w.bucket.put(key, key);
+    const plan = await planned(w);
+    w.cloud.gcs.faults.add('/o/b?', { kind: 'answer', status: 403, body: '{"error":{"message":"no"}}' }, ALWAYS);
+    const report = await applied(w, plan);
+    expect(report).toMatchObject({ outcome: 'partial', items: { written: 2 }, failures: [{ key: 'b' }] });
+    const [failure] = report.failures;
+    expect(failure).toMatchObject({ code: 'permission_denied', hint: expect.stringContaining('storage.objects.get') });
+    expect(failure?.message).toContain('gs://exports/b');
+    expect(w.lake.keys()).toEqual(['a', 'c']);
+  });
+
   it('deletes nothing when something else of it went wrong', async () => {
     await using w = await world();
     for (let n = 0; n < 10; n++) w.bucket.put(`k${n}`, 'x');

@@ -57,6 +57,15 @@ describe('a list of objects', () => {
     ]);
   });
 
+  it('of which one may not be looked at carries the others, and names it', async () => {
+    await using w = await world();
+    for (const key of ['a', 'b']) w.bucket.put(key, key);
+    w.cloud.gcs.faults.add('/o/a?', { kind: 'answer', status: 403, body: '{}' }, Number.POSITIVE_INFINITY);
+    const report = await listed(w, 'list.csv', 'a\nb\n');
+    expect(report).toMatchObject({ outcome: 'partial', items: { written: 1, refused: 1 } });
+    expect(report.failures).toMatchObject([{ key: 'a', code: 'permission_denied' }]);
+  });
+
   it('with a generation is about that one: when it is replaced while it is read, no other takes its place', async () => {
     await using w = await world();
     const { generation } = w.bucket.put('a', 'first!');

@@ -33,6 +33,14 @@ export function listFailure(config: StoragePlace, answer: FailedAnswer): BrokerE
   return new BrokerError('invalid_config', `${what}: HTTP ${answer.status}: ${answer.message}`);
 }
 
+/** What it means that one object cannot be looked at: a refusal is about that object, all else about the bucket. */
+export function lookFailure(name: string, config: StoragePlace, answer: FailedAnswer): BrokerError {
+  const what = `look at gs://${config.bucket}/${name}`;
+  const common = commonFailure(what, answer) ?? requesterPays(what, answer);
+  if (common !== undefined) return common;
+  return answer.status === 403 ? denied(what, 'storage.objects.get', answer, config) : listFailure(config, answer);
+}
+
 /** What a failed read of one object means; 404 is left to the caller, who can look whether it was replaced. */
 export function readFailure(
   what: string,

@@ -4,11 +4,13 @@ import {
   compileGlob,
   type Item,
   Paged,
+  type Refusal,
   type RetryPolicy,
+  refusalOf,
   retry,
 } from '../../../core/api/index.ts';
 import type { FailedAnswer, GoogleClient } from '../http.ts';
-import { listFailure } from './errors.ts';
+import { listFailure, lookFailure } from './errors.ts';
 import { FIELDS, objectItem, refSchema } from './object.ts';
 import type { StoragePlace } from './place.ts';
 
@@ -104,14 +106,19 @@ export class GcsListing {
     return all;
   }
 
-  /** An object, or nothing; one that cannot be proved says so. @param generation that very version only. */
+  /**
+   * An object, or nothing; one that cannot be proved says so.
+   *
+   * @param generation that very version only.
+   * @throws BrokerError `permission_denied` when this object may not be looked at: it says nothing of the others.
+   */
   async one(name: string, signal: AbortSignal, generation?: string): Promise<Item | undefined> {
     const query = this.#query({ generation, fields: FIELDS.join(',') });
     const path = `/storage/v1/b/${this.#config.bucket}/o/${encodeURIComponent(name)}?${query}`;
     let missing = false;
     const failure = (answer: FailedAnswer): BrokerError => {
       missing = answer.status === 404 && !/specified bucket does not exist/i.test(answer.message);
-      return this.#failure(answer);
+      return lookFailure(name, this.#config, answer);
     };
     const fetch = (): Promise<unknown> => this.#client.getJson({ path, signal }, failure);
     const entry = await retry(fetch, { policy: this.#policy, signal }).catch((error: unknown) => {
@@ -125,7 +132,11 @@ export class GcsListing {
   async #looked(item: Item, signal: AbortSignal): Promise<Item> {
     if (item.problem !== undefined) return item;
     const { name, generation } = refSchema.parse(item.ref);
-    return (await this.one(name, signal, generation)) ?? provable(item);
+    try {
+      return (await this.one(name, signal, generation)) ?? provable(item);
+    } catch (thrown) {
+      return { ...item, problem: deniedOnly(thrown) };
+    }
   }
 
   async #page(
@@ -144,7 +155,9 @@ export class GcsListing {
       fields: `items(${FIELDS.join(',')}),nextPageToken`,
     });
     const fetch = () =>
-      this.#client.getJson({ path: `/storage/v1/b/${bucket}/o?${query}`, signal }, (failed) => this.#failure(failed));
+      this.#client.getJson({ path: `/storage/v1/b/${bucket}/o?${query}`, signal }, (failed) =>
+        listFailure(this.#config, failed),
+      );
     const answer = await retry(fetch, { policy: this.#policy, signal });
     if (!isPage(answer))
       throw new BrokerError('bad_response', `${this.#client.host}: the listing has not the form of a listing`);
@@ -163,21 +176,19 @@ export class GcsListing {
       .map(([name, value]) => `${name}=${encodeURIComponent(value ?? '')}`)
       .join('&');
   }
-
-  #failure(answer: FailedAnswer): BrokerError {
-    return listFailure(this.#config, answer);
-  }
 }
 
 /** Without a published CRC32C there is nothing that the bytes could be proved by. */
 function provable(item: Item): Item {
   if (item.problem !== undefined || item.checksums?.crc32c !== undefined) return item;
-  const { code, message, hint } = new BrokerError(
-    'unverifiable',
-    `${item.id}: Cloud Storage publishes no CRC32C of it`,
-    {
-      hint: 'Rewrite the object in place (`gcloud storage cp` onto itself), or leave it out with `exclude`.',
-    },
-  );
-  return { ...item, problem: { code, message, hint } };
+  const error = new BrokerError('unverifiable', `${item.id}: Cloud Storage publishes no CRC32C of it`, {
+    hint: 'Rewrite the object in place (`gcloud storage cp` onto itself), or leave it out with `exclude`.',
+  });
+  return { ...item, problem: refusalOf(error) };
+}
+
+/** What `one` has thrown, where it is about that object alone. @throws what it has thrown, where it is not. */
+export function deniedOnly(thrown: unknown): Refusal {
+  if (!(thrown instanceof BrokerError) || thrown.code !== 'permission_denied') throw thrown;
+  return refusalOf(thrown);
 }

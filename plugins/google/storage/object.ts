@@ -1,4 +1,4 @@
-import { BrokerError, type ContentHeaders, type Item, type Refusal, z } from '../../../core/api/index.ts';
+import { BrokerError, type ContentHeaders, type Item, type Refusal, refusalOf, z } from '../../../core/api/index.ts';
 import type { StoragePlace } from './place.ts';
 
 const HEADERS = ['contentType', 'contentEncoding', 'cacheControl', 'contentDisposition', 'contentLanguage'] as const;
@@ -95,9 +95,5 @@ function headersOf(found: StorageObject): ContentHeaders {
 }
 
 function encrypted(id: string): Refusal {
-  const { code, message, hint } = new BrokerError(
-    'source_encrypted',
-    `${id} is encrypted with a customer-supplied key`,
-  );
-  return { code, message, hint };
+  return refusalOf(new BrokerError('source_encrypted', `${id} is encrypted with a customer-supplied key`));
 }
