@@ -1,11 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import process from 'node:process';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from './servers.ts';
-
-const START_MS = 20_000;
+import { answering, freePort, started } from './servers.ts';
 
 export interface EmulatorOptions {
   /** The programs: AWS's emulator, and the runtime client that it starts. */
@@ -32,6 +29,10 @@ export interface Emulator extends AsyncDisposable {
  * Source: https://github.com/aws/aws-lambda-runtime-interface-emulator
  */
 export async function startEmulator(options: EmulatorOptions): Promise<Emulator> {
+  return await started(() => startOnce(options));
+}
+
+async function startOnce(options: EmulatorOptions): Promise<Emulator> {
   const [port, api] = [await freePort(), await freePort()];
   const flags = [
     ['--log-level', 'error'],
@@ -57,7 +58,17 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
       output += String(chunk);
     });
   const url = `http://127.0.0.1:${port}/2015-03-31/functions/function/invocations`;
-  await listening(child, port, () => output);
+  const close = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    await ended;
+  };
+  // Another path than that of a function: it must not start yet.
+  await answering(child, `http://127.0.0.1:${port}/`, () => output).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
   return {
     async invoke(event) {
       const response = await fetch(url, { method: 'POST', body: JSON.stringify(event) });
@@ -67,26 +78,8 @@ export async function startEmulator(options: EmulatorOptions): Promise<Emulator>
     async kill() {
       for (const pid of await childrenOf(child.pid ?? 0)) process.kill(pid, 'SIGKILL');
     },
-    async [Symbol.asyncDispose]() {
-      const ended = once(child, 'exit');
-      child.kill('SIGTERM');
-      await ended;
-    },
+    [Symbol.asyncDispose]: close,
   };
-}
-
-async function listening(child: ChildProcess, port: number, output: () => string): Promise<void> {
-  const deadline = Date.now() + START_MS;
-  for (;;) {
-    // Another path than that of a function: it must not start yet.
-    const answered = await fetch(`http://127.0.0.1:${port}/`).then(
-      (response) => response.body?.cancel().then(() => true) ?? true,
-      () => false,
-    );
-    if (answered) return;
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the emulator did not start: ${output()}`);
-    await sleep(50);
-  }
 }
 
 /** From the kernel, as no program for it is everywhere. */

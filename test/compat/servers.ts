@@ -90,37 +90,66 @@ export const installReaders = (): string => installPython(READERS, 'python');
 /** @returns the path of a Python that has moto. */
 export const installStepFunctions = (): string => installPython(STEP_FUNCTIONS, 'python');
 
+/** A program that ended before it answered. */
+export class EndedEarly extends Error {}
+
+const MOST_STARTS = 5;
+const LOOK_MS = 2000;
+
+/**
+ * Starts a program on ports that are free, and again on others when it ends at once: a port that was free a moment ago
+ * may be somebody else's, since other tests open connections meanwhile.
+ */
+export async function started<T>(start: () => Promise<T>): Promise<T> {
+  for (let starts = 1; ; starts++) {
+    try {
+      return await start();
+    } catch (thrown) {
+      if (starts === MOST_STARTS || !(thrown instanceof EndedEarly)) throw thrown;
+    }
+  }
+}
+
 /** Starts a program on loopback and waits until it answers on its port. */
 export async function startServer(
   path: string,
   args: (port: number) => readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<{ readonly url: string } & AsyncDisposable> {
-  const port = await freePort();
-  const child: ChildProcess = spawn(path, args(port), { env: { ...process.env, ...env }, stdio: 'ignore' });
-  const url = `http://127.0.0.1:${port}`;
-  const deadline = Date.now() + START_MS;
-  while (!(await answers(url))) {
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`${path} did not start`);
-    await sleep(100);
-  }
-  return {
-    url,
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return;
+  return await started(async () => {
+    const port = await freePort();
+    const child: ChildProcess = spawn(path, args(port), { env: { ...process.env, ...env }, stdio: 'ignore' });
+    const close = async (): Promise<void> => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = once(child, 'exit');
       child.kill('SIGKILL');
       await ended;
-    },
-  };
+    };
+    const url = `http://127.0.0.1:${port}`;
+    await answering(child, url, () => path).catch(async (error: unknown) => {
+      await close();
+      throw error;
+    });
+    return { url, [Symbol.asyncDispose]: close };
+  });
 }
 
-async function answers(url: string): Promise<boolean> {
-  try {
-    await (await fetch(url)).body?.cancel();
-    return true;
-  } catch {
-    return false;
+/**
+ * Waits until a program answers, which must be itself and not somebody who has its port.
+ *
+ * @param told what it has written, for the error.
+ */
+export async function answering(child: ChildProcess, url: string, told: () => string): Promise<void> {
+  const deadline = Date.now() + START_MS;
+  for (;;) {
+    const answered = await fetch(url, { signal: AbortSignal.timeout(LOOK_MS) }).then(
+      (response) => response.body?.cancel().then(() => true) ?? true,
+      () => false,
+    );
+    if (child.exitCode !== null) throw new EndedEarly(`it ended before it answered: ${told()}`);
+    if (answered) return;
+    if (Date.now() > deadline) throw new Error(`it does not answer: ${told()}`);
+    await sleep(50);
   }
 }
 
