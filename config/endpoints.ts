@@ -12,6 +12,7 @@ const NAMES = [
   'bigquery',
   'vertexai',
   's3',
+  'kms',
   'googleCerts',
   'lambda',
   'stepFunctions',
@@ -31,7 +32,7 @@ export interface EventEndpoints {
  * of this machine are accepted, since credentials go there.
  */
 export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoints & EventEndpoints {
-  const { gcs, bigquery, vertexai, s3, googleCerts, lambda, stepFunctions, ...auth } = localEndpoints(
+  const { gcs, bigquery, vertexai, s3, kms, googleCerts, lambda, stepFunctions, ...auth } = localEndpoints(
     environment.ISTHMUS_ENDPOINTS,
   );
   return {
@@ -42,6 +43,7 @@ export function endpointsFrom(environment: Environment): Endpoints & AuthEndpoin
     vertexai: (universeDomain, location) => vertexai ?? vertexaiHost(universeDomain, location),
     s3: s3 ?? (environment.AWS_ENDPOINT_URL_S3 || environment.AWS_ENDPOINT_URL || undefined),
     s3Host: s3HostOf(environment),
+    kms: kms ?? (environment.AWS_ENDPOINT_URL_KMS || environment.AWS_ENDPOINT_URL || undefined),
     googleCerts: googleCerts === undefined ? GOOGLE_CERTS : `${googleCerts}/oauth2/v3/certs`,
     lambda,
     stepFunctions,

@@ -9,6 +9,7 @@ const at = (path: string): string => fileURLToPath(new URL(`../${path}${SUFFIX}`
 export const packaging: Packaging = {
   root: fileURLToPath(new URL('..', import.meta.url)),
   api: at('core/api/index'),
+  guard: at('core/guard/definition'),
   entries: { lambda: at('config/main-lambda'), container: at('config/main-container') },
   trim: trimVertex,
   plugins: {
@@ -20,6 +21,13 @@ export const packaging: Packaging = {
     'sink s3': { module: at('plugins/s3/index'), exported: 's3', splits: true },
     'sink file': { module: at('plugins/file/index'), exported: 'fileSink', splits: true },
     'sink memory': { module: at('plugins/memory/index'), exported: 'memorySink', splits: true },
+    'step gzip': { module: at('plugins/steps/gzip'), exported: 'gzip', splits: true },
+    'step gunzip': { module: at('plugins/steps/gzip'), exported: 'gunzip', splits: true },
+    'step zstd': { module: at('plugins/steps/zstd'), exported: 'zstd', splits: true },
+    'step rename': { module: at('plugins/steps/rename'), exported: 'rename', splits: true },
+    'step filter': { module: at('plugins/steps/filter'), exported: 'filter', splits: true },
+    'step checksum': { module: at('plugins/steps/checksum'), exported: 'checksum', splits: true },
+    'step encrypt': { module: at('plugins/steps/encrypt'), exported: 'encrypt' },
     'state file': { module: at('core/state/file'), exported: 'fileState', splits: true },
     'state memory': { module: at('core/state/memory'), exported: 'memoryState', splits: true },
     'state s3': { module: at('plugins/s3/index'), exported: 's3State', splits: true },

@@ -6,6 +6,7 @@ import { fileSink, fileSource } from '../plugins/file/index.ts';
 import { gcs } from '../plugins/gcs/index.ts';
 import { memorySink, memorySource } from '../plugins/memory/index.ts';
 import { s3, s3State } from '../plugins/s3/index.ts';
+import { checksum, encrypt, filter, gunzip, gzip, rename, zstd } from '../plugins/steps/index.ts';
 import { vertexai } from '../plugins/vertexai/index.ts';
 
 /** Every plugin there is. A new one is one more line here. */
@@ -18,6 +19,13 @@ export const plugins: readonly PluginDefinition[] = [
   s3,
   fileSink,
   memorySink,
+  gzip,
+  gunzip,
+  zstd,
+  rename,
+  filter,
+  checksum,
+  encrypt,
   fileState,
   memoryState,
   s3State,

@@ -69,6 +69,7 @@ export function pluginContext(options: ContextOptions): PluginContext {
       bigquery: () => endpoints.bigquery ?? 'http://127.0.0.1:1',
       vertexai: () => endpoints.vertexai ?? 'http://127.0.0.1:1',
       s3: endpoints.s3,
+      kms: endpoints.kms,
     },
     credentials: testBroker(options),
   };

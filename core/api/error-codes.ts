@@ -143,6 +143,19 @@ export const ERROR_CODES = {
     cause: 'The store confirmed no checksum, or another than the source published.',
     fix: 'Use a store that verifies CRC32C, or set `proof: size` on the sink if you accept less.',
   },
+  plugin_failed: {
+    next: 'item',
+    title: 'A plugin does not do what its contract says',
+    cause:
+      'It threw what it did not mean to, answered with something else, or did not answer. It is not part of Isthmus.',
+    fix: 'Tell whoever wrote the plugin that the message names; the suites of isthmus/testing find what it does wrong.',
+  },
+  step_failed: {
+    next: 'item',
+    title: 'A step can make nothing of the content',
+    cause: 'It is not what the step expects: no gzip data, or cut off; or the step itself has a defect.',
+    fix: 'Leave the item out with `filter.exclude`, or change the step of `through` that the message names.',
+  },
   disk_full: {
     next: 'item',
     title: 'No space left on the device',

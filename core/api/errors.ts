@@ -16,12 +16,16 @@ export interface ErrorOptions {
   readonly id?: string;
 }
 
+const BRAND = Symbol.for('isthmus.BrokerError');
+
 /**
  * The one error class. The code says what to do next, the message what happened, the hint how to mend it. None of
  * them ever holds a token, a signed URL or a request body.
  */
 export class BrokerError extends Error {
   override readonly name = 'BrokerError';
+  /** A plugin may bring a copy of this module of its own: its errors are ours all the same. */
+  readonly [BRAND] = true;
   readonly code: ErrorCode;
   readonly hint: string;
   readonly retryAfterMs: number | undefined;
@@ -33,6 +37,10 @@ export class BrokerError extends Error {
     this.hint = safeText(options.hint ?? ERROR_CODES[code].fix, LONGEST_HINT);
     this.retryAfterMs = options.retryAfterMs;
     this.id = options.id;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && BRAND in value;
   }
 
   get next(): NextStep {

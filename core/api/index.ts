@@ -25,6 +25,7 @@ export {
 } from './bytes.ts';
 export { type Check, checked } from './check.ts';
 export { combineCrc32c, decodeCrc32c, EMPTY_CRC32C, encodeCrc32c } from './checksum.ts';
+export { CONTRACT } from './contract.ts';
 export type {
   AwsCredentials,
   CredentialBroker,
@@ -59,8 +60,10 @@ export {
   timestamp,
 } from './fields.ts';
 export { compileGlob } from './glob.ts';
-export type { Checksums, ContentHeaders, Estimate, Item, Refusal, StoredObject, Written } from './item.ts';
+
+export type { Checksums, ContentHeaders, Estimate, Item, Made, Refusal, StoredObject, Written } from './item.ts';
 export type { JsonValue } from './json.ts';
+export { KEY_FIELDS, type KeyTemplate, keyTemplate, keyTemplateText } from './key-template.ts';
 export { compareKeys, keyBefore, keyBytes } from './keys.ts';
 export { type Line, linesOf } from './lines.ts';
 export { Paged } from './paged.ts';
@@ -69,6 +72,7 @@ export {
   defineSink,
   defineSource,
   defineState,
+  defineStep,
   type Endpoints,
   type Grant,
   type IdentityKind,
@@ -78,6 +82,7 @@ export {
   type SourceDefinition,
   type Stability,
   type StateDefinition,
+  type StepDefinition,
   type Use,
 } from './plugin.ts';
 export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy, retry } from './retry.ts';
@@ -97,5 +102,6 @@ export type {
   SourceFailure,
 } from './source.ts';
 export type { Revision, Saved, StateStore } from './state.ts';
+export type { Beside, Step, StepOptions } from './step.ts';
 export { formatBytes, formatDuration, looksSecret, safeText, visible } from './text.ts';
 export type { HttpBody, HttpRequest, HttpResponse, SentBody, Traffic, Transport } from './transport.ts';

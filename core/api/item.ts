@@ -23,6 +23,19 @@ export interface Refusal {
   readonly hint: string;
 }
 
+/** That an item's bytes are made on the way, and from what. */
+export interface Made {
+  /** The names of the steps, for people: `gunzip, gzip`. */
+  readonly by: string;
+  /**
+   * Names the version in the source and the steps with their options. A sink that can keeps it with the object, and
+   * gives it back as `StoredObject.origin`: nothing else tells that what is there need not be made again.
+   */
+  readonly origin: string;
+  /** Made twice it is not the same: the bytes of two sides are not to be compared. */
+  readonly once?: true;
+}
+
 /** One unit of transfer. Plain data: it may be written to a manifest here and carried out by another process. */
 export interface Item {
   /** Same content, same id (`gs://bucket/name#generation`): the key of idempotency. */
@@ -44,6 +57,8 @@ export interface Item {
   readonly uncarried?: readonly string[];
   /** Why it cannot be carried at all: it is refused by name. */
   readonly problem?: Refusal;
+  /** It is made by steps on its way: size and checksums of the result are not known before. */
+  readonly made?: Made;
   /** What only this source understands: a generation, a bucket, a shard number. */
   readonly ref: JsonValue;
 }
@@ -58,6 +73,8 @@ export interface StoredObject {
   /** What a conditional write or delete compares (an S3 ETag); opaque to the engine. */
   readonly revision?: string;
   readonly modifiedAt?: string;
+  /** Of what it was made, as the sink was given it (`Item.made`). */
+  readonly origin?: string;
 }
 
 /** What carrying an item takes, by the public prices: an estimate, and never a bill. */

@@ -1,9 +1,11 @@
 import type { z } from 'zod';
+import { CONTRACT } from './contract.ts';
 import type { CredentialBroker, StorageScope } from './credentials.ts';
 import type { Logger } from './runtime.ts';
 import type { Sink } from './sink.ts';
 import type { Source } from './source.ts';
 import type { StateStore } from './state.ts';
+import type { Step } from './step.ts';
 import type { Transport } from './transport.ts';
 
 export type IdentityKind = 'gcp' | 'aws' | 'anonymous';
@@ -18,6 +20,8 @@ export interface Endpoints {
   vertexai(universeDomain: string, location: string): string;
   /** `undefined`: that of the region. */
   readonly s3: string | undefined;
+  /** Of AWS KMS; `undefined`: that of the region. */
+  readonly kms?: string | undefined;
   /** What its host begins with where the process wants FIPS or IPv6: `s3-fips`, `s3.dualstack`. */
   readonly s3Host?: string | undefined;
 }
@@ -70,6 +74,8 @@ export interface PluginContext {
 }
 
 interface Definition {
+  /** The version of the plugin contract that it was built for. */
+  readonly contract: number;
   /** What a pipeline writes behind `use:`. */
   readonly name: string;
   /** One sentence. */
@@ -123,9 +129,14 @@ export interface StateDefinition extends Definition {
   create(config: object, context: PluginContext): StateStore;
 }
 
-export type PluginDefinition = SourceDefinition | SinkDefinition | StateDefinition;
+export interface StepDefinition extends Definition {
+  readonly kind: 'step';
+  create(config: object, context: PluginContext): Step;
+}
 
-type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'stability' | 'grants'> & {
+export type PluginDefinition = SourceDefinition | SinkDefinition | StateDefinition | StepDefinition;
+
+type Typed<Schema extends z.ZodObject, Made> = Omit<Definition, 'config' | 'contract' | 'stability' | 'grants'> & {
   readonly stability?: Stability;
   readonly config: Schema;
   grants?(config: z.output<Schema>, use?: Use): readonly Grant[];
@@ -140,12 +151,12 @@ export function defineSource<Schema extends z.ZodObject>(
       localFiles?(config: z.output<Schema>): readonly string[];
     },
 ): SourceDefinition {
-  return { stability: 'beta', ...definition, kind: 'source' };
+  return { stability: 'beta', ...definition, kind: 'source', contract: CONTRACT };
 }
 
 /** Defines a sink plugin. */
 export function defineSink<Schema extends z.ZodObject>(definition: Typed<Schema, Sink>): SinkDefinition {
-  return { stability: 'beta', ...definition, kind: 'sink' };
+  return { stability: 'beta', ...definition, kind: 'sink', contract: CONTRACT };
 }
 
 /** Defines a state store. */
@@ -155,5 +166,10 @@ export function defineState<Schema extends z.ZodObject>(
       inBucket?(config: z.output<Schema>): BucketPlace | undefined;
     },
 ): StateDefinition {
-  return { stability: 'beta', ...definition, kind: 'state' };
+  return { stability: 'beta', ...definition, kind: 'state', contract: CONTRACT };
+}
+
+/** Defines a step between sources and sinks. */
+export function defineStep<Schema extends z.ZodObject>(definition: Typed<Schema, Step>): StepDefinition {
+  return { stability: 'beta', ...definition, kind: 'step', contract: CONTRACT };
 }

@@ -1,4 +1,4 @@
-import type { Item, StoredObject } from '../api/item.ts';
+import type { Item, Made, StoredObject } from '../api/item.ts';
 
 /** How a plan decides whether an item must be written. */
 export type Compare = 'checksum' | 'size' | 'modified' | 'always';
@@ -46,10 +46,12 @@ export function compareListed({ item, stored }: Pair, mode: Compare, overwrite: 
 /** Compares an item with all that a sink knows of it. */
 export function compareAsked({ item, stored }: Pair, overwrite: Overwrite): Verdict {
   if (stored === undefined) return NOT_THERE;
-  return ruled({ item, stored }, byChecksum(item, stored) ?? unproved('no checksum in common'), overwrite);
+  const verdict = item.made === undefined ? byChecksum(item, stored) : byOrigin(item.made, stored);
+  return ruled({ item, stored }, verdict ?? unproved('no checksum in common'), overwrite);
 }
 
 function judge(item: Item, stored: StoredObject, mode: Compare): Verdict | undefined {
+  if (item.made !== undefined) return judgeMade(item, stored, mode);
   if (item.size === undefined) return unproved('the size of the source is not known');
   if (item.size !== stored.size) return update(`size differs: ${item.size} and ${stored.size} bytes`);
   if (mode === 'size') return skip('same size');
@@ -62,6 +64,21 @@ function judge(item: Item, stored: StoredObject, mode: Compare): Verdict | undef
   // Equal decides; different may be an ETag that only looks like an MD5 (SSE-KMS).
   if (listed?.action === 'skip' || stored.complete === true) return listed ?? unproved('no checksum in common');
   return undefined;
+}
+
+/** What steps made of an item has neither its size nor its checksums. */
+function judgeMade(item: Item, stored: StoredObject, mode: Compare): Verdict | undefined {
+  if (mode !== 'modified') return undefined;
+  const order = age(item, stored);
+  if (order === undefined) return unproved('the time of the last change is not known');
+  return order > 0 ? update('changed in the source since it was written') : skip('not changed since it was made');
+}
+
+function byOrigin({ origin, by }: Made, stored: StoredObject): Verdict {
+  if (stored.origin === undefined) return unproved('the sink does not tell of what it was made');
+  return stored.origin === origin
+    ? skip('made of the same version by the same steps')
+    : update(`made of another version, or by other steps than ${by}`);
 }
 
 function ruled(pair: Pair, verdict: Verdict, overwrite: Overwrite): Verdict {

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Item } from '../api/item.ts';
+import { keyTemplate } from '../api/key-template.ts';
 
 /** Under which key an item is written, where that is not its own. */
 export interface KeyMap {
@@ -17,67 +18,15 @@ export interface KeyMap {
   readonly collisions: 'refuse' | 'skip';
 }
 
-/** What an item offers to a template. `undefined`: this item has none. */
-const FIELDS: Readonly<Record<string, (item: Item) => string | undefined>> = {
-  key: ({ key }) => key,
-  dir: ({ key }) => key.slice(0, key.lastIndexOf('/') + 1),
-  name: ({ key }) => nameOf(key),
-  stem: ({ key }) => stemOf(nameOf(key)),
-  ext: ({ key }) => nameOf(key).slice(stemOf(nameOf(key)).length),
-  generation: ({ id }) => /#([^#]+)$/.exec(id)?.[1],
-  crc32c: ({ checksums }) =>
-    checksums?.crc32c === undefined ? undefined : Buffer.from(checksums.crc32c, 'base64').toString('hex'),
-  year: (item) => dateOf(item)?.slice(0, 4),
-  month: (item) => dateOf(item)?.slice(5, 7),
-  day: (item) => dateOf(item)?.slice(8, 10),
-  date: (item) => dateOf(item)?.slice(0, 10),
-};
-
-export const KEY_FIELDS: readonly string[] = Object.keys(FIELDS);
-
-const nameOf = (key: string): string => key.slice(key.lastIndexOf('/') + 1);
-const stemOf = (name: string): string => name.slice(0, name.lastIndexOf('.') > 0 ? name.lastIndexOf('.') : undefined);
-
-/** Of the last change, in UTC. */
-function dateOf({ modifiedAt }: Item): string | undefined {
-  const time = Date.parse(modifiedAt ?? '');
-  return Number.isNaN(time) ? undefined : new Date(time).toISOString();
-}
-
-const FIELD = /\{([^{}]*)\}/g;
-
-/** The names in braces. */
-export const fieldsOf = (template: string): readonly string[] =>
-  [...template.matchAll(FIELD)].map(([, name = '']) => name);
-
-/** Which fields together hold the whole key. */
-const WHOLE: readonly (readonly string[])[] = [['key'], ['dir', 'name'], ['dir', 'stem', 'ext']];
-/** Fields that are as long in every item, so that what stands beside them can be told apart. */
-const FIXED = new Set(['year', 'month', 'day', 'date', 'crc32c']);
-
 /** Compiles a template such as `{date}/{key}`. Its fields were checked before. */
 export function keyMap(template: string, collisions: KeyMap['collisions']): KeyMap {
-  const names = fieldsOf(template);
-  const flexible = names.filter((name) => !FIXED.has(name));
-  const [before = ''] = template.split('{', 1);
-  const ordered = names.length === 1 && template === `${before}{key}`;
+  const { of, before, ordered, unique } = keyTemplate(template);
   return {
-    of: (item) => {
-      let whole = true;
-      const key = template.replace(FIELD, (_, name: string) => {
-        const value = FIELDS[name]?.(item);
-        whole &&= value !== undefined;
-        return value ?? '';
-      });
-      return whole ? key : undefined;
-    },
+    of,
     ...(ordered ? { sourceKey: (key: string) => (key.startsWith(before) ? key.slice(before.length) : undefined) } : {}),
     prefix: before,
     ordered,
-    // In this order and with nothing in between: `{dir}{name}`; else `a-b` and `c` may be `a` and `b-c`.
-    unique: WHOLE.some(
-      (whole) => flexible.join() === whole.join() && template.includes(whole.map((n) => `{${n}}`).join('')),
-    ),
+    unique,
     collisions,
   };
 }

@@ -56,6 +56,7 @@ const item = z.strictObject({
   storageClass: text,
   uncarried: z.array(z.string()).exactOptional(),
   problem: z.strictObject({ code, message: z.string(), hint: z.string() }).exactOptional(),
+  made: z.strictObject({ by: z.string(), origin: z.string(), once: z.literal(true).exactOptional() }).exactOptional(),
   ref: z.json(),
 });
 const stored = z.strictObject({
@@ -65,6 +66,7 @@ const stored = z.strictObject({
   complete: z.boolean().exactOptional(),
   revision: text,
   modifiedAt: text,
+  origin: text,
 });
 const action = z.object({
   action: z.enum(['create', 'update', 'skip', 'refuse', 'delete']),

@@ -18,6 +18,8 @@ export interface Receipt {
   readonly from?: string;
   readonly reason: string;
   readonly bytes: number;
+  /** The steps that made it on its way: the checksum is that of what they made, and not the source's. */
+  readonly made?: string;
   /** How often the transfer was tried. */
   readonly attempts: number;
   readonly durationMs: number;
@@ -49,7 +51,8 @@ export const failureOf = ({ code, message, hint, id }: BrokerError): ReceiptFail
 export function receiptOf(action: Action): Receipt {
   const { item, source, sink, reason, from } = action;
   const named = { key: item.key, id: item.id, source, sink, reason, ...(from === undefined ? {} : { from }) };
-  const base = { ...named, bytes: 0, attempts: 0, durationMs: 0 };
+  const made = item.made === undefined ? {} : { made: item.made.by };
+  const base = { ...named, ...made, bytes: 0, attempts: 0, durationMs: 0 };
   if (action.action !== 'refuse') return { ...base, outcome: action.left === true ? 'skipped' : 'unchanged' };
   const failure = { code: action.code ?? 'internal', message: reason, hint: action.hint ?? '' };
   return { ...base, outcome: 'refused', failure };

@@ -86,7 +86,8 @@ export class Recheck {
     const now = await sink.stat(item.key, { signal: this.#options.signal });
     if (now?.revision === stored?.revision) return undefined;
     // A plan that was applied already, or in part, may be applied again.
-    const verdict = now && compareListed({ item, stored: now }, 'checksum', 'different');
+    const pair = now && { item, stored: now };
+    const verdict = pair && (compareListed(pair, 'checksum', 'different') ?? compareAsked(pair, 'different'));
     if (now !== undefined && verdict?.action === 'skip')
       return { ...action, action: 'skip', reason: `it is there already: ${verdict.reason}`, stored: now };
     const what = now === undefined ? 'was deleted' : stored === undefined ? 'was written' : 'was changed';

@@ -2,8 +2,9 @@ import type { Item } from '../api/item.ts';
 import { compareKeys, keyBefore } from '../api/keys.ts';
 import type { ListOptions, Selection, Source } from '../api/source.ts';
 
+/** With an item goes what is put beside it (`core/through`): its key is that of the item, NUL, and a number. */
 export const selects = (only: Selection, key: string): boolean =>
-  'key' in only ? key === only.key : key.startsWith(only.prefix);
+  'key' in only ? key === only.key || key.startsWith(`${only.key}\0`) : key.startsWith(only.prefix);
 
 /**
  * Lists a source, or the selected part of it. A source need not know of selections: the listing begins just before the

@@ -1,6 +1,7 @@
 import { ahead } from '../api/ahead.ts';
 import type { ByteStream } from '../api/bytes.ts';
 import { asBrokerError } from '../api/errors.ts';
+import { compareAsked } from './compare.ts';
 import type { Crc32cPool } from './crc32c.ts';
 import { withExtras } from './extras.ts';
 import { refusal } from './naming.ts';
@@ -72,6 +73,10 @@ async function read(action: Action, options: VerifyOptions, hashers: Crc32cPool)
   const { signal } = options;
   try {
     if (source === undefined || sink?.read === undefined) return action;
+    if (item.made?.once === true) {
+      const known = await sink.stat?.(item.key, { signal });
+      return { ...action, ...compareAsked({ item, stored: known }, 'different') };
+    }
     const theirs = await sumOf(await sink.read(stored, { signal }), hashers, signal);
     const ours = item.checksums?.crc32c ?? (await sumOf(await source.open(item, { signal }), hashers, signal));
     if (ours === theirs) return { ...action, action: 'skip', reason: 'same bytes' };

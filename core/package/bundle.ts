@@ -19,6 +19,8 @@ export interface PluginModule {
    * loaded in circles, which only one file puts in order.
    */
   readonly splits?: true;
+  /** Of a plugin that is not ours: how the pipeline names it. */
+  readonly from?: string;
 }
 
 /** Where the parts of a bundle lie on this machine. */
@@ -27,6 +29,8 @@ export interface Packaging {
   readonly root: string;
   /** What plugins import as `isthmus`. */
   readonly api: string;
+  /** What watches over plugins that are not ours. */
+  readonly guard: string;
   readonly entries: Readonly<Record<Target, string>>;
   /** Of the plugins that are built in, by kind and name: `source gcs`. */
   readonly plugins: Readonly<Record<string, PluginModule>>;
@@ -152,12 +156,17 @@ function entryFor(
   { plugins }: Pipeline,
   { data }: PipelineData,
   modules: readonly PluginModule[],
-  { entries }: Packaging,
+  { entries, guard }: Packaging,
 ): string {
   const imports = modules.map(
     ({ module, exported }, index) => `import { ${exported} as plugin${index} } from ${JSON.stringify(module)};`,
   );
-  const list = modules.map((_, index) => `plugin${index}`).join(', ');
+  if (modules.some(({ from }) => from !== undefined)) imports.push(`import { guarded } from ${JSON.stringify(guard)};`);
+  const list = modules
+    .map(({ from }, index) =>
+      from === undefined ? `plugin${index}` : `guarded(plugin${index}, ${JSON.stringify(from)})`,
+    )
+    .join(', ');
   // What it names is in the bundle.
   const told = plugins.length === 0 ? data : { ...(data as object), plugins: [] };
   const given = `{ data: ${JSON.stringify(told)}, plugins: [${list}], url: import.meta.url }`;
@@ -175,7 +184,7 @@ function modulesOf(pipeline: Pipeline, custom: readonly CustomPlugin[], packagin
     const own = packaging.plugins[`${plugin.kind} ${plugin.name}`];
     if (found === undefined && own === undefined)
       throw new BrokerError('internal', `where plugin ${plugin.name} comes from is not known`);
-    return (found ?? own) as PluginModule;
+    return found === undefined ? (own as PluginModule) : { ...found, from: found.specifier };
   });
 }
 

@@ -4,10 +4,16 @@ import { dirname, join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { systemErrorCode } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
+import { pause } from '../api/retry.ts';
 import { safeText } from '../api/text.ts';
+import { guarded } from '../guard/definition.ts';
+import { offerOwnApi } from './own-api.ts';
+import { isMeant, shapeProblem } from './plugin-shape.ts';
 import type { Problem } from './problem.ts';
 import { CUSTOM_PLUGIN } from './spec.ts';
 import type { PipelineData } from './validate.ts';
+
+const IMPORT_MS = 20_000;
 
 /** A plugin that is not ours, with the module that it comes from. */
 export interface CustomPlugin {
@@ -15,6 +21,8 @@ export interface CustomPlugin {
   /** Absolute. */
   readonly module: string;
   readonly exported: string;
+  /** How the pipeline names it: a file, or a package. */
+  readonly specifier: string;
 }
 
 export interface CustomPlugins {
@@ -47,12 +55,31 @@ export async function customPlugins({ file, data, places }: PipelineData): Promi
 
 async function pluginsOf(specifier: string, folder: string): Promise<CustomPlugin[]> {
   const module = specifier.startsWith('.') ? await own(specifier, folder) : await installed(specifier, folder);
-  const exports = Object.entries((await import(pathToFileURL(module).href)) as Record<string, unknown>);
-  const plugins = exports.flatMap(([exported, value]): CustomPlugin[] =>
-    isDefinition(value) ? [{ definition: value, module, exported }] : [],
+  offerOwnApi();
+  const meant = Object.entries(await imported(module)).filter(([, value]) => isMeant(value));
+  if (meant.length === 0)
+    throw new Error('it exports no plugin: export what defineSource, defineSink, defineStep or defineState makes');
+  return meant.map(([exported, value]) => {
+    const problem = shapeProblem(value as object);
+    if (problem !== undefined) throw new Error(problem);
+    return { definition: guarded(value as PluginDefinition, specifier), module, exported, specifier };
+  });
+}
+
+/** A module that waits at its top for what never comes would stop every command. */
+async function imported(module: string): Promise<Readonly<Record<string, unknown>>> {
+  const late = new AbortController();
+  const limit = pause(IMPORT_MS, late.signal).then(
+    () => {
+      throw new Error(`its module is not loaded after ${IMPORT_MS / 1000} seconds: it waits for something at its top`);
+    },
+    () => ({}),
   );
-  if (plugins.length === 0) throw new Error('it exports no plugin: export what defineSource or defineSink makes');
-  return plugins;
+  try {
+    return await Promise.race([import(pathToFileURL(module).href) as Promise<Record<string, unknown>>, limit]);
+  } finally {
+    late.abort();
+  }
 }
 
 async function own(specifier: string, folder: string): Promise<string> {
@@ -89,21 +116,11 @@ function entryOf(exports: unknown): string | undefined {
   return undefined;
 }
 
-function isDefinition(value: unknown): value is PluginDefinition {
-  if (typeof value !== 'object' || value === null) return false;
-  const { kind, name, config, create } = value as Partial<Record<keyof PluginDefinition, unknown>>;
-  return (
-    ['source', 'sink', 'state'].includes(String(kind)) &&
-    typeof name === 'string' &&
-    typeof config === 'object' &&
-    typeof create === 'function'
-  );
-}
-
 function whyNot(specifier: string, error: unknown): string {
   const code = systemErrorCode(error);
+  if (/Cannot find package 'isthmus'/.test(String(error)))
+    return `${specifier} imports isthmus, which is not installed beside it: npm install isthmus, or use Node.js 22.15 or newer`;
   if (code === 'ENOENT') return `${specifier}: no such file in the folder of the pipeline`;
-  if (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND')
-    return `${specifier} is not installed: npm install ${specifier}`;
+  if (code === 'MODULE_NOT_FOUND') return `${specifier} is not installed: npm install ${specifier}`;
   return `${specifier} cannot be loaded: ${safeText(error instanceof Error ? error.message : String(error))}`;
 }

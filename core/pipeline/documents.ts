@@ -23,6 +23,12 @@ export function pipelineJsonSchema(plugins: readonly PluginDefinition[]): Schema
         ...oneOrMany('sink'),
         description: 'Where items go: one, or a list; each item is written to every sink.',
       },
+      through: {
+        type: 'array',
+        items: endpoint('step'),
+        default: [],
+        description: 'Steps between source and sink, in this order: what they make has another proof (docs/steps.md).',
+      },
       state: { ...endpoint('state'), description: 'Where the checkpoint is kept. Default: memory.' },
       receipts: { ...endpoint('sink'), description: 'Where a line is kept for each item, bound to the one before it.' },
       deadLetters: {

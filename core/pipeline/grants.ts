@@ -13,14 +13,15 @@ export interface UsedEndpoint {
   readonly use: Use;
 }
 
-/** All that a pipeline names: sources, sinks, state, and where receipts and dead letters go. */
+/** All that a pipeline names: sources, sinks, steps, state, and where receipts and dead letters go. */
 export function endpointsOf(pipeline: Pipeline): readonly UsedEndpoint[] {
-  const { sources, sinks, state, receipts, deadLetters } = pipeline;
+  const { sources, sinks, through, state, receipts, deadLetters } = pipeline;
   const { source, sink } = usesOf(pipeline);
   const kept = [state, receipts, deadLetters].filter((endpoint) => endpoint !== undefined);
   return [
     ...sources.map((endpoint) => ({ endpoint, use: source })),
     ...sinks.map((endpoint) => ({ endpoint, use: sink })),
+    ...through.map((endpoint) => ({ endpoint, use: {} })),
     ...kept.map((endpoint) => ({ endpoint, use: {} })),
   ];
 }

@@ -38,6 +38,7 @@ export const pipelineSpec = z
       .describe('Who to be in a cloud, by name. Never a secret.'),
     source: z.unknown(),
     sink: z.unknown(),
+    through: z.unknown().optional(),
     ...syncKeys,
     concurrency: integer(1, 256)
       .optional()

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { byteSize, duration, integer, keyGlob, type OptionProblem, problemsBy, timestamp } from '../api/fields.ts';
-import { fieldsOf, KEY_FIELDS, keyMap } from '../engine/key-map.ts';
+import { KEY_FIELDS, keyTemplateText } from '../api/key-template.ts';
+import { keyMap } from '../engine/key-map.ts';
 import { unknown } from './explain.ts';
 
 /** A glob, or a regular expression. Whether that can be read is known when the library for it is loaded. */
@@ -40,21 +41,8 @@ export const filterSpec = z
     }),
   );
 
-const template = () =>
-  z.string().superRefine((text, context) => {
-    const report = (message: string): void => context.addIssue({ code: 'custom', message });
-    const fields = fieldsOf(text);
-    for (const field of fields) if (!KEY_FIELDS.includes(field)) return report(unknown('field', field, KEY_FIELDS));
-    if (text.replaceAll(/\{[^{}]*\}/g, '').match(/[{}]/)) return report('a brace is not closed, or was never opened');
-    if (/\p{Cc}/u.test(text)) return report('control character in template');
-    // What many items share: the rest would be one key for all of them.
-    const shared = new Set(['dir', 'ext', 'year', 'month', 'day', 'date']);
-    if (fields.every((field) => shared.has(field)))
-      return report('every item would get the same key: put {key} or {name} into it');
-  });
-
 export const keySpec = z.strictObject({
-  template: template().describe(
+  template: keyTemplateText((field) => unknown('field', field, KEY_FIELDS)).describe(
     `The key in the sinks. In braces: ${KEY_FIELDS.join(', ')}; dir comes with its slash, ext with its dot.`,
   ),
   collisions: z

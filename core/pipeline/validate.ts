@@ -1,7 +1,13 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import type { JsonValue } from '../api/json.ts';
-import type { PluginDefinition, SinkDefinition, SourceDefinition, StateDefinition } from '../api/plugin.ts';
+import type {
+  PluginDefinition,
+  SinkDefinition,
+  SourceDefinition,
+  StateDefinition,
+  StepDefinition,
+} from '../api/plugin.ts';
 import { visible } from '../api/text.ts';
 import { explain, unknown } from './explain.ts';
 import { isCircle, refusedByOperator } from './identities.ts';
@@ -21,11 +27,14 @@ export interface Configured<Definition extends PluginDefinition> {
   readonly written: JsonValue;
 }
 
-export interface Pipeline extends Omit<PipelineSpec, 'source' | 'sink' | 'state' | 'receipts' | 'deadLetters'> {
+export interface Pipeline
+  extends Omit<PipelineSpec, 'source' | 'sink' | 'through' | 'state' | 'receipts' | 'deadLetters'> {
   readonly file: string;
   readonly baseDir: string;
   readonly sources: readonly Configured<SourceDefinition>[];
   readonly sinks: readonly Configured<SinkDefinition>[];
+  /** The steps between them. */
+  readonly through: readonly Configured<StepDefinition>[];
   readonly state: Configured<StateDefinition> | undefined;
   readonly receipts: Configured<SinkDefinition> | undefined;
   readonly deadLetters: Configured<SinkDefinition> | undefined;
@@ -95,6 +104,7 @@ class Validation {
     this.#identities = spec?.identities ?? this.#readableIdentities(value);
     const sources = this.#endpoints(value, 'source');
     const sinks = this.#endpoints(value, 'sink');
+    const through = this.#steps(value.through);
     const optional = (key: string, kind: PluginDefinition['kind']) =>
       value[key] === undefined ? undefined : this.#endpoint(value[key], kind, [key]);
     const state = optional('state', 'state');
@@ -116,6 +126,7 @@ class Validation {
       baseDir: dirname(resolve(file)),
       sources: sources as Configured<SourceDefinition>[],
       sinks: sinks as Configured<SinkDefinition>[],
+      through: through as Configured<StepDefinition>[],
       state: state as Configured<StateDefinition> | undefined,
       receipts: receipts as Configured<SinkDefinition> | undefined,
       deadLetters: deadLetters as Configured<SinkDefinition> | undefined,
@@ -150,6 +161,13 @@ class Validation {
     else if (Array.isArray(written) && written.length === 0) this.#problem([kind], false, 'needs at least one entry');
     else if (Array.isArray(written)) return written.map((entry, index) => this.#endpoint(entry, kind, [kind, index]));
     else return [this.#endpoint(written, kind, [kind])];
+    return [];
+  }
+
+  #steps(written: unknown): unknown[] {
+    if (written === undefined) return [];
+    if (Array.isArray(written)) return written.map((entry, index) => this.#endpoint(entry, 'step', ['through', index]));
+    this.#problem(['through'], false, 'must be a list of steps: - use: gzip');
     return [];
   }
 

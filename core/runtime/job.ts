@@ -16,6 +16,8 @@ import { usesOf } from '../pipeline/grants.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { MemoryState } from '../state/memory.ts';
+import { throughSource } from '../through/source.ts';
+import { Steps, throughFilter } from '../through/steps.ts';
 import { refuseOverlaps } from './overlaps.ts';
 
 /** A job with what must be closed after it. */
@@ -101,14 +103,15 @@ async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
   const uses = usesOf(pipeline);
   const filter = pipeline.filter && (await filterOf(pipeline.filter));
   try {
-    const sources = pipeline.sources.map(({ plugin, config }) =>
-      plugin.create(config, { ...context, use: uses.source }),
-    );
+    const own = pipeline.sources.map(({ plugin, config }) => plugin.create(config, { ...context, use: uses.source }));
+    const steps = stepsOf(pipeline, context);
+    const sources = steps === undefined ? own : own.map((source) => throughSource(source, steps));
     const sinks = pipeline.sinks.map(({ plugin, config }) => plugin.create(config, { ...context, use: uses.sink }));
     const [receipts, deadLetters] = [pipeline.receipts, pipeline.deadLetters].map((one) =>
       one?.plugin.create(one.config, context),
     );
     const state = pipeline.state?.plugin.create(pipeline.state.config, context) ?? (new MemoryState() as StateStore);
+    const template = key && keyMap(key.template, key.collisions);
     const job: Job = {
       pipeline: name,
       fingerprint: fingerprint(pipeline),
@@ -116,9 +119,9 @@ async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
       sinks,
       compare: pipeline.compare,
       overwrite: pipeline.overwrite,
-      filter,
+      filter: steps === undefined ? filter : throughFilter(filter),
       folderMarkers: pipeline.folderMarkers,
-      keys: key && keyMap(key.template, key.collisions),
+      keys: steps === undefined ? template : steps.keyMap(template, 'refuse'),
       deletes: pipeline.delete,
       move: pipeline.move,
       receipts,
@@ -134,9 +137,11 @@ async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
       lasts: pipeline.state?.plugin.lasts ?? 'process',
     };
     refuseUnable(pipeline, job);
+    if (steps !== undefined) refuseThrough(pipeline, job, steps);
     refuseOverlaps(job);
     const kept = [receipts, deadLetters].filter((sink) => sink !== undefined);
-    const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, ...kept, state];
+    const made = (steps?.all ?? []).map(({ step }) => step);
+    const closing: (Partial<AsyncDisposable> | StateStore)[] = [...sources, ...sinks, ...made, ...kept, state];
     return {
       job,
       pipeline,
@@ -173,8 +178,31 @@ function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks
   if (move && unmovable !== undefined) refuse('move: this source cannot delete', unmovable.location, 'Leave move out.');
 }
 
+/** The steps of a pipeline; undefined where it has none. */
+function stepsOf({ through }: Pipeline, context: Context): Steps | undefined {
+  if (through.length === 0) return undefined;
+  const all = through.map(({ plugin, config }) => ({ name: plugin.name, step: plugin.create(config, context) }));
+  return new Steps(all, JSON.stringify(through.map(({ written }) => written)));
+}
+
+/** What does not go together with steps. */
+function refuseThrough({ move, push, delete: deletes }: Pipeline, { sources, keys }: Job, steps: Steps): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new BrokerError('invalid_config', `through: ${what}`, { hint });
+  };
+  const transient = sources.find((source) => source.transient === true);
+  if (transient !== undefined)
+    refuse(`what ${transient.location} writes names its files itself`, 'Leave through out, and use its own options.');
+  if (move && steps.makes)
+    refuse('what is made on the way does not prove what is deleted in the source', 'Leave move out.');
+  if (deletes !== undefined && keys?.ordered === false)
+    refuse('from the keys that the steps make it cannot be told what is in no source', 'Leave delete out.');
+  if (push !== undefined && keys?.unique === false)
+    refuse('with push each item comes by itself, and whose key it is must be in it', 'Use steps that keep keys apart.');
+}
+
 /** A checkpoint and a plan are good for the same items in the same places only; how they are carried may change. */
-const fingerprint = ({ sources, sinks, filter, key, folderMarkers }: Pipeline): string =>
+const fingerprint = ({ sources, sinks, through, filter, key, folderMarkers }: Pipeline): string =>
   createHash('sha256')
     .update(
       JSON.stringify([
@@ -183,6 +211,7 @@ const fingerprint = ({ sources, sinks, filter, key, folderMarkers }: Pipeline): 
         ...(filter === undefined && key === undefined && folderMarkers === 'copy'
           ? []
           : [{ filter, key, folderMarkers }]),
+        ...(through.length === 0 ? [] : [{ through: through.map(({ written }) => written) }]),
       ]),
     )
     .digest('hex')

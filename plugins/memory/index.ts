@@ -10,6 +10,7 @@ import {
   type Sink,
   type Source,
   type StoredObject,
+  throwIfAborted,
   type WriteOptions,
   type Written,
   z,
@@ -28,7 +29,8 @@ class MemorySource implements Source {
     this.#items = new Map(sorted.map(([key, text]) => [key, Buffer.from(text)]));
   }
 
-  async *list({ after }: ListOptions): AsyncGenerator<Item> {
+  async *list({ after, signal }: ListOptions): AsyncGenerator<Item> {
+    throwIfAborted(signal);
     for (const [key, bytes] of this.#items) {
       if (after === undefined || compareKeys(key, after) > 0)
         yield { id: `memory:${key}`, key, size: bytes.length, ref: null };
@@ -45,7 +47,8 @@ class MemorySource implements Source {
     this.#items.delete(item.id.slice('memory:'.length));
   }
 
-  async open(item: Item, { range }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
+  async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
+    throwIfAborted(signal);
     // By its id: the key of an item may be another one in a sink.
     const bytes = this.#items.get(item.id.slice('memory:'.length));
     if (bytes === undefined) throw new BrokerError('source_gone', `${item.id} does not exist`);
@@ -61,6 +64,7 @@ interface Held {
   readonly bytes: Buffer;
   readonly crc32c: string;
   readonly revision: string;
+  readonly origin?: string | undefined;
 }
 
 /** Objects in memory, bounded by the run's memory limit only while they are written; for tests. */
@@ -85,6 +89,7 @@ export class MemorySink implements Sink {
       checksums: { crc32c: held.crc32c },
       complete: true,
       revision: held.revision,
+      ...(held.origin === undefined ? {} : { origin: held.origin }),
     };
   }
 
@@ -94,8 +99,10 @@ export class MemorySink implements Sink {
     for await (const chunk of stream) parts.push(Buffer.from(chunk));
     this.#expect(item.key, expected === 'absent' ? null : expected?.revision);
     const bytes = Buffer.concat(parts);
-    this.objects.set(item.key, { bytes, crc32c: stream.crc32c(), revision: String(++this.#writes) });
-    return { location: `memory:${item.key}`, size: bytes.length, checksums: { crc32c: stream.crc32c() } };
+    const crc32c = stream.crc32c();
+    const revision = String(++this.#writes);
+    this.objects.set(item.key, { bytes, crc32c, revision, origin: item.made?.origin });
+    return { location: `memory:${item.key}`, size: bytes.length, checksums: { crc32c } };
   }
 
   async read(object: StoredObject): Promise<ByteStream> {

@@ -4,6 +4,8 @@ import type { S3Config } from './config.ts';
 const LONGEST_KEY = 1024;
 const METADATA_LIMIT = 2048;
 const LARGEST = 50 * 1000 ** 4;
+/** What an object was made of, where steps made it (`Item.made`). */
+export const ORIGIN = 'isthmus-origin';
 const HEADER_TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
@@ -12,14 +14,18 @@ type Rules = Pick<S3Config, 'metadata' | 'provenance' | 'storageClass'>;
 /** The user metadata that an object gets, before S3 has its say. Rules name it as S3 does: without regard to case. */
 function metadataOf(item: Item, { metadata: rules, provenance }: Rules): readonly (readonly [string, string])[] {
   const own = rules === 'drop' ? [] : Object.entries(item.metadata ?? {});
-  if (typeof rules === 'string' && !provenance) return own;
+  if (typeof rules === 'string' && !provenance && item.made === undefined) return own;
   const { remove = [], rename = {}, add = {} } = typeof rules === 'string' ? {} : rules;
   const removed = new Set(remove.map(lower));
   const renamed = new Map(Object.entries(rename).map(([from, to]) => [lower(from), to]));
   const kept = own
     .filter(([name]) => !removed.has(lower(name)))
     .map(([name, value]) => [renamed.get(lower(name)) ?? name, value] as const);
-  const added = [...Object.entries(add), ...(provenance ? [['isthmus-source', item.id] as const] : [])];
+  const added = [
+    ...Object.entries(add),
+    ...(provenance ? [['isthmus-source', item.id] as const] : []),
+    ...(item.made === undefined ? [] : [[ORIGIN, item.made.origin] as const]),
+  ];
   const taken = new Set(added.map(([name]) => lower(name)));
   return [...kept.filter(([name]) => !taken.has(lower(name))), ...added];
 }
@@ -92,7 +98,9 @@ function metadataRefusal(
   config: S3Config,
   refuse: (code: Refusal['code'], message: string) => Refusal,
 ): Refusal | undefined {
-  if (item.metadata === undefined && config.metadata === 'carry' && !config.provenance) return undefined;
+  const { metadata, made } = item;
+  if (metadata === undefined && made === undefined && config.metadata === 'carry' && !config.provenance)
+    return undefined;
   const names = metadataOf(item, config).map(([name]) => name);
   if (names.length === 0) return undefined;
   const lowered = names.map(lower);

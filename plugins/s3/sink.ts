@@ -16,7 +16,7 @@ import { connectS3, type S3 } from './client.ts';
 import type { S3Config } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { s3Estimate } from './estimate.ts';
-import { s3Refusal } from './headers.ts';
+import { ORIGIN, s3Refusal } from './headers.ts';
 import { isListed, statusOf } from './lookup.ts';
 import { type ListPage, md5OfEtag, readPage } from './page.ts';
 import { S3Pieces } from './pieces.ts';
@@ -177,6 +177,7 @@ function storedIn(key: string, headers: Readonly<Record<string, string>>): Store
   const isKms = headers['x-amz-server-side-encryption']?.startsWith('aws:kms') === true;
   const md5 = isKms ? undefined : md5OfEtag(etag);
   const modified = Date.parse(headers['last-modified'] ?? '');
+  const origin = headers[`x-amz-meta-${ORIGIN}`];
   return {
     key,
     size: Number(headers['content-length'] ?? 0),
@@ -187,5 +188,6 @@ function storedIn(key: string, headers: Readonly<Record<string, string>>): Store
     complete: true,
     ...(etag === undefined ? {} : { revision: etag }),
     ...(Number.isNaN(modified) ? {} : { modifiedAt: new Date(modified).toISOString() }),
+    ...(origin === undefined ? {} : { origin }),
   };
 }

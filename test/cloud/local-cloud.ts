@@ -5,6 +5,7 @@ import { LocalGcs } from './gcs.ts';
 import { LocalGoogleCerts } from './google-certs.ts';
 import { LocalGoogleSts } from './google-sts.ts';
 import { LocalIamCredentials } from './iam-credentials.ts';
+import { LocalKms } from './kms.ts';
 import { LocalLambda } from './lambda.ts';
 import { LocalContainer, LocalGoogleMetadata, LocalImds, LocalSso } from './metadata.ts';
 import { OidcIssuer } from './oidc.ts';
@@ -31,6 +32,7 @@ export interface LocalCloud extends AsyncDisposable {
   readonly bigquery: LocalBigQuery;
   readonly vertexai: LocalVertexAi;
   readonly s3: LocalS3;
+  readonly kms: LocalKms;
   /** What hands out the AWS session on EC2, on ECS and EKS, and to an SSO profile. */
   readonly imds: LocalImds;
   readonly container: LocalContainer;
@@ -58,6 +60,7 @@ export interface LocalCloud extends AsyncDisposable {
       | 'bigquery'
       | 'vertexai'
       | 's3'
+      | 'kms'
       | 'googleCerts'
       | 'lambda',
       string
@@ -94,6 +97,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
   const bigquery = await new LocalBigQuery(tokens, gcs, now).start();
   const vertexai = await new LocalVertexAi(tokens, gcs, now).start();
   const s3 = await new LocalS3(principals, now).start();
+  const kms = await new LocalKms(principals, now).start();
   const googleCerts = await new LocalGoogleCerts(google).start();
   const lambda = await new LocalLambda(principals, now).start();
 
@@ -109,6 +113,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     bigquery: bigquery.url,
     vertexai: vertexai.url,
     s3: s3.url,
+    kms: kms.url,
     googleCerts: googleCerts.url,
     lambda: lambda.url,
   };
@@ -120,6 +125,7 @@ export async function localCloud({ now = Date.now }: LocalCloudOptions = {}): Pr
     bigquery,
     vertexai,
     s3,
+    kms,
     imds,
     container,
     sso,

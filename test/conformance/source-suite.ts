@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { BrokerError, type ByteStream, compareKeys, type Item, type Source } from '../../core/api/index.ts';
 import { crc32c } from '../cloud/body.ts';
-import { type Exceptions, register } from './register.ts';
+import { leftOpen, openHandles } from './handles.ts';
+import { type Cases, type Exceptions, register } from './register.ts';
 import { runContext } from './run-context.ts';
 
 /** A source that holds exactly the objects it was asked to hold. */
@@ -42,150 +43,176 @@ async function itemOf(source: Source, key: string): Promise<Item> {
 
 const failsWith = (code: string) => (error: unknown) => error instanceof BrokerError && error.code === code;
 
-/**
- * What every source promises. @param make builds a source over the given objects; called once for each case.
- */
-export function sourceSuite(
-  name: string,
-  make: (objects: Readonly<Record<string, Buffer>>) => Promise<SourceFixture>,
-  exceptions: Exceptions = {},
-): void {
+/** Builds a source over the given objects; called once for each case. */
+export type MakeSource = (objects: Readonly<Record<string, Buffer>>) => Promise<SourceFixture>;
+
+/** Registers with vitest what every source promises. */
+export function sourceSuite(name: string, make: MakeSource, exceptions: Exceptions = {}): void {
+  register(name, sourceCases(make), exceptions);
+}
+
+/** What every source promises, case by case. */
+export function sourceCases(make: MakeSource): Cases {
   const sorted = Object.keys(OBJECTS).sort(compareKeys);
   const withFixture = (work: (fixture: SourceFixture) => Promise<void>) => async () => {
     await using fixture = await make(OBJECTS);
     await work(fixture);
     await fixture.source[Symbol.asyncDispose]?.();
   };
-  register(
-    name,
-    {
-      'lists every key once, in UTF-8 byte order': withFixture(async ({ source }) => {
-        assert.deepEqual(
-          (await all(source)).map((item) => item.key),
-          sorted,
-        );
-      }),
-      'passes its own check, which tells each thing that a run does': withFixture(async ({ source }) => {
-        const checks = (await source.check?.({ signal: never })) ?? [];
-        assert.deepEqual(
-          checks.filter(({ verdict }) => verdict !== 'pass'),
-          [],
-        );
-      }),
-      'goes on after any key': withFixture(async ({ source }) => {
-        for (const [index, key] of sorted.entries()) {
-          assert.deepEqual(
-            (await all(source, key)).map((item) => item.key),
-            sorted.slice(index + 1),
-            `after ${key}`,
-          );
-        }
-      }),
-      'goes on after a key that does not exist': withFixture(async ({ source }) => {
-        assert.deepEqual(
-          (await all(source, 'b/1')).map((item) => item.key),
-          sorted.slice(sorted.indexOf('b/10.txt')),
-        );
-      }),
-      'gives the same ids when asked again': withFixture(async ({ source }) => {
-        assert.deepEqual(
-          (await all(source)).map((item) => item.id),
-          (await all(source)).map((item) => item.id),
-        );
-      }),
-      'closes a listing that is left early': withFixture(async ({ source }) => {
-        for await (const item of source.list({ signal: never, run })) {
-          assert.equal(item.key, sorted[0]);
-          break;
-        }
-      }),
-      'reads the exact bytes, from items that went through JSON': withFixture(async ({ source }) => {
-        for (const listed of await all(source)) {
-          const item = JSON.parse(JSON.stringify(listed)) as Item;
-          const bytes = await bytesOf(await source.open(item, { signal: never }));
-          assert.ok(bytes.equals(OBJECTS[item.key] ?? Buffer.from('missing')), item.key);
-          if (item.size !== undefined) assert.equal(bytes.length, item.size);
-        }
-      }),
-      'publishes checksums that are those of the bytes': withFixture(async ({ source }) => {
-        for (const item of await all(source)) {
-          if (item.checksums?.crc32c !== undefined)
-            assert.equal(item.checksums.crc32c, crc32c(OBJECTS[item.key] ?? Buffer.alloc(0)));
-        }
-      }),
-      'reads ranges, also in parallel': withFixture(async ({ source }) => {
-        assert.equal(source.ranges, true);
-        const item = await itemOf(source, 'b/10.txt');
-        const bounds = [
-          [0, 1],
-          [1, 100_000],
-          [99_999, 300_000],
-          [299_999, 300_000],
-        ] as const;
-        const read = await Promise.all(
-          bounds.map(async ([start, end]) =>
-            bytesOf(await source.open(item, { signal: never, range: { start, end } })),
-          ),
-        );
-        for (const [index, [start, end]] of bounds.entries())
-          assert.ok(read[index]?.equals(big.subarray(start, end)), `${start}-${end}`);
-      }),
-      'fails with source_gone when an object vanished after it was listed': withFixture(async ({ source, remove }) => {
-        const item = await itemOf(source, 'a.txt');
-        await remove('a.txt');
-        await assert.rejects(async () => bytesOf(await source.open(item, { signal: never })), failsWith('source_gone'));
-      }),
-      'fails with source_changed when an object was replaced after it was listed': withFixture(
-        async ({ source, replace }) => {
-          const item = await itemOf(source, 'a.txt');
-          await replace('a.txt', Buffer.from('other bytes'));
-          await assert.rejects(
-            async () => bytesOf(await source.open(item, { signal: never })),
-            failsWith('source_changed'),
-          );
-        },
-      ),
-      'knows whether an item is still the one that was listed': withFixture(async ({ source, remove, replace }) => {
-        const { stat } = source;
-        if (stat === undefined) return;
-        const look = async (item: Item) => stat.call(source, item, { signal: never });
-        const [kept, gone, changed] = [
-          await itemOf(source, 'a.txt'),
-          await itemOf(source, 'b-1'),
-          await itemOf(source, 'empty'),
-        ];
-        await remove('b-1');
-        await replace('empty', Buffer.from('not any more'));
-        assert.equal((await look(kept))?.id, kept.id);
-        assert.equal(await look(gone), undefined);
-        const now = await look(changed);
-        assert.notEqual(now?.id, changed.id);
-        assert.equal(now?.size, 12);
-      }),
-      'deletes the version that was listed, and no other': withFixture(async ({ source, replace }) => {
-        const { remove } = source;
-        if (remove === undefined) return;
-        const [one, other] = [await itemOf(source, 'a.txt'), await itemOf(source, 'b-1')];
-        await replace('b-1', Buffer.from('newer'));
-        await remove.call(source, one, { signal: never });
-        // What is gone already is no error.
-        await remove.call(source, one, { signal: never });
-        await assert.rejects(async () => remove.call(source, other, { signal: never }), failsWith('source_changed'));
-        assert.deepEqual(
-          (await all(source)).map(({ key }) => key),
-          sorted.filter((key) => key !== 'a.txt'),
-        );
-      }),
-      'selects what it lists': withFixture(async ({ source }) => {
-        for (const { key } of await all(source)) assert.notEqual(source.selects?.(key), false, key);
-      }),
-      'stops reading when the signal fires': withFixture(async ({ source }) => {
-        const item = await itemOf(source, 'b/10.txt');
-        const controller = new AbortController();
-        controller.abort();
-        await assert.rejects(async () => bytesOf(await source.open(item, { signal: controller.signal })));
-      }),
+  return {
+    'lists every key once, in UTF-8 byte order': withFixture(async ({ source }) => {
+      assert.deepEqual(
+        (await all(source)).map((item) => item.key),
+        sorted,
+      );
+    }),
+    'says where it is, and its items are plain data that describe themselves': withFixture(async ({ source }) => {
+      assert.ok(typeof source.location === 'string' && source.location.length > 0, 'it has a location');
+      for (const item of await all(source)) {
+        assert.ok(typeof item.id === 'string' && item.id.length > 0, `${item.key} has an id`);
+        assert.deepEqual(JSON.parse(JSON.stringify(item)), item, `${item.key} is the same after JSON`);
+        if (item.size !== undefined) assert.equal(item.size, OBJECTS[item.key]?.length, `the size of ${item.key}`);
+      }
+    }),
+    'lists more than one page': async () => {
+      const many = Object.fromEntries(Array.from({ length: 1203 }, (_, n) => [`n/${n}`, Buffer.from('x')]));
+      await using fixture = await make(many);
+      const keys = (await all(fixture.source)).map(({ key }) => key);
+      assert.deepEqual(keys, Object.keys(many).sort(compareKeys));
+      const half = keys[601] ?? '';
+      assert.deepEqual((await all(fixture.source, half)).length, keys.length - 602, `after ${half}`);
+      await fixture.source[Symbol.asyncDispose]?.();
     },
-    exceptions,
-  );
+    'passes its own check, which tells each thing that a run does': withFixture(async ({ source }) => {
+      const checks = (await source.check?.({ signal: never })) ?? [];
+      assert.deepEqual(
+        checks.filter(({ verdict }) => verdict !== 'pass'),
+        [],
+      );
+    }),
+    'goes on after any key': withFixture(async ({ source }) => {
+      for (const [index, key] of sorted.entries()) {
+        assert.deepEqual(
+          (await all(source, key)).map((item) => item.key),
+          sorted.slice(index + 1),
+          `after ${key}`,
+        );
+      }
+    }),
+    'goes on after a key that does not exist': withFixture(async ({ source }) => {
+      assert.deepEqual(
+        (await all(source, 'b/1')).map((item) => item.key),
+        sorted.slice(sorted.indexOf('b/10.txt')),
+      );
+    }),
+    'gives the same ids when asked again': withFixture(async ({ source }) => {
+      assert.deepEqual(
+        (await all(source)).map((item) => item.id),
+        (await all(source)).map((item) => item.id),
+      );
+    }),
+    'closes a listing that is left early': withFixture(async ({ source }) => {
+      for await (const item of source.list({ signal: never, run })) {
+        assert.equal(item.key, sorted[0]);
+        break;
+      }
+    }),
+    'reads the exact bytes, from items that went through JSON': withFixture(async ({ source }) => {
+      for (const listed of await all(source)) {
+        const item = JSON.parse(JSON.stringify(listed)) as Item;
+        const bytes = await bytesOf(await source.open(item, { signal: never }));
+        assert.ok(bytes.equals(OBJECTS[item.key] ?? Buffer.from('missing')), item.key);
+        if (item.size !== undefined) assert.equal(bytes.length, item.size);
+      }
+    }),
+    'publishes checksums that are those of the bytes': withFixture(async ({ source }) => {
+      for (const item of await all(source)) {
+        if (item.checksums?.crc32c !== undefined)
+          assert.equal(item.checksums.crc32c, crc32c(OBJECTS[item.key] ?? Buffer.alloc(0)));
+      }
+    }),
+    'reads ranges, also in parallel': withFixture(async ({ source }) => {
+      assert.equal(source.ranges, true);
+      const item = await itemOf(source, 'b/10.txt');
+      const bounds = [
+        [0, 1],
+        [1, 100_000],
+        [99_999, 300_000],
+        [299_999, 300_000],
+      ] as const;
+      const read = await Promise.all(
+        bounds.map(async ([start, end]) => bytesOf(await source.open(item, { signal: never, range: { start, end } }))),
+      );
+      for (const [index, [start, end]] of bounds.entries())
+        assert.ok(read[index]?.equals(big.subarray(start, end)), `${start}-${end}`);
+    }),
+    'fails with source_gone when an object vanished after it was listed': withFixture(async ({ source, remove }) => {
+      const item = await itemOf(source, 'a.txt');
+      await remove('a.txt');
+      await assert.rejects(async () => bytesOf(await source.open(item, { signal: never })), failsWith('source_gone'));
+    }),
+    'fails with source_changed when an object was replaced after it was listed': withFixture(
+      async ({ source, replace }) => {
+        const item = await itemOf(source, 'a.txt');
+        await replace('a.txt', Buffer.from('other bytes'));
+        await assert.rejects(
+          async () => bytesOf(await source.open(item, { signal: never })),
+          failsWith('source_changed'),
+        );
+      },
+    ),
+    'knows whether an item is still the one that was listed': withFixture(async ({ source, remove, replace }) => {
+      const { stat } = source;
+      if (stat === undefined) return;
+      const look = async (item: Item) => stat.call(source, item, { signal: never });
+      const [kept, gone, changed] = [
+        await itemOf(source, 'a.txt'),
+        await itemOf(source, 'b-1'),
+        await itemOf(source, 'empty'),
+      ];
+      await remove('b-1');
+      await replace('empty', Buffer.from('not any more'));
+      assert.equal((await look(kept))?.id, kept.id);
+      assert.equal(await look(gone), undefined);
+      const now = await look(changed);
+      assert.notEqual(now?.id, changed.id);
+      assert.equal(now?.size, 12);
+    }),
+    'deletes the version that was listed, and no other': withFixture(async ({ source, replace }) => {
+      const { remove } = source;
+      if (remove === undefined) return;
+      const [one, other] = [await itemOf(source, 'a.txt'), await itemOf(source, 'b-1')];
+      await replace('b-1', Buffer.from('newer'));
+      await remove.call(source, one, { signal: never });
+      // What is gone already is no error.
+      await remove.call(source, one, { signal: never });
+      await assert.rejects(async () => remove.call(source, other, { signal: never }), failsWith('source_changed'));
+      assert.deepEqual(
+        (await all(source)).map(({ key }) => key),
+        sorted.filter((key) => key !== 'a.txt'),
+      );
+    }),
+    'selects what it lists': withFixture(async ({ source }) => {
+      for (const { key } of await all(source)) assert.notEqual(source.selects?.(key), false, key);
+    }),
+    'stops listing when the signal fires': withFixture(async ({ source }) => {
+      const controller = new AbortController();
+      controller.abort();
+      await assert.rejects(Array.fromAsync(source.list({ signal: controller.signal, run })));
+    }),
+    'gives back what it holds when a stream is left half way': async () => {
+      await using fixture = await make(OBJECTS);
+      const before = openHandles();
+      const item = await itemOf(fixture.source, 'b/10.txt');
+      for await (const _ of await fixture.source.open(item, { signal: never })) break;
+      await fixture.source[Symbol.asyncDispose]?.();
+      assert.deepEqual(await leftOpen(before), [], 'nothing is left open after dispose');
+    },
+    'stops reading when the signal fires': withFixture(async ({ source }) => {
+      const item = await itemOf(source, 'b/10.txt');
+      const controller = new AbortController();
+      controller.abort();
+      await assert.rejects(async () => bytesOf(await source.open(item, { signal: controller.signal })));
+    }),
+  };
 }

@@ -171,7 +171,7 @@ sink: { use: file, with: { path: ${folder.path} } }
     await mkdir(place, { recursive: true });
     await writeFile(join(place, 'package.json'), JSON.stringify({ name: '@acme/isthmus-mine', ...manifest }));
     const definition =
-      "{ kind: 'sink', name: 'mine', stability: 'beta', summary: '', config: z.strictObject({}), create: () => ({}) }";
+      "{ kind: 'sink', contract: 1, name: 'mine', stability: 'beta', summary: 'Mine.', config: z.strictObject({}), create: () => ({}) }";
     const zod = pathToFileURL(join(packaging.root, 'node_modules/zod/index.js')).href;
     await writeFile(
       join(place, 'index.mjs'),

@@ -1,0 +1,95 @@
+import type { Content } from '../api/bytes.ts';
+import type { Item, StoredObject, Written } from '../api/item.ts';
+import type { Sink } from '../api/sink.ts';
+import { isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
+import { bound, disposed } from './source.ts';
+
+/** A sink that is not ours, guarded as a source is. */
+export function guardedSink(inner: Sink, watched: Watched): Sink {
+  const stat = async (key: string, options: { readonly signal: AbortSignal }): Promise<StoredObject | undefined> => {
+    const found = await waitFor(async () => inner.stat?.(key, options), watched, { what: `stat ${key}`, ...options });
+    return found === undefined ? undefined : checkedObject(found, watched);
+  };
+  const list = (options: { readonly signal: AbortSignal; readonly after?: string }): AsyncIterable<StoredObject> => {
+    const found: unknown = inner.list?.(options);
+    if (!isIterable(found)) throw wrongShape(watched, 'list returned nothing that can be iterated');
+    const objects = walk(found as AsyncIterable<StoredObject>, watched, { what: 'list', signal: options.signal });
+    return (async function* () {
+      for await (const object of objects) yield checkedObject(object, watched);
+    })();
+  };
+  return bound(inner, {
+    write: async (item, content, options) => {
+      let heard = performance.now();
+      const told = noting(content, () => {
+        heard = performance.now();
+      });
+      const { signal } = options;
+      const written = await waitFor(() => inner.write(item, told, options), watched, {
+        what: `write ${item.id}`,
+        signal,
+        heard: () => heard,
+      });
+      return checkedWritten(written, item, watched);
+    },
+    ...(inner.list === undefined ? {} : { list }),
+    ...(inner.stat === undefined ? {} : { stat }),
+    ...(inner.delete === undefined
+      ? {}
+      : {
+          delete: (object, options) =>
+            waitFor(async () => inner.delete?.(object, options), watched, { what: `delete ${object.key}`, ...options }),
+        }),
+    [Symbol.asyncDispose]: () => disposed(inner, watched),
+  });
+}
+
+/** A write that takes content is alive, however long it takes. */
+function noting(content: Content, note: () => void): Content {
+  const { pump } = content;
+  return {
+    ...content,
+    open: async (range) => {
+      const stream = await content.open(range);
+      return {
+        crc32c: () => stream.crc32c(),
+        async *[Symbol.asyncIterator]() {
+          for await (const chunk of stream) {
+            note();
+            yield chunk;
+          }
+        },
+      };
+    },
+    ...(pump === undefined
+      ? {}
+      : {
+          pump: (take, options) =>
+            pump.call(
+              content,
+              (chunk) => {
+                note();
+                return take(chunk);
+              },
+              options,
+            ),
+        }),
+  };
+}
+
+function checkedObject(object: StoredObject, watched: Watched): StoredObject {
+  const { key, size } = (object ?? {}) as Partial<StoredObject>;
+  if (typeof key !== 'string' || !Number.isSafeInteger(size))
+    throw wrongShape(watched, 'it shows an object without key or size');
+  return object;
+}
+
+/** A sink that says less than that has proved nothing. */
+function checkedWritten(written: Written, item: Item, watched: Watched): Written {
+  const { location, size } = (written ?? {}) as Partial<Written>;
+  if (typeof location !== 'string' || !Number.isSafeInteger(size))
+    throw wrongShape(watched, `write ${item.id} did not answer with location and size`);
+  if (item.size !== undefined && size !== item.size)
+    throw wrongShape(watched, `write ${item.id} says ${size} bytes, and the item has ${item.size}`);
+  return written;
+}
