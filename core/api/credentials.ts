@@ -21,7 +21,7 @@ export interface StorageScope {
   readonly prefix: string;
   /** `prefix` is the name of one object: nothing else, and no listing. */
   readonly exact?: true;
-  /** Objects there are deleted, too. */
+  /** Objects there are written or deleted, too. */
   readonly deletes?: true;
 }
 

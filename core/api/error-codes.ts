@@ -100,6 +100,12 @@ export const ERROR_CODES = {
     cause: 'An option that this service or bucket does not accept.',
     fix: 'Read the reason in the message and change the option that it names.',
   },
+  source_archived: {
+    next: 'item',
+    title: 'The object is archived, and cannot be read before it is restored',
+    cause: 'It is of the storage class GLACIER or DEEP_ARCHIVE, or in an archive tier of INTELLIGENT_TIERING.',
+    fix: 'Restore it (`aws s3api restore-object`) and run again, or leave it out with `filter.storageClasses`.',
+  },
   source_encrypted: {
     next: 'item',
     title: 'The object is encrypted with a customer-supplied key',

@@ -185,7 +185,7 @@ export const endpointUrl = () =>
 
 /** What is wrong with options together; `path` below `with`, empty for all of them. */
 export interface OptionProblem {
-  readonly path: readonly string[];
+  readonly path: readonly (string | number)[];
   /** What is wrong and, as an instruction, what to do. */
   readonly message: string;
 }

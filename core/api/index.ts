@@ -85,6 +85,7 @@ export {
   type StepDefinition,
   type Use,
 } from './plugin.ts';
+export { type ResumedRead, resumedRead } from './reading.ts';
 export { backoffMs, parseRetryAfter, pause, type RetryOptions, type RetryPolicy, retry } from './retry.ts';
 export type { Fields, Logger, Runtime } from './runtime.ts';
 export { AwsSigner, canonicalQuery, encodeForAws, type SignedParts } from './sigv4.ts';

@@ -13,9 +13,9 @@ const IDLE_MS = 30_000;
 const LONGEST_JSON = 32 * 1024 * 1024;
 
 export interface GoogleRequest {
-  readonly method?: 'GET' | 'POST' | 'DELETE';
-  /** JSON. */
-  readonly body?: string;
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** A text is JSON; of bytes the headers say what they are. */
+  readonly body?: string | Uint8Array;
   /** Percent-encoded path and query; sent as it is, because a URL would resolve `..` in names. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -73,12 +73,20 @@ export class GoogleClient {
 
   /** Sends a request and reads the JSON of a 200. @throws BrokerError for any other status, by `failure`. */
   async getJson(request: GoogleRequest, failure: (answer: FailedAnswer) => BrokerError): Promise<unknown> {
-    const text = await this.getText(request, failure);
+    return this.#parsed(await this.getText(request, failure));
+  }
+
+  #parsed(text: string): unknown {
     try {
       return JSON.parse(text);
     } catch {
       throw new BrokerError('bad_response', `${this.host}: the answer is not JSON`);
     }
+  }
+
+  /** Reads the JSON of an answer. @throws BrokerError `bad_response` */
+  async json(response: HttpResponse): Promise<unknown> {
+    return this.#parsed(await this.#text(response.body, LONGEST_JSON));
   }
 
   /** Reads what an error answer says; never more than a little of it. */
@@ -96,10 +104,10 @@ export class GoogleClient {
     const { method = 'GET', body, path, headers, signal, scratch } = request;
     const token = await this.#token?.get({ signal, fresh });
     const all: Record<string, string> = { ...headers };
-    if (body !== undefined) all['content-type'] = 'application/json';
+    if (typeof body === 'string') all['content-type'] = 'application/json';
     if (token !== undefined) all.authorization = `Bearer ${token.token}`;
     if (token?.quotaProject !== undefined) all['x-goog-user-project'] = token.quotaProject;
-    const sent = body === undefined ? undefined : Buffer.from(body);
+    const sent = typeof body === 'string' ? Buffer.from(body) : body;
     return this.#transport.request({
       ...this.#limits,
       method,

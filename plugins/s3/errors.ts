@@ -94,7 +94,7 @@ export function s3Failure(error: unknown, doing: string, permission: string, con
     });
 
   if (WRONG_REGION.has(name) || status === 301) {
-    return fail('wrong_region', region === undefined ? undefined : `Set region: ${region} on the sink.`);
+    return fail('wrong_region', region === undefined ? undefined : `Set region: ${region}.`);
   }
   const code = BY_NAME[name];
   if (code === 'bucket_missing') return fail(code, `Correct bucket: ${config.bucket}, or create it.`);

@@ -1,5 +1,5 @@
 import type { Grant, Use } from '../../core/api/index.ts';
-import type { S3Config } from './config.ts';
+import type { S3Config, S3SourceConfig } from './config.ts';
 
 /**
  * What the sink asks of S3, action by action. s3:DeleteObject only where the pipeline deletes what no source has.
@@ -64,6 +64,32 @@ export function s3Grants(config: S3Config, use: Use = {}): readonly Grant[] {
     });
   }
   return grants;
+}
+
+/** What the source asks of S3. A key of KMS that encrypts the objects is the bucket's, and not known here. */
+export function s3SourceGrants(config: S3SourceConfig, use: Use = {}): readonly Grant[] {
+  const { bucket, prefix, identity, region } = config;
+  const partition = partitionOf(region);
+  const place = `s3://${bucket}/${prefix}`;
+  const below = `${literal(prefix)}*`;
+  const deletes = use.deletes === true;
+  return [
+    {
+      cloud: 'aws',
+      identity,
+      actions: ['s3:GetObject', ...(deletes ? ['s3:DeleteObject'] : [])],
+      resources: [`arn:${partition}:s3:::${bucket}/${below}`],
+      reason: `read ${place}${deletes ? ', and delete what was moved' : ''}`,
+    },
+    {
+      cloud: 'aws',
+      identity,
+      actions: ['s3:ListBucket'],
+      resources: [`arn:${partition}:s3:::${bucket}`],
+      ...(prefix === '' ? {} : { condition: { StringLike: { 's3:prefix': below } } }),
+      reason: `list ${place}`,
+    },
+  ];
 }
 
 /**

@@ -1,7 +1,8 @@
-import { defineSink } from '../../core/api/index.ts';
-import { s3Config } from './config.ts';
-import { s3Grants } from './grants.ts';
+import { defineSink, defineSource } from '../../core/api/index.ts';
+import { s3Config, s3SourceConfig } from './config.ts';
+import { s3Grants, s3SourceGrants } from './grants.ts';
 import { S3Sink } from './sink.ts';
+import { S3Source } from './source.ts';
 
 export { s3State } from './state.ts';
 
@@ -12,4 +13,13 @@ export const s3 = defineSink({
   identities: ['aws'],
   grants: s3Grants,
   create: (config, context) => new S3Sink(config, context),
+});
+
+export const s3Source = defineSource({
+  name: 's3',
+  summary: 'Objects of an Amazon S3 bucket, with their metadata, each read in the version that was listed.',
+  config: s3SourceConfig,
+  identities: ['aws'],
+  grants: s3SourceGrants,
+  create: (config, context) => new S3Source(config, context),
 });

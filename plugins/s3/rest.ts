@@ -42,6 +42,7 @@ export interface S3Request {
   readonly ends?: string;
   /** As in `HttpRequest`. */
   readonly dripMs?: number;
+  readonly scratch?: Buffer;
 }
 
 export interface S3Answer extends Pick<HttpResponse, 'status' | 'headers' | 'body'> {
@@ -157,7 +158,7 @@ export class S3Rest implements Disposable {
     return Math.abs(date - Date.now() - this.#skewMs) > WRONG_CLOCK_MS;
   }
 
-  async #once({ method, key = '', query, headers, body, signal, dripMs }: S3Request): Promise<HttpResponse> {
+  async #once({ method, key = '', query, headers, body, signal, dripMs, scratch }: S3Request): Promise<HttpResponse> {
     const { origin, host, path: base } = this.#address;
     const path = base + keyPath(key);
     const credentials = await this.#credentials.get({ signal });
@@ -177,6 +178,7 @@ export class S3Rest implements Disposable {
       signal,
       idleMs: IDLE_MS,
       dripMs,
+      scratch,
     });
     if (response.status >= 200 && response.status < 300) return response;
     throw await refusal(response);

@@ -1,5 +1,4 @@
 import {
-  BrokerError,
   type ByteStream,
   type Check,
   checked,
@@ -18,15 +17,13 @@ import { s3Failure } from './errors.ts';
 import { s3Estimate } from './estimate.ts';
 import { ORIGIN, s3Refusal } from './headers.ts';
 import { isListed, statusOf } from './lookup.ts';
-import { type ListPage, md5OfEtag, readPage } from './page.ts';
+import { md5OfEtag } from './page.ts';
+import { objectPages } from './pages.ts';
 import { S3Pieces } from './pieces.ts';
 import { probeDelete, probeWrite } from './probe.ts';
 import { connectRest, type S3Rest } from './rest.ts';
 import { abortUploads } from './tidy.ts';
 import { S3Writer } from './writer.ts';
-
-/** Pages that hold nothing, one after the other. */
-const MOST_EMPTY = 100;
 
 export class S3Sink implements Sink {
   readonly location: string;
@@ -56,37 +53,8 @@ export class S3Sink implements Sink {
   }
 
   async *#pages(after: string | undefined, signal: AbortSignal): AsyncGenerator<Iterable<StoredObject>> {
-    let empty = 0;
-    let page: Promise<ListPage> | undefined = this.#page({ after }, signal);
-    let token: string | undefined;
-    while (page !== undefined) {
-      const { objects, isEmpty, next, isTruncated }: ListPage = await page;
-      empty = isEmpty ? empty + 1 : 0;
-      if (isTruncated && (next === undefined || next === token || empty > MOST_EMPTY))
-        throw new BrokerError('list_order', `${this.location}: the listing goes round in a loop of pages`);
-      token = next;
-      // Asked for while this one is read.
-      page = next === undefined ? undefined : this.#page({ token: next }, signal);
-      page?.catch(() => undefined);
-      yield objects;
-    }
-  }
-
-  async #page(from: { after?: string | undefined; token?: string }, signal: AbortSignal): Promise<ListPage> {
-    const rest = await this.#connect();
-    const { prefix } = this.#config;
-    const query = {
-      'list-type': '2',
-      // XML cannot carry every character that a key may hold.
-      'encoding-type': 'url',
-      ...(prefix === '' ? {} : { prefix }),
-      ...(from.after === undefined ? {} : { 'start-after': prefix + from.after }),
-      ...(from.token === undefined ? {} : { 'continuation-token': from.token }),
-    };
-    const { text } = await rest.text({ method: 'GET', query, signal }).catch((error: unknown) => {
-      throw s3Failure(error, `list ${this.location}`, 's3:ListBucket', this.#config);
-    });
-    return readPage(text, prefix);
+    const place = { config: this.#config, location: this.location, prefix: this.#config.prefix };
+    yield* objectPages(await this.#connect(), place, after, signal);
   }
 
   async stat(key: string, { signal }: { signal: AbortSignal }): Promise<StoredObject | undefined> {

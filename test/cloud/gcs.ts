@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { createGunzip } from 'node:zlib';
 import { compileGlob } from '../../core/api/glob.ts';
 import { GcsBucket, type GcsObject } from './gcs-objects.ts';
+import { GcsUploads } from './gcs-uploads.ts';
 import { googleError } from './iam-credentials.ts';
 import type { GoogleToken } from './principals.ts';
 import { json, LocalServer, type Reply, ReplyError } from './server.ts';
@@ -42,6 +43,7 @@ const GET_PARAMETERS = new Set([
  */
 export class LocalGcs extends LocalServer {
   readonly buckets = new Map<string, GcsBucket>();
+  readonly #uploads = new GcsUploads(resource);
   readonly #tokens: ReadonlyMap<string, GoogleToken>;
   readonly #now: () => number;
 
@@ -49,6 +51,11 @@ export class LocalGcs extends LocalServer {
     super();
     this.#tokens = tokens;
     this.#now = now;
+  }
+
+  /** Resumable uploads that were begun, and neither finished nor ended. */
+  pendingUploads(): number {
+    return [...this.#uploads.sessions.values()].filter(({ done }) => done === undefined).length;
   }
 
   /** Adds a bucket that these principals may read. */
@@ -66,12 +73,16 @@ export class LocalGcs extends LocalServer {
 
   protected async answer(request: IncomingMessage, url: URL): Promise<Reply> {
     const path = (request.url ?? '').split('?')[0] ?? '';
-    const found = /^(?:\/download)?\/storage\/v1\/b\/([^/]+)(?:\/o(?:\/(.*))?)?$/.exec(path);
+    const found = /^(?:\/download|\/upload)?\/storage\/v1\/b\/([^/]+)(?:\/o(?:\/(.*))?)?$/.exec(path);
     if (found === null) return this.#other(request, path, url);
     const [, bucketName = '', encodedName] = found;
     const bucket = this.buckets.get(decodeURIComponent(bucketName));
-    this.#authorize(request, bucket, url);
+    if (!path.startsWith('/upload/')) this.#authorize(request, bucket, url);
     if (bucket === undefined) return googleError(404, 'NOT_FOUND', 'The specified bucket does not exist.', 'notFound');
+    if (path.startsWith('/upload/')) {
+      this.#mayWrite(request, bucket, 'storage.objects.create');
+      return this.#uploads.answer(request, url, bucket);
+    }
     if (!path.includes('/o')) return json(200, bucketResource(bucket));
     if (encodedName === undefined) return list(bucket, url.searchParams);
     if (encodedName.includes('/'))
@@ -99,18 +110,18 @@ export class LocalGcs extends LocalServer {
     const reads = bucket.readers.has('allUsers') || (token !== undefined && bucket.readers.has(token.principal));
     const writes = bucket.writers.has('allUsers') || (token !== undefined && bucket.writers.has(token.principal));
     const asked = url.searchParams.getAll('permissions');
-    const permissions = asked.filter((permission) => (permission.endsWith('.delete') ? writes : reads));
+    const permissions = asked.filter((permission) => (/\.(?:delete|create)$/.test(permission) ? writes : reads));
     return json(200, {
       kind: 'storage#testIamPermissionsResponse',
       ...(permissions.length > 0 ? { permissions } : {}),
     });
   }
 
-  #mayWrite(request: IncomingMessage, bucket: GcsBucket): void {
+  #mayWrite(request: IncomingMessage, bucket: GcsBucket, permission = 'storage.objects.delete'): void {
     const token = this.#token(request);
     const scoped = token?.scopes.some((scope) => WRITE_SCOPES.includes(scope)) === true;
     if (bucket.writers.has('allUsers') || (scoped && bucket.writers.has(token.principal))) return;
-    const message = `${token?.principal ?? 'Anonymous caller'} does not have storage.objects.delete access to the Google Cloud Storage object.`;
+    const message = `${token?.principal ?? 'Anonymous caller'} does not have ${permission} access to the Google Cloud Storage object.`;
     throw new ReplyError(googleError(403, 'PERMISSION_DENIED', message, 'forbidden'));
   }
 

@@ -1,4 +1,6 @@
+import { hash } from 'node:crypto';
 import { compareKeys } from '../../core/api/keys.ts';
+import { crc32c } from './body.ts';
 import type { Algorithm } from './s3-checksums.ts';
 
 export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE';
@@ -65,6 +67,33 @@ export class S3Bucket {
   store(object: S3Object): void {
     if (!this.objects.has(object.key)) this.#sorted = undefined;
     this.objects.set(object.key, object);
+  }
+
+  /** Stores an object as PutObject would, with the CRC32C that a client gave, or with S3's own checksum alone. */
+  put(
+    key: string,
+    content: string | Uint8Array,
+    {
+      headers = {},
+      sum = 'crc32c',
+    }: { readonly headers?: Readonly<Record<string, string>>; readonly sum?: Algorithm | 'none' } = {},
+  ): S3Object {
+    const bytes = Buffer.from(content);
+    const object: S3Object = {
+      key,
+      size: bytes.length,
+      etag: `"${hash('md5', bytes)}"`,
+      lastModified: new Date(),
+      headers: { 'content-type': 'binary/octet-stream', ...headers },
+      tags: undefined,
+      checksums: sum === 'crc32c' ? { crc32c: crc32c(bytes) } : {},
+      checksumType: 'FULL_OBJECT',
+      parts: undefined,
+      version: undefined,
+      chunks: [bytes],
+    };
+    this.store(object);
+    return object;
   }
 
   remove(key: string): void {

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import {
   CreateBucketCommand,
+  DeleteObjectCommand,
   GetObjectCommand,
   ListMultipartUploadsCommand,
   NoSuchKey,
+  PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
 
@@ -38,6 +40,13 @@ export async function newS3Bucket() {
         throw error;
       }
     },
+    /** As a client that sends a CRC32C, and metadata. */
+    async put(Key: string, Body: Buffer, Metadata: Record<string, string> = {}): Promise<void> {
+      await client.send(new PutObjectCommand({ Bucket, Key, Body, Metadata, ChecksumAlgorithm: 'CRC32C' }));
+    },
+    async remove(Key: string): Promise<void> {
+      await client.send(new DeleteObjectCommand({ Bucket, Key }));
+    },
     async uploads(): Promise<number> {
       return (await client.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads?.length ?? 0;
     },
@@ -61,13 +70,32 @@ export async function newGcsBucket() {
   await gcs('POST', '/storage/v1/b?project=compat', JSON.stringify({ name }), { 'content-type': 'application/json' });
   return {
     name,
-    put: (key: string, bytes: Buffer, contentType = 'application/octet-stream') =>
-      gcs(
-        'POST',
-        `/upload/storage/v1/b/${name}/o?uploadType=media&name=${encodeURIComponent(key)}`,
-        new Uint8Array(bytes),
-        { 'content-type': contentType },
-      ),
+    put: (
+      key: string,
+      bytes: Buffer,
+      contentType = 'application/octet-stream',
+      metadata?: Readonly<Record<string, string>>,
+    ) => {
+      const boundary = 'of-the-compat-tests';
+      const head = JSON.stringify({ name: key, contentType, ...(metadata && { metadata }) });
+      const body = Buffer.concat([
+        Buffer.from(`--${boundary}\r\ncontent-type: application/json\r\n\r\n${head}\r\n`),
+        Buffer.from(`--${boundary}\r\ncontent-type: ${contentType}\r\n\r\n`),
+        bytes,
+        Buffer.from(`\r\n--${boundary}--\r\n`),
+      ]);
+      return gcs('POST', `/upload/storage/v1/b/${name}/o?uploadType=multipart`, new Uint8Array(body), {
+        'content-type': `multipart/related; boundary=${boundary}`,
+      });
+    },
+    async read(key: string): Promise<Buffer | undefined> {
+      const response = await fetch(`${gcsUrl}/storage/v1/b/${name}/o/${encodeURIComponent(key)}?alt=media`);
+      return response.ok ? Buffer.from(await response.arrayBuffer()) : undefined;
+    },
+    async resource(key: string): Promise<Record<string, unknown>> {
+      const response = await fetch(`${gcsUrl}/storage/v1/b/${name}/o/${encodeURIComponent(key)}`);
+      return (await response.json()) as Record<string, unknown>;
+    },
     remove: (key: string) => gcs('DELETE', `/storage/v1/b/${name}/o/${encodeURIComponent(key)}`),
   };
 }

@@ -1,0 +1,173 @@
+import { hash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import type { Source } from '../../core/api/index.ts';
+import { http } from '../../plugins/http/index.ts';
+import { crc32c } from '../cloud/body.ts';
+import { runContext } from '../conformance/run-context.ts';
+import { sourceSuite } from '../conformance/source-suite.ts';
+import { pluginContext } from '../support.ts';
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+/** A plain web server: ETags, ranges, HEAD. @param instead answers in its place. */
+async function server(objects: Map<string, Buffer>, instead: Answer = () => false) {
+  const serve = createServer((request, response) => {
+    if (instead(request, response)) return;
+    const key = decodeURIComponent((request.url ?? '/').slice(1));
+    const bytes = objects.get(key);
+    if (bytes === undefined) return void response.writeHead(404).end();
+    const etag = `"${hash('sha1', bytes).slice(0, 16)}"`;
+    const head = {
+      etag,
+      'accept-ranges': 'bytes',
+      'content-type': 'text/plain',
+      'x-goog-hash': `crc32c=${crc32c(bytes)}`,
+    };
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
+    const wanted = range !== null && [undefined, etag].includes(request.headers['if-range'] as string | undefined);
+    if (!wanted) {
+      response.writeHead(200, { ...head, 'content-length': bytes.length });
+      return void response.end(request.method === 'HEAD' ? undefined : bytes);
+    }
+    const [start, end] = [Number(range[1]), range[2] === '' ? bytes.length : Number(range[2]) + 1];
+    const part = bytes.subarray(start, end);
+    response.writeHead(206, {
+      ...head,
+      'content-length': part.length,
+      'content-range': `bytes ${start}-${start + part.length - 1}/${bytes.length}`,
+    });
+    response.end(part);
+  });
+  serve.listen(0, '127.0.0.1');
+  await once(serve, 'listening');
+  const url = `http://127.0.0.1:${(serve.address() as AddressInfo).port}`;
+  return {
+    url,
+    [Symbol.asyncDispose]: async () => {
+      serve.closeAllConnections();
+      serve.close();
+      await once(serve, 'close');
+    },
+  };
+}
+
+const encoded = (key: string): string => key.split('/').map(encodeURIComponent).join('/');
+const make = (urls: readonly (string | object)[]): Source =>
+  http.create(http.config.parse({ urls }), pluginContext({})) as Source;
+
+sourceSuite('http source', async (given) => {
+  const objects = new Map(Object.entries(given));
+  const served = await server(objects);
+  return {
+    source: make([...objects.keys()].map((key) => `${served.url}/${encoded(key)}`)),
+    remove: async (key) => void objects.delete(key),
+    replace: async (key, bytes) => void objects.set(key, bytes),
+    [Symbol.asyncDispose]: served[Symbol.asyncDispose],
+  };
+});
+
+const never = new AbortController().signal;
+const all = (source: Source) => Array.fromAsync(source.list({ signal: never, run: runContext() }));
+const read = async (source: Source, item: unknown): Promise<string> =>
+  Buffer.concat(
+    (await Array.fromAsync(await source.open(item as never, { signal: never }))).map((c) => Buffer.from(c)),
+  ).toString();
+
+describe('the http source', () => {
+  it('compares with the SHA-256 that the pipeline names, before the last byte is handed over', async () => {
+    await using served = await server(new Map([['a', Buffer.from('hello')]]));
+    const good = make([{ url: `${served.url}/a`, sha256: hash('sha256', 'hello') }]);
+    expect(await read(good, (await all(good))[0])).toBe('hello');
+    const bad = make([{ url: `${served.url}/a`, sha256: hash('sha256', 'other') }]);
+    await expect(read(bad, (await all(bad))[0])).rejects.toMatchObject({ code: 'checksum_mismatch' });
+  });
+
+  it('reads what servers publish: Repr-Digest, Digest, Content-MD5, those of the clouds', async () => {
+    const sum = Buffer.from(hash('sha256', 'hello'), 'hex').toString('base64');
+    const headers: Record<string, string>[] = [
+      { 'repr-digest': `sha-256=:${sum}:` },
+      { digest: `SHA-256=${sum}` },
+      { 'x-amz-checksum-sha256': sum },
+    ];
+    for (const more of headers) {
+      await using served = await server(new Map(), (_, response) => {
+        response.writeHead(200, { ...more, 'content-length': 5, etag: '"1"' });
+        response.end(_.method === 'HEAD' ? undefined : 'hellO');
+        return true;
+      });
+      const source = make([`${served.url}/a`]);
+      const [item] = await all(source);
+      await expect(read(source, item), Object.keys(more)[0]).rejects.toMatchObject({ code: 'checksum_mismatch' });
+    }
+  });
+
+  it('follows a redirect, and none to where no pipeline may read', async () => {
+    await using served = await server(new Map([['there', Buffer.from('here')]]), (request, response) => {
+      const to = { '/moved': '/there', '/inner': 'http://169.254.169.254/latest/meta-data/', '/loop': '/loop' }[
+        request.url ?? ''
+      ];
+      if (to === undefined) return false;
+      response.writeHead(302, { location: to }).end();
+      return true;
+    });
+    const source = make(['moved', 'inner', 'loop'].map((path) => `${served.url}/${path}`));
+    const [inner, loop, moved] = await all(source);
+    expect(await read(source, moved)).toBe('here');
+    expect(inner?.problem?.message).toContain('must begin with https');
+    expect(loop?.problem?.message).toContain('never ends');
+  });
+
+  it('refuses one that is gone by name, and the rest goes on', async () => {
+    await using served = await server(new Map([['b', Buffer.from('b')]]));
+    const [a, b] = await all(make([`${served.url}/a`, `${served.url}/b`]));
+    expect(a?.problem).toMatchObject({ code: 'source_gone' });
+    expect(b?.problem).toBeUndefined();
+  });
+
+  it('reads what has no length, from a server that knows no HEAD', async () => {
+    await using served = await server(new Map(), (request, response) => {
+      if (request.method === 'HEAD') response.writeHead(405).end();
+      else response.writeHead(200, { 'last-modified': 'Tue, 01 Jul 2025 00:00:00 GMT' }).end('streamed');
+      return true;
+    });
+    const source = make([`${served.url}/a`]);
+    const [item] = await all(source);
+    expect(item?.size).toBeUndefined();
+    expect(await read(source, item)).toBe('streamed');
+  });
+
+  it('resumes with a server that ignores ranges', async () => {
+    const large = 'isthmus '.repeat(20_000);
+    let gets = 0;
+    await using served = await server(new Map(), (request, response) => {
+      response.writeHead(200, { 'content-length': large.length, etag: '"1"' });
+      if (request.method === 'HEAD') response.end();
+      else if (gets++ === 0) response.write(large.slice(0, 50_000), () => response.socket?.resetAndDestroy());
+      else response.end(large);
+      return true;
+    });
+    const source = make([`${served.url}/a`]);
+    expect(await read(source, (await all(source))[0])).toBe(large);
+  });
+
+  it.each([
+    ['http://example.com/a', 'must begin with https'],
+    ['https://me:secret@example.com/a', 'no user and password'],
+    ['https://169.254.169.254/latest', 'an address of an inner network'],
+    ['https://metadata.google.internal/x', 'an address of an inner network'],
+    ['https://10.0.0.1/a', 'an address of an inner network'],
+    ['https://b.s3.amazonaws.com/a?X-Amz-Signature=00', 'a signature or token'],
+    ['https://example.com/', 'its path names nothing'],
+    ['nonsense', 'must be a URL'],
+  ])('refuses %s: %s', (url, message) => {
+    expect(JSON.stringify(http.config.safeParse({ urls: [url] }).error?.issues)).toContain(message);
+  });
+
+  it('refuses two URLs with one key', () => {
+    const { error } = http.config.safeParse({ urls: ['https://a.example/x', 'https://b.example/x'] });
+    expect(error?.issues[0]?.message).toBe('has the key of number 1, "x": give it another');
+  });
+});
