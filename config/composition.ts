@@ -35,6 +35,10 @@ export function compose(environment: Environment): Container {
     ])
     .inSingletonScope();
   container.bind(tokens.transport).toResolvedValue(transportsFrom, [tokens.environment]).inSingletonScope();
+  // A cloud on this machine: loaded by whoever tests.
+  container
+    .bind(tokens.openOffline)
+    .toConstantValue(async (file, fixtures) => (await import('./offline/open.ts')).openOffline(file, fixtures));
   container.bind(tokens.packaging).toConstantValue(packaging);
   container
     .bind(tokens.cli)
@@ -45,6 +49,7 @@ export function compose(environment: Environment): Container {
       tokens.environment,
       tokens.packaging,
       tokens.endpoints,
+      tokens.openOffline,
     ])
     .inSingletonScope();
   return container;

@@ -9,6 +9,7 @@ const at = (path: string): string => fileURLToPath(new URL(`../${path}${SUFFIX}`
 export const packaging: Packaging = {
   root: fileURLToPath(new URL('..', import.meta.url)),
   api: at('core/api/index'),
+  templates: fileURLToPath(new URL('templates', import.meta.url)),
   guard: at('core/guard/definition'),
   entries: { lambda: at('config/main-lambda'), container: at('config/main-container') },
   trim: trimVertex,

@@ -4,6 +4,7 @@ import type { AuthRuntime } from '../core/auth/aws-identity.ts';
 import type { CredentialCache } from '../core/auth/cached.ts';
 import type { AuthEndpoints } from '../core/auth/steps.ts';
 import type { Cli } from '../core/cli/main.ts';
+import type { OpenOffline } from '../core/cli/offline.ts';
 import type { Packaging } from '../core/package/bundle.ts';
 import type { Environment } from '../core/pipeline/interpolate.ts';
 import type { JobFactory, PipelineLoader } from '../core/runtime/job.ts';
@@ -22,5 +23,6 @@ export const tokens = {
   jobs: token<JobFactory>('jobs'),
   transport: token<() => Transport>('transport'),
   packaging: token<Packaging>('packaging'),
+  openOffline: token<OpenOffline>('openOffline'),
   cli: token<Cli>('cli'),
 };

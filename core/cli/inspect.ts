@@ -34,49 +34,77 @@ export async function validateCommand(
   return valid ? EXIT.complete : EXIT.invalid;
 }
 
+/** Those that are built in, and those that a pipeline brings along. */
+async function known(file: string | undefined, plugins: readonly PluginDefinition[]): Promise<readonly Known[]> {
+  const own = plugins.map((plugin) => ({ plugin, from: 'isthmus' }));
+  if (file === undefined) return own;
+  const { pluginsBeside } = await import('../pipeline/load.ts');
+  const brought = await pluginsBeside(file);
+  return [...own, ...brought.map(({ definition, specifier }) => ({ plugin: definition, from: specifier }))];
+}
+
+interface Known {
+  readonly plugin: PluginDefinition;
+  /** `isthmus`, or the file or package that it comes from. */
+  readonly from: string;
+}
+
+export interface PluginsFlags {
+  readonly pipeline?: string;
+  readonly json?: boolean;
+}
+
 /** `isthmus plugins [name]`: the list, or the option table of one. */
-export function pluginsCommand(
+export async function pluginsCommand(
   name: string | undefined,
-  json: boolean,
+  { pipeline, json }: PluginsFlags,
   plugins: readonly PluginDefinition[],
   output: Output,
-): number {
-  const shown = plugins.filter((plugin) => name === undefined || plugin.name === name);
+): Promise<number> {
+  const all = await known(pipeline, plugins);
+  const shown = all.filter(({ plugin }) => name === undefined || plugin.name === name);
   if (shown.length === 0) {
-    output.err(unknown('plugin', name ?? '', [...new Set(plugins.map((plugin) => plugin.name))]));
+    output.err(unknown('plugin', name ?? '', [...new Set(all.map(({ plugin }) => plugin.name))]));
     return EXIT.invalid;
   }
-  if (json) {
-    const list = shown.map((plugin) => ({
+  if (json === true) {
+    const list = shown.map(({ plugin, from }) => ({
       name: plugin.name,
       kind: plugin.kind,
       summary: plugin.summary,
       stability: plugin.stability,
+      contract: plugin.contract,
+      from,
       options: optionDocs(plugin),
     }));
     output.out(JSON.stringify(list));
     return EXIT.complete;
   }
   if (name === undefined) {
-    const rows = shown.map((plugin) => [plugin.kind, plugin.name, plugin.stability, plugin.summary]);
-    for (const line of table([['KIND', 'NAME', 'STABILITY', 'SUMMARY'], ...rows])) output.out(line);
+    const rows = shown.map(({ plugin, from }) => [plugin.kind, plugin.name, plugin.stability, from, plugin.summary]);
+    for (const line of table([['KIND', 'NAME', 'STABILITY', 'FROM', 'SUMMARY'], ...rows])) output.out(visible(line));
     return EXIT.complete;
   }
-  for (const plugin of shown) {
-    output.out(`${plugin.kind} ${plugin.name} (${plugin.stability}): ${plugin.summary}`);
+  for (const { plugin, from } of shown) {
+    output.out(visible(`${plugin.kind} ${plugin.name} (${plugin.stability}, ${from}): ${plugin.summary}`));
     const rows = optionDocs(plugin).map((option) => [
       `  ${option.name}`,
       option.type.replaceAll('\\|', '|'),
       option.required ? 'required' : option.default === '' ? '' : `default ${option.default}`,
       option.description,
     ]);
-    for (const line of table(rows)) output.out(line);
+    for (const line of table(rows)) output.out(visible(line));
   }
   return EXIT.complete;
 }
 
-/** `isthmus schema`: the JSON Schema of pipeline files. */
-export function schemaCommand(plugins: readonly PluginDefinition[], output: Output): number {
-  output.out(JSON.stringify(pipelineJsonSchema(plugins), null, 2));
+/** `isthmus schema [pipeline]`: the JSON Schema of pipeline files, with the plugins that this one brings along. */
+export async function schemaCommand(
+  file: string | undefined,
+  plugins: readonly PluginDefinition[],
+  output: Output,
+): Promise<number> {
+  const all = await known(file, plugins);
+  output.out(JSON.stringify(pipelineJsonSchema(all.map(({ plugin }) => plugin)), null, 2));
   return EXIT.complete;
 }

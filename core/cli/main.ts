@@ -7,8 +7,11 @@ import type { Environment } from '../pipeline/interpolate.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import type { ApplyFlags } from './apply.ts';
 import { addAuthCommands } from './auth.ts';
+import { addCompletion } from './completion.ts';
 import type { DoctorFlags } from './doctor.ts';
-import { pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
+import { addExamples } from './examples.ts';
+import { addKitCommands } from './kit-commands.ts';
+import type { OpenOffline } from './offline.ts';
 import { EXIT, type Output } from './output.ts';
 import type { PackageFlags } from './package.ts';
 import type { PermissionsFlags } from './permissions.ts';
@@ -36,6 +39,7 @@ export const cli =
     environment: Environment,
     packaging: Packaging,
     endpoints: { readonly googleCerts: string },
+    openOffline: OpenOffline,
   ): Cli =>
   async (args, output, version) => {
     let code: number = EXIT.complete;
@@ -167,28 +171,9 @@ export const cli =
         ),
       );
     addAuthCommands(program, does, jobs, runtime, output);
-    program
-      .command('validate')
-      .description('check pipeline files; touches no network')
-      .argument('<pipelines...>', 'the pipeline files')
-      .option('--json', 'one JSON document')
-      .action(
-        does((files: string[], flags: { json?: boolean }) => validateCommand(files, flags.json === true, jobs, output)),
-      );
-    program
-      .command('plugins')
-      .description('list the plugins, or the options of one')
-      .argument('[name]', 'a plugin')
-      .option('--json', 'one JSON document')
-      .action(
-        does((name: string | undefined, flags: { json?: boolean }) =>
-          pluginsCommand(name, flags.json === true, plugins, output),
-        ),
-      );
-    program
-      .command('schema')
-      .description('print the JSON Schema of pipeline files, for editors')
-      .action(does(() => schemaCommand(plugins, output)));
+    addKitCommands(program, does, { jobs, plugins, packaging, openOffline, output, version });
+    addExamples(program);
+    await addCompletion(program, args);
 
     try {
       await program.parseAsync([...args], { from: 'user' });

@@ -87,7 +87,7 @@ const merge = (first: Observer, second: Observer | undefined): Observer => ({
   },
 });
 
-/** On a terminal: a bar, and a second listing beside the run that counts how much there is to do. */
+/** On a terminal: a bar, and a second listing beside the run that counts how much there is to do; elsewhere plain lines. */
 async function withProgress<T>(
   job: Job,
   flags: RunFlags,
@@ -96,9 +96,13 @@ async function withProgress<T>(
   work: (observer: Observer | undefined) => Promise<T>,
 ): Promise<T> {
   const { terminal } = output;
-  if (terminal === undefined || flags.progress === false || flags.log === 'json') return work(undefined);
-  // Only a terminal needs the library that draws.
-  const { progressBar } = await import('../runtime/progress.ts');
+  if (flags.progress === false || flags.log === 'json') return work(undefined);
+  const { progressBar, progressLines } = await import('../runtime/progress.ts');
+  if (terminal === undefined) {
+    if (flags.json === true) return work(undefined);
+    using lines = progressLines(output.err, runtime.now);
+    return await work(lines.observer);
+  }
   using bar = progressBar(terminal, runtime.now);
   const counting = new AbortController();
   const counted = count(job, bar, counting.signal).catch(() => undefined); // the run itself reports what is wrong

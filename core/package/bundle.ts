@@ -29,6 +29,8 @@ export interface Packaging {
   readonly root: string;
   /** What plugins import as `isthmus`. */
   readonly api: string;
+  /** Of packages with a plugin (`isthmus plugin new`). */
+  readonly templates: string;
   /** What watches over plugins that are not ours. */
   readonly guard: string;
   readonly entries: Readonly<Record<Target, string>>;

@@ -29,6 +29,13 @@ export async function loadWritten(file: string, options: ValidateOptions): Promi
   return { pipeline, written, custom: custom.found };
 }
 
+/** The plugins that a pipeline file brings along, whatever else is wrong with it. @throws InvalidPipeline for what is wrong with them. */
+export async function pluginsBeside(file: string): Promise<readonly CustomPlugin[]> {
+  const { found, problems } = await customPlugins(readData(await readPipelineFile(file), file));
+  if (problems.length > 0) throw new InvalidPipeline(file, problems);
+  return found;
+}
+
 /** Which regular expressions cannot be read: known only when the library for them is loaded. */
 async function regexProblems({ filter }: Pipeline, { places }: PipelineData): Promise<readonly Problem[]> {
   const all = (['include', 'exclude'] as const).flatMap((list) =>

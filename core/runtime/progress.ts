@@ -11,12 +11,42 @@ export interface ProgressBar extends Disposable {
   total(bytes: number, items: number, complete: boolean): void;
 }
 
+/** What stands beside the bar at most, so that a line of 80 columns is enough. */
+const BESIDE_THE_BAR = 68;
+/** In a log a line now and then says that it goes on; a run that is over before then says nothing. */
+const LINE_EVERY_MS = 10_000;
+
+/** Plain lines for where there is no terminal: `1200 items, 1.2 GiB, 40 MiB/s`. Nothing is written once it is disposed. */
+export function progressLines(write: (line: string) => void, now: () => number): ProgressBar {
+  let [bytes, items, before] = [0, 0, 0];
+  let at = now();
+  const timer = setInterval(() => {
+    const rate = ((bytes - before) / Math.max(1, now() - at)) * 1000;
+    write(`${items} items, ${formatBytes(bytes)}, ${formatBytes(Math.max(0, Math.round(rate)))}/s`);
+    [before, at] = [bytes, now()];
+  }, LINE_EVERY_MS);
+  timer.unref();
+  return {
+    observer: {
+      bytes: (count) => {
+        bytes += count;
+      },
+      receipt: () => {
+        items++;
+      },
+    },
+    total: () => {},
+    [Symbol.dispose]: () => clearInterval(timer),
+  };
+}
+
 /** A progress bar with rate and remaining time on a terminal. Nothing is drawn once it is disposed. */
 export function progressBar(stream: NodeJS.WriteStream, now: () => number): ProgressBar {
   const bar = new SingleBar(
     {
       stream,
       format: ' {bar} {percentage}% | {items} | {done} of {size} | {rate}/s | {left}',
+      barsize: Math.max(8, Math.min(40, (stream.columns ?? 80) - BESIDE_THE_BAR)),
       hideCursor: true,
       clearOnComplete: true,
       noTTYOutput: false,

@@ -1,0 +1,154 @@
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BrokerError, systemErrorCode } from '../api/errors.ts';
+import { visible } from '../api/text.ts';
+import type { Receipt } from '../engine/receipt.ts';
+import type { OfflineRun, OpenOffline, Stored } from './offline.ts';
+import { EXIT, type Output } from './output.ts';
+
+export interface TestFlags {
+  readonly update?: boolean;
+  readonly json?: boolean;
+}
+
+/** What a run did, without what differs from run to run: times, generations, ids. */
+interface Golden {
+  readonly outcome: string;
+  readonly receipts: readonly object[];
+  readonly stored: readonly Stored[];
+}
+
+interface Result {
+  readonly file: string;
+  readonly passed: boolean;
+  readonly differences: readonly string[];
+  readonly updated?: boolean;
+}
+
+const EXPECTED = 'expected.json';
+const MOST_SHOWN = 20;
+
+/** `isthmus test`: runs pipelines against the local cloud with fixtures, and compares with what is expected. */
+export async function testCommand(
+  files: readonly string[],
+  { update, json }: TestFlags,
+  openOffline: OpenOffline,
+  output: Output,
+): Promise<number> {
+  const results: Result[] = [];
+  for (const file of files) {
+    const result = await testOne(file, update === true, openOffline);
+    results.push(result);
+    if (json === true) continue;
+    const what = result.updated === true ? 'updated' : result.passed ? 'passed' : 'FAILED';
+    output.out(`${visible(file)}: ${what}`);
+    for (const line of result.differences.slice(0, MOST_SHOWN)) output.err(`  ${line}`);
+    const more = result.differences.length - MOST_SHOWN;
+    if (more > 0) output.err(`  … and ${more} more`);
+    if (!result.passed) output.err(`  If this is right: isthmus test ${visible(file)} --update`);
+  }
+  if (json === true) output.out(JSON.stringify(results));
+  return results.every(({ passed }) => passed) ? EXIT.complete : EXIT.failed;
+}
+
+async function testOne(file: string, update: boolean, openOffline: OpenOffline): Promise<Result> {
+  const folder = `${file.replace(/\.ya?ml$/, '')}.test`;
+  await expectFolder(folder, file);
+  await using offline = await openOffline(file, folder);
+  const found = goldenOf(await offline.run(), await offline.stored());
+  // What is there and the same is not to be written again.
+  const again = await offline.run();
+  const rewritten = again.receipts.filter(({ outcome }) => outcome === 'written');
+  const place = join(folder, EXPECTED);
+  if (update) {
+    await mkdir(folder, { recursive: true });
+    await writeFile(place, `${JSON.stringify({ ...found, writesAgain: rewritten.length }, null, 2)}\n`);
+    return { file, passed: true, differences: [], updated: true };
+  }
+  const expected = await goldenIn(place, file);
+  const differences = [
+    ...differ('outcome', [{ outcome: expected.outcome }], [{ outcome: found.outcome }]),
+    ...differ('receipt', expected.receipts, found.receipts),
+    ...differ('stored', expected.stored, found.stored),
+    ...(expected.writesAgain === rewritten.length
+      ? []
+      : [`a second run writes ${rewritten.length} items, expected ${expected.writesAgain}`]),
+  ];
+  return { file, passed: differences.length === 0, differences };
+}
+
+function goldenOf({ report, receipts }: OfflineRun, stored: readonly Stored[]): Golden {
+  const lines = receipts.map(receiptLine);
+  return {
+    outcome: report.outcome,
+    receipts: lines.sort((one, other) => (`${one.sink} ${one.key}` < `${other.sink} ${other.key}` ? -1 : 1)),
+    stored,
+  };
+}
+
+const receiptLine = ({ key, sink, outcome, bytes, checksums, failure, notes, made, from, reason }: Receipt) => ({
+  key,
+  sink,
+  outcome,
+  bytes,
+  ...(from === undefined ? {} : { from }),
+  ...(checksums?.crc32c === undefined ? {} : { crc32c: checksums.crc32c }),
+  ...(made === undefined ? {} : { made }),
+  ...(notes === undefined ? {} : { notes }),
+  ...(failure === undefined ? {} : { code: failure.code }),
+  ...(outcome === 'skipped' ? { reason } : {}),
+});
+
+type Line = { readonly key?: string; readonly sink?: number };
+
+/** By key and place: what is missing, what is not expected, and what is another. */
+function differ(what: string, expected: readonly object[], found: readonly object[]): readonly string[] {
+  const named = (one: object): string => {
+    const { key = '', sink, place } = one as Line & { place?: string };
+    return `${what} ${visible(`${place ?? ''}${key}`)}${sink === undefined ? '' : ` (sink ${sink})`}`.trim();
+  };
+  const byName = (all: readonly object[]) => new Map(all.map((one) => [named(one), one] as const));
+  const [wanted, there] = [byName(expected), byName(found)];
+  return [...new Set([...wanted.keys(), ...there.keys()])].flatMap((name) => {
+    const [one, other] = [wanted.get(name), there.get(name)];
+    if (other === undefined) return [`${name}: expected, and not there`];
+    if (one === undefined) return [`${name}: not expected: ${shown(other)}`];
+    return fieldsThatDiffer(one, other).map((field) => `${name}: ${field}`);
+  });
+}
+
+const shown = (value: unknown): string => visible(JSON.stringify(value) ?? 'nothing');
+
+function fieldsThatDiffer(one: object, other: object): readonly string[] {
+  const [before, after] = [one, other] as Readonly<Record<string, unknown>>[];
+  return [...new Set([...Object.keys(one), ...Object.keys(other)])]
+    .filter((field) => shown(before?.[field]) !== shown(after?.[field]))
+    .map((field) => `${field} is ${shown(after?.[field])}, expected ${shown(before?.[field])}`);
+}
+
+async function expectFolder(folder: string, file: string): Promise<void> {
+  const there = await stat(folder).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (there) return;
+  throw new BrokerError(
+    'invalid_config',
+    `${visible(folder)} does not exist: it holds what ${visible(file)} is tested with`,
+    {
+      hint: `mkdir -p ${folder}/source, put files there as the source would hold them, then: isthmus test ${file} --update`,
+    },
+  );
+}
+
+async function goldenIn(place: string, file: string): Promise<Golden & { readonly writesAgain: number }> {
+  try {
+    const { outcome = '', receipts = [], stored = [], writesAgain = 0 } = JSON.parse(await readFile(place, 'utf8'));
+    return { outcome, receipts, stored, writesAgain };
+  } catch (error) {
+    const missing = systemErrorCode(error) === 'ENOENT';
+    throw new BrokerError('invalid_config', `${visible(place)} ${missing ? 'does not exist' : 'is not JSON'}`, {
+      hint: `isthmus test ${file} --update writes it; look at it, and keep it with the pipeline.`,
+    });
+  }
+}
