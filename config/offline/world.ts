@@ -78,7 +78,7 @@ export class World {
     const { region = 'eu-west-1', staging } = config as { region?: string; staging?: { bucket?: string } };
     const name = text(config as Options, 'bucket');
     const { gcs, s3 } = this.#cloud;
-    if (plugin.name === 's3' && !s3.buckets.has(name)) s3.bucket(name, region);
+    if (plugin.name === 's3' && !s3.buckets.has(name)) s3.bucket(name, region, this.#cloud.session.account);
     for (const one of [plugin.name === 's3' ? undefined : name, staging?.bucket])
       if (one !== undefined && one !== '' && !gcs.buckets.has(one)) {
         const bucket = gcs.bucket(one, this.#principals, this.#principals);

@@ -47,8 +47,13 @@ export function pipelineText(answers: Answers): string {
     ...state(answers),
     '# What else there is, each with its default or an example:',
     '# filter: { include: ["**.csv"], minAge: 1h }   # which items are carried',
-    '# through: [{ use: gzip }]                      # what is done to them on the way',
-    '# delete: { extras: true }                      # mirror: delete what the source has no more (guarded)',
+    // Files that each run makes anew are named by their source, and are not compared.
+    ...(answers.from.use === 'bigquery'
+      ? []
+      : [
+          '# through: [{ use: gzip }]                      # what is done to them on the way',
+          '# delete: { extras: true }                      # mirror: delete what the source has no more (guarded)',
+        ]),
     '# concurrency: 8                                # default: more as long as that is faster',
     '# memory: 64MiB                                 # what all transfers together may buffer',
     '# deploy: { schedule: "rate(1 day)" }           # when the packaged function runs',

@@ -1,5 +1,6 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import type { Receipt } from '../engine/receipt.ts';
@@ -14,6 +15,8 @@ export interface TestFlags {
 /** What a run did, without what differs from run to run: times, generations, ids. */
 interface Golden {
   readonly outcome: string;
+  /** Of what ended the run. */
+  readonly error?: string;
   readonly receipts: readonly object[];
   readonly stored: readonly Stored[];
 }
@@ -23,7 +26,17 @@ interface Result {
   readonly passed: boolean;
   readonly differences: readonly string[];
   readonly updated?: boolean;
+  /** Why the run did not carry everything: it may be what is meant, and should be looked at. */
+  readonly troubles: readonly string[];
 }
+
+const expectedSchema = z.object({
+  outcome: z.string(),
+  error: z.string().exactOptional(),
+  receipts: z.array(z.looseObject({})),
+  stored: z.array(z.custom<Stored>((value) => typeof value === 'object' && value !== null)),
+  writesAgain: z.number(),
+});
 
 const EXPECTED = 'expected.json';
 const MOST_SHOWN = 20;
@@ -42,6 +55,7 @@ export async function testCommand(
     if (json === true) continue;
     const what = result.updated === true ? 'updated' : result.passed ? 'passed' : 'FAILED';
     output.out(`${visible(file)}: ${what}`);
+    for (const line of result.troubles.slice(0, MOST_SHOWN)) output.err(`  ${line}`);
     for (const line of result.differences.slice(0, MOST_SHOWN)) output.err(`  ${line}`);
     const more = result.differences.length - MOST_SHOWN;
     if (more > 0) output.err(`  … and ${more} more`);
@@ -55,7 +69,9 @@ async function testOne(file: string, update: boolean, openOffline: OpenOffline):
   const folder = `${file.replace(/\.ya?ml$/, '')}.test`;
   await expectFolder(folder, file);
   await using offline = await openOffline(file, folder);
-  const found = goldenOf(await offline.run(), await offline.stored());
+  const first = await offline.run();
+  const found = goldenOf(first, await offline.stored());
+  const troubles = troublesOf(first);
   // What is there and the same is not to be written again.
   const again = await offline.run();
   const rewritten = again.receipts.filter(({ outcome }) => outcome === 'written');
@@ -63,28 +79,38 @@ async function testOne(file: string, update: boolean, openOffline: OpenOffline):
   if (update) {
     await mkdir(folder, { recursive: true });
     await writeFile(place, `${JSON.stringify({ ...found, writesAgain: rewritten.length }, null, 2)}\n`);
-    return { file, passed: true, differences: [], updated: true };
+    return { file, passed: true, differences: [], updated: true, troubles };
   }
   const expected = await goldenIn(place, file);
   const differences = [
-    ...differ('outcome', [{ outcome: expected.outcome }], [{ outcome: found.outcome }]),
+    ...differ('outcome', [ending(expected)], [ending(found)]),
     ...differ('receipt', expected.receipts, found.receipts),
     ...differ('stored', expected.stored, found.stored),
     ...(expected.writesAgain === rewritten.length
       ? []
       : [`a second run writes ${rewritten.length} items, expected ${expected.writesAgain}`]),
   ];
-  return { file, passed: differences.length === 0, differences };
+  return { file, passed: differences.length === 0, differences, troubles: differences.length === 0 ? [] : troubles };
 }
+
+/** What went wrong in the run itself, for people. */
+const troublesOf = ({ report: { outcome, error, failures } }: OfflineRun): readonly string[] => [
+  ...(outcome === 'complete' ? [] : [`the run ended ${outcome}`]),
+  ...(error === undefined ? [] : [`${error.code}: ${error.message}`, `  ${error.hint}`]),
+  ...failures.flatMap(({ key, code, message }) => [`${visible(key)}: ${code}: ${message}`]),
+];
 
 function goldenOf({ report, receipts }: OfflineRun, stored: readonly Stored[]): Golden {
   const lines = receipts.map(receiptLine);
   return {
     outcome: report.outcome,
+    ...(report.error === undefined ? {} : { error: report.error.code }),
     receipts: lines.sort((one, other) => (`${one.sink} ${one.key}` < `${other.sink} ${other.key}` ? -1 : 1)),
     stored,
   };
 }
+
+const ending = ({ outcome, error }: Golden): object => ({ outcome, ...(error === undefined ? {} : { error }) });
 
 const receiptLine = ({ key, sink, outcome, bytes, checksums, failure, notes, made, from, reason }: Receipt) => ({
   key,
@@ -143,12 +169,15 @@ async function expectFolder(folder: string, file: string): Promise<void> {
 
 async function goldenIn(place: string, file: string): Promise<Golden & { readonly writesAgain: number }> {
   try {
-    const { outcome = '', receipts = [], stored = [], writesAgain = 0 } = JSON.parse(await readFile(place, 'utf8'));
-    return { outcome, receipts, stored, writesAgain };
+    return expectedSchema.parse(JSON.parse(await readFile(place, 'utf8')));
   } catch (error) {
     const missing = systemErrorCode(error) === 'ENOENT';
-    throw new BrokerError('invalid_config', `${visible(place)} ${missing ? 'does not exist' : 'is not JSON'}`, {
-      hint: `isthmus test ${file} --update writes it; look at it, and keep it with the pipeline.`,
-    });
+    throw new BrokerError(
+      'invalid_config',
+      `${visible(place)} ${missing ? 'does not exist' : 'is not what isthmus test has written'}`,
+      {
+        hint: `isthmus test ${file} --update writes it; look at it, and keep it with the pipeline.`,
+      },
+    );
   }
 }

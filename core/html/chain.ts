@@ -2,8 +2,11 @@ import type { Pipeline } from '../pipeline/validate.ts';
 import type { ChainFinding } from './inputs.ts';
 import { type Html, html } from './text.ts';
 
-const BOX = { width: 250, height: 64, gap: 70 };
+const BOX = { width: 205, height: 64, gap: 96 };
 
+/** Findings about these name the place, and not the identity. */
+const PLACES: ReadonlySet<string> = new Set(['source', 'sink', 'state']);
+const AUDIENCE = /projects\/([^/]+)\/locations\/global\/workloadIdentityPools\/([^/]+)\/providers\/([^/]+)$/;
 const CLOUDS: Readonly<Record<string, string>> = { gcs: 'Cloud Storage', bigquery: 'BigQuery', vertexai: 'Vertex AI' };
 
 interface Box {
@@ -22,14 +25,14 @@ export function chain(pipeline: Pipeline, findings: readonly ChainFinding[]): Ht
   const figures = Object.entries(pipeline.identities).flatMap(([name, identity]) => {
     if (identity.kind !== 'gcp') return [];
     const about = (...steps: readonly string[]): readonly ChainFinding[] =>
-      findings.filter(({ step, about: whom }) => steps.includes(step) && (whom === undefined || whom === name));
+      findings.filter(
+        ({ step, about: whom }) => steps.includes(step) && (whom === undefined || whom === name || PLACES.has(step)),
+      );
     const places = [...pipeline.sources, ...pipeline.sinks].filter(
       ({ config }) => (config as { identity?: string }).identity === name,
     );
     const { expect, serviceAccount, audience = '' } = identity;
-    const provider = audience
-      .replace(/^\/\/iam\.googleapis\.com\//, '')
-      .replace(/^projects\/([^/]+)\/locations\/global\/workloadIdentityPools\//, 'project $1: ');
+    const [, project = '', pool = '', id = ''] = AUDIENCE.exec(audience) ?? [];
     const boxes: Box[] = [
       {
         title: 'AWS role',
@@ -39,7 +42,7 @@ export function chain(pipeline: Pipeline, findings: readonly ChainFinding[]): Ht
             : [expect.roleName ?? '', `account ${expect.awsAccountId ?? 'any'}`],
         findings: about('aws-source', 'aws-identity', 'subject-token'),
       },
-      { title: 'Google STS', lines: [provider.replace('/providers/', ' / ')], findings: about('google-sts') },
+      { title: 'Google STS', lines: [`project ${project}`, `${pool} / ${id}`], findings: about('google-sts') },
       ...(serviceAccount === undefined
         ? []
         : [{ title: 'Service account', lines: serviceAccount.split(/(?=@)/), findings: about('impersonation') }]),
@@ -88,12 +91,12 @@ function drawn(name: string, boxes: readonly Box[], arrows: readonly Arrow[]): H
   return html`<figure><svg role="img" aria-label="How identity ${name} is obtained" viewBox="0 0 ${full} ${height + 20}"><defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 L8 4 L0 8 z"/></marker></defs>${shapes}</svg><figcaption>Identity <code>${name}</code>: each arrow is asked for anew, and nothing on the way is stored.</figcaption></figure>`;
 }
 
-const cut = (text: string): string => (text.length > 38 ? `${text.slice(0, 37)}…` : text);
+const cut = (text: string): string => (text.length > 32 ? `${text.slice(0, 31)}…` : text);
 
 function table(findings: readonly ChainFinding[]): Html {
   const rows = findings.map(
     ({ verdict, step, detail, fix, about }) =>
-      html`<tr><td><span class="badge ${verdict}">${verdict}</span></td><th scope="row">${step}</th><td>${about === undefined ? '' : `${about}: `}${detail}${fix === undefined ? undefined : html`<br><strong>Fix:</strong> ${fix}`}</td></tr>`,
+      html`<tr><td><span class="badge ${verdict}">${verdict}</span></td><th scope="row" class="step">${step}</th><td>${about === undefined ? '' : `${about}: `}${detail}${fix === undefined ? undefined : html`<br><strong>Fix:</strong> ${fix}`}</td></tr>`,
   );
   return html`<table><caption>What isthmus doctor found</caption><tbody>${rows}</tbody></table>`;
 }

@@ -111,5 +111,5 @@ export function sizes(items: readonly ItemLine[]): Html | undefined {
     const name = bucket === 0 ? 'empty' : `below ${formatBytes(4 ** bucket)}`;
     return html`<tr><th scope="row">${name}</th><td class="number">${grouped(count)}</td><td class="number">${formatBytes(bytes)}</td><td class="wide"><div class="bar" style="width:${((count / most) * 100).toFixed(1)}%"></div></td></tr>`;
   });
-  return html`<table><caption>Sizes of the items that were written</caption><thead><tr><th scope="col">size</th><th scope="col">items</th><th scope="col">bytes</th><th scope="col"></th></tr></thead><tbody>${rows}</tbody></table>`;
+  return html`<table><caption>Sizes of the items that were written</caption><thead><tr><th scope="col">size</th><th scope="col" class="number">items</th><th scope="col" class="number">bytes</th><th scope="col"></th></tr></thead><tbody>${rows}</tbody></table>`;
 }

@@ -76,7 +76,7 @@ function history(runs: readonly RunReport[]): Html {
       const shown = counts.map(([name, count]) => `${grouped(count)} ${name}`).join(', ');
       return html`<tr><td>${endedAt}</td><td><span class="badge ${outcome}">${outcome}</span></td><td>${shown}</td><td class="number">${formatBytes(bytes)}</td><td class="number">${formatDuration(durationMs)}</td><td><code>${runId.slice(0, 8)}</code></td></tr>`;
     });
-  return html`<section><h2>Runs</h2><table><caption>The last ${runs.length}, the newest first</caption><thead><tr><th scope="col">ended</th><th scope="col">outcome</th><th scope="col">items</th><th scope="col">bytes</th><th scope="col">took</th><th scope="col">run</th></tr></thead><tbody>${rows}</tbody></table></section>`;
+  return html`<section><h2>Runs</h2><table><caption>The last ${runs.length}, the newest first</caption><thead><tr><th scope="col">ended</th><th scope="col">outcome</th><th scope="col">items</th><th scope="col" class="number">bytes</th><th scope="col" class="number">took</th><th scope="col">run</th></tr></thead><tbody>${rows}</tbody></table></section>`;
 }
 
 /** What failed, with its fix: those that have one in common stand together. */
@@ -107,7 +107,7 @@ function slowest(items: readonly ItemLine[]): Html | undefined {
     ({ key, bytes, durationMs, attempts }) =>
       html`<tr><th scope="row">${key}</th><td class="number">${formatBytes(bytes)}</td><td class="number">${formatDuration(durationMs)}</td><td class="number">${attempts}</td></tr>`,
   );
-  return html`<table><caption>Those that took longest</caption><thead><tr><th scope="col">key</th><th scope="col">bytes</th><th scope="col">took</th><th scope="col">tries</th></tr></thead><tbody>${rows}</tbody></table>`;
+  return html`<table><caption>Those that took longest</caption><thead><tr><th scope="col">key</th><th scope="col" class="number">bytes</th><th scope="col" class="number">took</th><th scope="col" class="number">tries</th></tr></thead><tbody>${rows}</tbody></table>`;
 }
 
 /** What there is to tell besides items: what could not be carried exactly, what sources tell, where the receipts are. */

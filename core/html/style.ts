@@ -24,7 +24,8 @@ table{border-collapse:collapse;width:100%;margin:8px 0 16px}
 caption{text-align:left;padding:4px 0}
 th,td{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top;font-weight:normal;overflow-wrap:anywhere}
 thead th{color:var(--quiet);font-size:13px}
-.number{text-align:right;white-space:nowrap}
+td.number,th.number{text-align:right;white-space:nowrap}
+.step{white-space:nowrap;overflow-wrap:normal}
 .wide{width:45%}
 .bar{background:var(--blue);height:12px;border-radius:2px;margin-top:5px}
 figure{margin:8px 0 20px;overflow-x:auto}

@@ -30,8 +30,8 @@ export class LocalS3 extends LocalServer {
     this.#now = now;
   }
 
-  bucket(name: string, region = 'eu-west-1'): S3Bucket {
-    const bucket = new S3Bucket(name, region, LOCAL_ACCOUNT);
+  bucket(name: string, region = 'eu-west-1', owner = LOCAL_ACCOUNT): S3Bucket {
+    const bucket = new S3Bucket(name, region, owner);
     this.buckets.set(name, bucket);
     return bucket;
   }
