@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/compat/**'],
+    exclude: ['test/compat/**', 'test/docs/**'],
     globalSetup: ['test/leak-report.ts'],
     setupFiles: ['test/leak-setup.ts'],
     testTimeout: 20_000,

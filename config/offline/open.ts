@@ -16,13 +16,12 @@ import { jobFactory } from '../../core/runtime/job.ts';
 import { untilReady } from '../../core/runtime/patience.ts';
 import { processRuntime } from '../../core/runtime/process.ts';
 import { transportsFrom } from '../../core/transport/index.ts';
-import { type LocalCloud, localCloud } from '../../test/cloud/local-cloud.ts';
-import { roleSession } from '../../test/cloud/principals.ts';
+import { localCloud } from '../../test/cloud/local-cloud.ts';
 import { endpointsFrom } from '../endpoints.ts';
 import { plugins } from '../plugins.ts';
 import { cloudFixture, fixturesIn } from './fixtures.ts';
 import { storedIn } from './stored.ts';
-import { trust, World } from './world.ts';
+import { sessionFor, trust, World } from './world.ts';
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {} };
 
@@ -35,7 +34,7 @@ export async function openOffline(file: string, fixtures: string): Promise<Offli
     opened.defer(() => rm(temporary, { recursive: true, force: true }));
     // What the variables of a pipeline name is the user's; who it is, is the local cloud's.
     const written = await loadPipeline(file, { plugins, environment: process.env });
-    const environment = { ...process.env, ...cloud.environment, ...(await session(written, cloud)) };
+    const environment = { ...process.env, ...cloud.environment, ...sessionFor(written, cloud) };
     const principals = trust(written, cloud);
     const world = new World(cloud, principals, fixtures);
     world.services(await cloudFixture(fixtures));
@@ -64,21 +63,6 @@ async function runOnce(open: () => ReturnType<ReturnType<typeof jobFactory>['ope
   const observer = { receipt: (receipt: Receipt): void => void receipts.push(receipt) };
   const report = await untilReady(() => run(opened.job, { runtime, observer }), runtime);
   return { report, receipts };
-}
-
-/** The AWS role that identities expect to run as. */
-async function session({ identities }: Pipeline, cloud: LocalCloud): Promise<Record<string, string>> {
-  const expected = Object.values(identities).flatMap((one) => (one.kind === 'gcp' && one.expect ? [one.expect] : []));
-  const [first] = expected;
-  if (first === undefined) return {};
-  const made = roleSession(first.roleName ?? 'exports', 'isthmus-test', first.awsAccountId ?? cloud.session.account);
-  cloud.principals.set(made.accessKeyId, made);
-  Object.assign(cloud, { session: made });
-  return {
-    AWS_ACCESS_KEY_ID: made.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: made.secretAccessKey,
-    AWS_SESSION_TOKEN: made.sessionToken ?? '',
-  };
 }
 
 interface Places {

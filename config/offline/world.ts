@@ -3,11 +3,29 @@ import { BrokerError } from '../../core/api/index.ts';
 import type { PluginDefinition } from '../../core/api/plugin.ts';
 import type { Configured, Pipeline } from '../../core/pipeline/validate.ts';
 import type { LocalCloud } from '../../test/cloud/local-cloud.ts';
+import { roleSession } from '../../test/cloud/principals.ts';
 import { type CloudFixture, fixturesIn } from './fixtures.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
 const text = (options: Options, name: string): string => (typeof options[name] === 'string' ? options[name] : '');
+
+/** The AWS role that identities expect to run as. */
+export function sessionFor({ identities }: Pipeline, cloud: LocalCloud): Record<string, string> {
+  const expected = Object.values(identities).flatMap((one) => (one.kind === 'gcp' && one.expect ? [one.expect] : []));
+  const [first] = expected;
+  const { roleName = 'exports', awsAccountId = cloud.session.account } = first ?? {};
+  if (first === undefined || cloud.session.arn.startsWith(`arn:aws:sts::${awsAccountId}:assumed-role/${roleName}/`))
+    return {};
+  const made = roleSession(roleName, 'isthmus-test', awsAccountId);
+  cloud.principals.set(made.accessKeyId, made);
+  Object.assign(cloud, { session: made });
+  return {
+    AWS_ACCESS_KEY_ID: made.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: made.secretAccessKey,
+    AWS_SESSION_TOKEN: made.sessionToken ?? '',
+  };
+}
 
 /** Who the pipeline expects to be, the local cloud lets it be. */
 export function trust({ identities }: Pipeline, cloud: LocalCloud): ReadonlySet<string> {
@@ -30,11 +48,15 @@ export function trust({ identities }: Pipeline, cloud: LocalCloud): ReadonlySet<
     if (identity.kind !== 'gcp') continue;
     const { audience, serviceAccount } = identity;
     const pool = audience?.replace(/\/providers\/.*/, '') ?? '';
-    if (audience !== undefined) cloud.googleSts.providers.push({ audience, awsAccountId: account, roleName: own });
-    if (serviceAccount !== undefined) {
-      cloud.iamCredentials.workloadIdentityUsers.set(serviceAccount, `principal:${pool}/`);
-      principals.add(serviceAccount);
+    if (audience !== undefined) {
+      const { providers } = cloud.googleSts;
+      const there = providers.findIndex((one) => one.audience === audience);
+      providers.splice(there < 0 ? providers.length : there, 1, { audience, awsAccountId: account, roleName: own });
     }
+    if (serviceAccount !== undefined)
+      cloud.iamCredentials.workloadIdentityUsers.set(serviceAccount, `principal:${pool}/`);
+    // Without a service account the role itself is who reads.
+    principals.add(serviceAccount ?? `principal:${pool}/subject/${cloud.session.userId}`);
   }
   return principals;
 }
@@ -79,12 +101,13 @@ export class World {
     const name = text(config as Options, 'bucket');
     const { gcs, s3 } = this.#cloud;
     if (plugin.name === 's3' && !s3.buckets.has(name)) s3.bucket(name, region, this.#cloud.session.account);
-    for (const one of [plugin.name === 's3' ? undefined : name, staging?.bucket])
-      if (one !== undefined && one !== '' && !gcs.buckets.has(one)) {
-        const bucket = gcs.bucket(one, this.#principals, this.#principals);
-        // Federated identities without a service account are principals of their own, with names of this run.
-        if (this.#principals.length === 0) for (const set of [bucket.readers, bucket.writers]) set.add('allUsers');
-      }
+    for (const one of [plugin.name === 's3' ? undefined : name, staging?.bucket]) {
+      if (one === undefined || one === '') continue;
+      const bucket = gcs.buckets.get(one) ?? gcs.bucket(one, [], []);
+      // Whoever is nobody, reads what is public.
+      const who = this.#principals.length === 0 ? ['allUsers'] : this.#principals;
+      for (const set of [bucket.readers, bucket.writers]) for (const principal of who) set.add(principal);
+    }
   }
 
   services({ bigquery, vertexai }: CloudFixture): void {
