@@ -3,8 +3,8 @@ import type { AuthRuntime } from '../auth/aws-identity.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import type { SetupFlags } from './auth-setup.ts';
 import type { TokenFlags } from './auth-token.ts';
-import type { Does } from './main.ts';
 import type { Output } from './output.ts';
+import type { Does } from './program.ts';
 
 /**
  * `isthmus auth …`: set the identities of a pipeline up, look at them, and take them over from gcloud. Each command is

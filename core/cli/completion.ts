@@ -11,13 +11,7 @@ const FILES: Readonly<Record<string, RegExp>> = {
 
 /** `isthmus completion SHELL`, and what its script asks. Only who asks for it loads the library. */
 export async function addCompletion(program: Command, args: readonly string[]): Promise<void> {
-  if (args[0] !== 'completion' && args[0] !== 'complete') {
-    program
-      .command('completion')
-      .description('print a script that completes commands, options and files in your shell')
-      .argument('<shell>', 'bash, zsh, fish or powershell');
-    return;
-  }
+  if (args[0] !== 'completion' && args[0] !== 'complete') return declareCompletion(program);
   const { default: tab } = await import('@bomb.sh/tab/commander');
   const completion = tab(program, { completionCommandName: 'completion' });
   for (const command of completion.commands.values())
@@ -37,3 +31,10 @@ function namesHere(): readonly string[] {
     return [];
   }
 }
+
+/** The command as the help shows it. */
+export const declareCompletion = (program: Command): void =>
+  void program
+    .command('completion')
+    .description('print a script that completes commands, options and files in your shell')
+    .argument('<shell>', 'bash, zsh, fish or powershell');

@@ -4,10 +4,10 @@ import type { Packaging } from '../package/bundle.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import type { InitFlags } from './init.ts';
 import { type PluginsFlags, pluginsCommand, schemaCommand, validateCommand } from './inspect.ts';
-import type { Does } from './main.ts';
 import type { OpenOffline } from './offline.ts';
 import type { Output } from './output.ts';
 import type { PluginNewFlags } from './plugin-new.ts';
+import type { Does } from './program.ts';
 import type { ReportFlags } from './report.ts';
 import type { TestFlags } from './test.ts';
 

@@ -3,7 +3,8 @@ import { defineConfig } from 'vitepress';
 const REPOSITORY = 'https://github.com/isthmus-dev/isthmus';
 
 /** Links to what lies beside the docs lead to the repository; within the docs a dead one ends the build. */
-const beside = /^(?:\.\.\/)+(?:core|plugins|config|test|examples|README|CHANGELOG|CONTRIBUTING|SECURITY|LICENSE)/;
+const beside =
+  /^(?:\.\.\/)+(?:(?:core|plugins|config|test|examples)(?:\/|$)|README|CHANGELOG|CONTRIBUTING|SECURITY|LICENSE|pipeline\.example)/;
 
 export default defineConfig({
   title: 'Isthmus',
@@ -14,6 +15,15 @@ export default defineConfig({
   srcExclude: ['adr/**'],
   ignoreDeadLinks: [beside, /\/adr\//, /\/bench\//],
   markdown: {
+    // As GitHub names headings: the same links lead there and here.
+    anchor: {
+      slugify: (text) =>
+        text
+          .trim()
+          .toLowerCase()
+          .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+          .replaceAll(/\s/g, '-'),
+    },
     config: (md) => {
       // Templates of items are written {{so}}, and are no expressions of Vue.
       for (const name of ['text', 'code_inline'] as const) {

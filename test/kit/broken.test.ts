@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
@@ -145,5 +145,25 @@ describe('the suite finds each broken plugin', () => {
   it('and none in the good one', async () => {
     for (const found of new Set(BROKEN.flatMap(({ found = [] }) => found)))
       expect(await failing({ module: 'export const broken = define({});', found }), found).toBeUndefined();
+  });
+});
+
+describe('the table of docs/plugins.md', () => {
+  it('has every broken plugin: what it is told, and which case of the suite finds it (UPDATE_BROKEN=1 writes it)', async () => {
+    const page = join(root, 'docs/plugins.md');
+    const text = await readFile(page, 'utf8');
+    const when = { 0: 'nothing in a run that goes well', 1: 'the run', 2: 'before anything happens' } as const;
+    const rows = BROKEN.map(
+      ({ wrong, code, found }) => `| ${wrong} | ${when[code]} | ${found ?? 'nothing: it cannot be made'} |`,
+    );
+    const table = [
+      '| a plugin that | is told by | the case of the suite that finds it |',
+      '|---|---|---|',
+      ...rows,
+    ].join('\n');
+    const marked = /(<!-- made by test\/kit\/broken\.test\.ts -->\n)[\s\S]*?(<!-- end -->)/;
+    const wanted = text.replace(marked, (_, begin: string, end: string) => `${begin}${table}\n${end}`);
+    if (process.env.UPDATE_BROKEN !== undefined) await writeFile(page, wanted);
+    else expect(text).toBe(wanted);
   });
 });

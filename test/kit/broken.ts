@@ -187,7 +187,7 @@ export const BROKEN: readonly Broken[] = [
     wrong: 'hangs while it reads',
     module: `export const broken = define({ open: async () => (async function* () { yield Buffer.from('by'); await new Promise(() => {}); })() });`,
     says: /open .*: nothing was heard of it for/,
-    code: 0,
+    code: 1,
     found: 'reads the exact bytes, from items that went through JSON',
   },
   {
