@@ -8,6 +8,7 @@ import { DOCKERFILE, DOCKERIGNORE } from '../package/container.ts';
 import { type Deployment, type Distribution, deploymentOf, distributionOf } from '../package/deployment.ts';
 import { registerScript, scheduleScript, taskDefinition, taskPolicy } from '../package/ecs.ts';
 import { kubernetesJob } from '../package/kubernetes.ts';
+import { licencesText } from '../package/licences.ts';
 import { samTemplate } from '../package/sam.ts';
 import { stateMachine } from '../package/state-machine.ts';
 import { lambdaTerraform } from '../package/terraform.ts';
@@ -55,7 +56,8 @@ export async function packageCommand(
   const inside = { ...made.code, 'pipeline.yaml': await readFile(file) };
   const folder = join(out, pipeline.name);
   const zip: Readonly<Record<string, Uint8Array>> = target === 'lambda' ? { 'function.zip': zipOf(inside) } : {};
-  const built = { ...inside, ...made.maps, ...zip };
+  const licences = Buffer.from(licencesText(made.licences));
+  const built = { ...inside, ...made.maps, ...zip, 'THIRD-PARTY-LICENSES.txt': licences };
   await removeChunks(folder, built);
   const kind = distributed === true ? 'lambda, distributed' : target;
   const origin = { from: basename(file), target: kind };

@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, relative, resolve, sep } from 'node:path';
-import type { BuildFailure, Metafile, Plugin } from 'esbuild';
+import type { Metafile, Plugin } from 'esbuild';
 import { BrokerError } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
-import { visible } from '../api/text.ts';
 import type { CustomPlugin } from '../pipeline/custom-plugins.ts';
 import { endpointsOf } from '../pipeline/grants.ts';
 import type { Pipeline, PipelineData } from '../pipeline/validate.ts';
+import { bundleFailure } from './bundle-failure.ts';
+import { type Licence, licencesOf } from './licences.ts';
 
 export type Target = 'lambda' | 'container';
 
@@ -48,6 +49,7 @@ export interface Bundle {
   readonly atStart: number;
   /** Bytes of the bundle by where they come from, the most first. */
   readonly contents: readonly (readonly [string, number])[];
+  readonly licences: readonly Licence[];
 }
 
 /**
@@ -95,7 +97,7 @@ export async function bundle(
       ...(packaging.trim?.(pipeline) ?? []),
     ],
   }).catch((error: unknown) => {
-    throw failure(error);
+    throw bundleFailure(error);
   });
   const named = (path: string): string => nameOf(resolve(packaging.root, path), packaging.root, folder);
   const files = outputFiles.map(({ path, contents }) => [relative(packaging.root, path), contents] as const);
@@ -108,6 +110,7 @@ export async function bundle(
     maps: Object.fromEntries(maps) as Bundle['maps'],
     atStart: startOf(metafile.outputs),
     contents: sumsOf(inputs, named),
+    licences: await licencesOf(inputs.map(([path]) => resolve(packaging.root, path))),
   };
 }
 
@@ -234,15 +237,4 @@ function sumsOf(
     sums.set(group, (sums.get(group) ?? 0) + bytesInOutput);
   }
   return [...sums].sort(([, a], [, b]) => b - a);
-}
-
-function failure(error: unknown): BrokerError {
-  const [first] = (error as Partial<BuildFailure>).errors ?? [];
-  const place = first?.location ? `${first.location.file}:${first.location.line}: ` : '';
-  const native = /No loader is configured for "\.node"/.test(first?.text ?? '');
-  return new BrokerError('invalid_config', `cannot be bundled: ${visible(`${place}${first?.text ?? String(error)}`)}`, {
-    hint: native
-      ? 'A plugin needs a native module, which no bundle can hold: use one in JavaScript or WebAssembly.'
-      : 'Correct what the message names; `isthmus plugins` shows whether the plugin loads at all.',
-  });
 }

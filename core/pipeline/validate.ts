@@ -9,6 +9,7 @@ import type {
   StepDefinition,
 } from '../api/plugin.ts';
 import { visible } from '../api/text.ts';
+import type { PipelineData, Places } from './data.ts';
 import { explain, unknown } from './explain.ts';
 import { isCircle, refusedByOperator } from './identities.ts';
 import type { Environment } from './interpolate.ts';
@@ -18,6 +19,8 @@ import { regionWarning } from './regions.ts';
 import { keysOf, readScalar, valueAt } from './schema-keys.ts';
 import { endpointSpec, type PipelineSpec, pipelineSpec } from './spec.ts';
 import { filterWarnings } from './sync-spec.ts';
+
+export type { PipelineData, Places } from './data.ts';
 
 /** A plugin with its validated options. */
 export interface Configured<Definition extends PluginDefinition> {
@@ -44,23 +47,6 @@ export interface Pipeline
 export interface ValidateOptions {
   readonly plugins: readonly PluginDefinition[];
   readonly environment: Environment;
-}
-
-/** Where things stand in the file; a pipeline that was compiled into a bundle has no places. */
-export interface Places {
-  placeOf(path: Path, ofKey: boolean): { readonly line: number; readonly column: number };
-  /** The text that stands in the file for a scalar: `012345678901` where the value has lost its zero. */
-  textOf(path: Path): string | undefined;
-}
-
-/** A pipeline file as data: parsed, and its variables not filled in yet. */
-export interface PipelineData {
-  /** For messages; relative paths in the pipeline begin at its folder. */
-  readonly file: string;
-  readonly data: JsonValue;
-  readonly places?: Places;
-  /** What was found wrong before. */
-  readonly problems?: readonly Problem[];
 }
 
 /** Fills in variables and validates. @throws InvalidPipeline with every mistake. */

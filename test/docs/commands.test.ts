@@ -36,7 +36,10 @@ const NOT_RUN: readonly { readonly line: RegExp; readonly why: string }[] = [
     line: /^isthmus auth (import|setup --check)/,
     why: 'reads files of gcloud; test/setup and test/bad-credentials try it',
   },
-  { line: /^isthmus report pipeline\.yaml run\.json run\.log$/, why: 'needs what run has printed; the example of its help is run' },
+  {
+    line: /^isthmus report pipeline\.yaml run\.json run\.log$/,
+    why: 'needs what run has printed; the example of its help is run',
+  },
   { line: /^isthmus (plugin new|plugins --pipeline|validate pipeline\.example)/, why: '.ci/kit tries it' },
 ];
 
