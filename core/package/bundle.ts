@@ -94,6 +94,7 @@ export async function bundle(
       onlyEnglish,
       withoutJsonSchema,
       ...(usesRegex(pipeline) ? [] : [withoutRegex]),
+      ...(pipeline.through.length > 0 ? [] : [withoutSteps]),
       ...(packaging.trim?.(pipeline) ?? []),
     ],
   }).catch((error: unknown) => {
@@ -146,14 +147,16 @@ const withoutJsonSchema: Plugin = {
 const usesRegex = ({ filter }: Pipeline): boolean =>
   [...(filter?.include ?? []), ...(filter?.exclude ?? [])].some((pattern) => typeof pattern !== 'string');
 
-/** Only a pipeline with regular expressions needs the library for them. */
-const withoutRegex: Plugin = {
-  name: 'without-regex',
+/** A module that this pipeline never loads. */
+const without = (name: string, filter: RegExp, contents: string): Plugin => ({
+  name: `without-${name}`,
   setup: ({ onResolve, onLoad }) => {
-    onResolve({ filter: /^re2js$/ }, () => ({ path: 're2js', namespace: 'left-out' }));
-    onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'export const RE2JS = undefined;' }));
+    onResolve({ filter }, () => ({ path: name, namespace: `left-out-${name}` }));
+    onLoad({ filter: /.*/, namespace: `left-out-${name}` }, () => ({ contents }));
   },
-};
+});
+const withoutRegex = without('re2js', /^re2js$/, 'export const RE2JS = undefined;');
+const withoutSteps = without('steps', /\/through\/index\.[jt]s$/, 'export {};');
 
 /** The module that the bundle begins with. */
 function entryFor(

@@ -16,8 +16,8 @@ import { usesOf } from '../pipeline/grants.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { Pipeline } from '../pipeline/validate.ts';
 import { MemoryState } from '../state/memory.ts';
-import { throughSource } from '../through/source.ts';
-import { Steps, throughFilter } from '../through/steps.ts';
+import type { Through } from '../through/index.ts';
+import type { Steps } from '../through/steps.ts';
 import { refuseOverlaps } from './overlaps.ts';
 
 /** A job with what must be closed after it. */
@@ -104,8 +104,11 @@ async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
   const filter = pipeline.filter && (await filterOf(pipeline.filter));
   try {
     const own = pipeline.sources.map(({ plugin, config }) => plugin.create(config, { ...context, use: uses.source }));
-    const steps = stepsOf(pipeline, context);
-    const sources = steps === undefined ? own : own.map((source) => throughSource(source, steps));
+    // Only a pipeline with steps loads what they stand on.
+    const through: Through | undefined =
+      pipeline.through.length === 0 ? undefined : await import('../through/index.ts');
+    const steps = through && stepsOf(pipeline, context, through);
+    const sources = through && steps ? own.map((source) => through.throughSource(source, steps)) : own;
     const sinks = pipeline.sinks.map(({ plugin, config }) => plugin.create(config, { ...context, use: uses.sink }));
     const [receipts, deadLetters] = [pipeline.receipts, pipeline.deadLetters].map((one) =>
       one?.plugin.create(one.config, context),
@@ -119,7 +122,7 @@ async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
       sinks,
       compare: pipeline.compare,
       overwrite: pipeline.overwrite,
-      filter: steps === undefined ? filter : throughFilter(filter),
+      filter: through === undefined ? filter : through.throughFilter(filter),
       folderMarkers: pipeline.folderMarkers,
       keys: steps === undefined ? template : steps.keyMap(template, 'refuse'),
       deletes: pipeline.delete,
@@ -178,9 +181,7 @@ function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks
   if (move && unmovable !== undefined) refuse('move: this source cannot delete', unmovable.location, 'Leave move out.');
 }
 
-/** The steps of a pipeline; undefined where it has none. */
-function stepsOf({ through }: Pipeline, context: Context): Steps | undefined {
-  if (through.length === 0) return undefined;
+function stepsOf({ through }: Pipeline, context: Context, { Steps }: Through): Steps {
   const all = through.map(({ plugin, config }) => ({ name: plugin.name, step: plugin.create(config, context) }));
   return new Steps(all, JSON.stringify(through.map(({ written }) => written)));
 }

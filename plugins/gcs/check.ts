@@ -3,12 +3,11 @@ import type { FailedAnswer, GoogleClient } from '../google/http.ts';
 import { listFailure } from '../google/storage/errors.ts';
 import type { GcsListing } from '../google/storage/listing.ts';
 import type { GcsConfig } from './config.ts';
-import type { GcsSinkConfig } from './sink-config.ts';
 
 /** What a run does with the bucket. */
 const NEEDED = ['storage.objects.list', 'storage.objects.get'] as const;
-const DELETE = 'storage.objects.delete';
-const CREATE = 'storage.objects.create';
+export const DELETE = 'storage.objects.delete';
+export const CREATE = 'storage.objects.create';
 
 /** Whose permissions are asked for. */
 type Place = Pick<GcsConfig, 'bucket' | 'prefix' | 'userProject' | 'identity'>;
@@ -69,29 +68,6 @@ export async function mayDelete(client: GoogleClient, config: GcsConfig, signal:
   };
 }
 
-/** What a sink does with its bucket. Writing is asked for, since a name that may not be deleted would stay. */
-export async function checkSink(
-  client: GoogleClient,
-  config: GcsSinkConfig,
-  listing: GcsListing,
-  { signal, deletes }: { readonly signal: AbortSignal; readonly deletes: boolean },
-): Promise<readonly Check[]> {
-  const { bucket, prefix } = config;
-  const list = await checked('list', async () => {
-    for await (const _ of listing.items(undefined, signal, { pages: 1 })) break;
-    return `gs://${bucket}/${prefix}`;
-  });
-  if (list.verdict === 'fail' && list.code !== 'permission_denied' && list.code !== 'unauthenticated') return [list];
-  const held = await permissions(client, config, signal).catch((): readonly string[] => []);
-  const asked = (name: string, permission: string): Check => {
-    if (held.includes(permission)) return { name, verdict: 'pass', detail: `holds ${permission}` };
-    const detail = `${permission} on gs://${bucket} could not be confirmed`;
-    return { name, verdict: 'warn', detail, hint: 'Grant roles/storage.objectUser, as `isthmus auth setup` does.' };
-  };
-  const write = asked('write', CREATE);
-  return deletes ? [list, write, asked('delete', DELETE)] : [list, write];
-}
-
 async function whatIsMissing(client: GoogleClient, config: GcsConfig, signal: AbortSignal): Promise<readonly Check[]> {
   const held = await permissions(client, config, signal).catch(() => undefined);
   if (held === undefined) return [];
@@ -104,7 +80,11 @@ async function whatIsMissing(client: GoogleClient, config: GcsConfig, signal: Ab
 const answerSchema = z.object({ permissions: z.array(z.string()).default([]) });
 
 /** Source: https://cloud.google.com/storage/docs/json_api/v1/buckets/testIamPermissions */
-async function permissions(client: GoogleClient, config: Place, signal: AbortSignal): Promise<readonly string[]> {
+export async function permissions(
+  client: GoogleClient,
+  config: Place,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
   const asked = [...NEEDED, CREATE, DELETE].map((permission) => `permissions=${permission}`).join('&');
   const payer = config.userProject === undefined ? '' : `&userProject=${encodeURIComponent(config.userProject)}`;
   const path = `/storage/v1/b/${config.bucket}/iam/testPermissions?${asked}${payer}`;

@@ -2,7 +2,6 @@ import {
   BrokerError,
   type Check,
   compareKeys,
-  defineSink,
   defineSource,
   type Estimate,
   type Item,
@@ -21,8 +20,9 @@ import { removeObject } from '../google/storage/remove.ts';
 import { checkBucket, mayDelete } from './check.ts';
 import { type GcsConfig, gcsConfig, mayReceiveTokens } from './config.ts';
 import { isInCloud, Manifest, manifestPlace } from './manifest.ts';
-import { GcsSink } from './sink.ts';
-import { gcsSinkConfig } from './sink-config.ts';
+
+// Of its own, so that a bundle holds only what its pipeline uses.
+export { gcsSink } from './as-sink.ts';
 
 const READ_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_only';
 const WRITE_SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write';
@@ -213,21 +213,4 @@ export const gcs = defineSource({
         ]),
   ],
   create: (config, context) => new GcsSource(config, context),
-});
-
-export const gcsSink = defineSink({
-  name: 'gcs',
-  summary: 'Objects in a Google Cloud Storage bucket; Cloud Storage itself verifies the CRC32C of each.',
-  config: gcsSinkConfig,
-  identities: ['gcp', 'anonymous'],
-  grants: ({ identity, bucket, prefix }, use) => [
-    {
-      cloud: 'gcp',
-      identity,
-      role: 'roles/storage.objectUser',
-      on: { bucket, prefix, deletes: true },
-      reason: `list, write and replace${use?.deletes === true ? ', and delete,' : ''} objects below gs://${bucket}/${prefix}`,
-    },
-  ],
-  create: (config, context) => new GcsSink(config, context),
 });

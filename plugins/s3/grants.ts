@@ -1,5 +1,6 @@
 import type { Grant, Use } from '../../core/api/index.ts';
-import type { S3Config, S3SourceConfig } from './config.ts';
+import type { S3Config } from './config.ts';
+import type { S3SourceConfig } from './source-config.ts';
 
 /**
  * What the sink asks of S3, action by action. s3:DeleteObject only where the pipeline deletes what no source has.

@@ -19,12 +19,12 @@ import {
   streamOf,
   z,
 } from '../../core/api/index.ts';
-import type { S3SourceConfig } from './config.ts';
 import { s3Failure } from './errors.ts';
 import { isListed, statusOf } from './lookup.ts';
 import { objectItem } from './object.ts';
 import { objectPages } from './pages.ts';
 import { connectRest, type S3Rest } from './rest.ts';
+import type { S3SourceConfig } from './source-config.ts';
 
 /** Looked at at once: a listing of S3 shows neither metadata nor checksums. */
 const LOOKS = 64;
