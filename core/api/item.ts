@@ -57,6 +57,10 @@ export interface Item {
   readonly uncarried?: readonly string[];
   /** Why it cannot be carried at all: it is refused by name. */
   readonly problem?: Refusal;
+  /** To be read as a whole, and not in ranges: what proves it is known at its end only. */
+  readonly whole?: true;
+  /** Something else is made of this very version, so that no newer one may take its place in a run. */
+  readonly exact?: true;
   /** It is made by steps on its way: size and checksums of the result are not known before. */
   readonly made?: Made;
   /** What only this source understands: a generation, a bucket, a shard number. */

@@ -6,6 +6,8 @@ export const LONGEST_HINT = 2000;
 const SECRET_SHAPES: readonly RegExp[] = [
   /\bya29\.[\w.-]+/g,
   /\b(?:AKIA|ASIA)[A-Z0-9]{12,}/g,
+  // HMAC keys of Cloud Storage, which stand for a service account for ever.
+  /\bGOOG[A-Z0-9]{20,}/g,
   /\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/g,
   /-----BEGIN [A-Z ]+-----[\s\S]*/g,
   /\bgh[pousr]_\w{20,}/g,

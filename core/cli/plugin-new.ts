@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import { EXIT, type Output } from './output.ts';
@@ -22,6 +23,7 @@ export async function pluginNewCommand(
   output: Output,
 ): Promise<number> {
   const { kind } = flags;
+  const isCheckout = !/[\\/]node_modules[\\/]/.test(templates);
   const called = flags.package ?? `isthmus-${name}`;
   if (!NAME.test(name))
     throw invalid(`"${visible(name)}" is no name for a plugin`, 'Use lower-case letters, digits and "-": my-source');
@@ -34,7 +36,7 @@ export async function pluginNewCommand(
     __PACKAGE__: called,
     __KIND__: kind,
     __VERSION__: version,
-    __ISTHMUS__: flags.isthmus ?? `^${version}`,
+    __ISTHMUS__: rangeFrom(flags.isthmus, folder) ?? `^${version}`,
   };
   const written: string[] = [];
   for (const template of ['common', kind])
@@ -53,9 +55,22 @@ export async function pluginNewCommand(
     }
   const shown = relative(process.cwd(), folder) || '.';
   for (const file of written.sort()) output.out(`  ${visible(join(shown, file))}`);
+  if (isCheckout && flags.isthmus === undefined)
+    output.err(
+      `note: this isthmus is a checkout. Where isthmus ${version} is not on npm, use --isthmus file:…/isthmus-${version}.tgz, which npm pack makes`,
+    );
   output.out(`A ${kind} that works, with the suite of all ${kind}s as its test. Now:`);
   output.out(`  cd ${visible(shown)} && npm install && npm test`);
   return EXIT.complete;
+}
+
+/** A file is named from where the command is run, and found from where the package lies. */
+function rangeFrom(given: string | undefined, folder: string): string | undefined {
+  if (given === undefined || !/^file:/.test(given)) return given;
+  const path = resolve(given.slice('file:'.length));
+  if (!existsSync(path))
+    throw invalid(`--isthmus: ${visible(path)} does not exist`, 'npm pack makes it, in a checkout of isthmus.');
+  return `file:${relative(folder, path).split(sep).join('/')}`;
 }
 
 /** What npm would read as its own, or leave out of a package, has another name among the templates. */

@@ -90,4 +90,8 @@ const csvLine = ({ finding, key, sink, bytes, reason }: Shown): string =>
   [finding, key, sink, bytes === undefined ? '' : String(bytes), reason].map(csvField).join(',');
 
 /** As RFC 4180 has it. */
-const csvField = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** Safe to show, and no formula for a spreadsheet. */
+const csvField = (text: string): string => {
+  const safe = visible(text).replace(/^[=+\-@]/, "'$&");
+  return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+};

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { mustBeWhole } from '../engine/content.ts';
 import type { Job } from '../engine/job.ts';
 import type { Action, Step } from '../engine/plan.ts';
 import { actionLine, planHeader } from '../engine/plan-file.ts';
@@ -136,6 +137,7 @@ function isLarge({ action, item, source, sink }: Action, job: Job, shardBytes: n
   if ((action !== 'create' && action !== 'update') || (item.size ?? 0) <= shardBytes || job.move === true) return false;
   return (
     job.sources[source]?.ranges === true &&
+    !mustBeWhole(item) &&
     job.sinks[sink]?.pieces !== undefined &&
     item.checksums?.crc32c !== undefined
   );

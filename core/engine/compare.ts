@@ -44,9 +44,10 @@ export function compareListed({ item, stored }: Pair, mode: Compare, overwrite: 
 }
 
 /** Compares an item with all that a sink knows of it. */
-export function compareAsked({ item, stored }: Pair, overwrite: Overwrite): Verdict {
+export function compareAsked({ item, stored }: Pair, overwrite: Overwrite, mode: Compare = 'checksum'): Verdict {
   if (stored === undefined) return NOT_THERE;
-  const verdict = item.made === undefined ? byChecksum(item, stored) : byOrigin(item.made, stored);
+  const verdict =
+    item.made === undefined ? byChecksum(item, stored) : askedMade({ ...item, made: item.made }, stored, mode);
   return ruled({ item, stored }, verdict ?? unproved('no checksum in common'), overwrite);
 }
 
@@ -66,9 +67,15 @@ function judge(item: Item, stored: StoredObject, mode: Compare): Verdict | undef
   return undefined;
 }
 
-/** What steps made of an item has neither its size nor its checksums. */
+/** What steps made of an item has neither its size nor its checksums: the listing decides only what is older. */
 function judgeMade(item: Item, stored: StoredObject, mode: Compare): Verdict | undefined {
-  if (mode !== 'modified') return undefined;
+  const order = mode === 'modified' ? age(item, stored) : undefined;
+  return order !== undefined && order > 0 ? update('changed in the source since it was written') : undefined;
+}
+
+/** By what it was made of. A sink that does not keep that, as a folder, has the time alone, where that is asked for. */
+function askedMade(item: Item & { readonly made: Made }, stored: StoredObject, mode: Compare): Verdict {
+  if (mode !== 'modified' || stored.origin !== undefined) return byOrigin(item.made, stored);
   const order = age(item, stored);
   if (order === undefined) return unproved('the time of the last change is not known');
   return order > 0 ? update('changed in the source since it was written') : skip('not changed since it was made');

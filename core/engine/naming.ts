@@ -112,13 +112,8 @@ export function refusal(code: ErrorCode, message: string, hint?: string): Decisi
 }
 
 /** Source: https://cloud.google.com/storage/docs/objects#simulated-folders, and what Hadoop's connector writes. */
-export const isFolderMarker = ({
-  key,
-  size = 0,
-}: {
-  readonly key: string;
-  readonly size?: number | undefined;
-}): boolean => size === 0 && (key === '' || key.endsWith('/') || key.endsWith('_$folder$'));
+export const isFolderMarker = ({ key, size }: { readonly key: string; readonly size?: number | undefined }): boolean =>
+  size === 0 && (key === '' || key.endsWith('/') || key.endsWith('_$folder$'));
 
 const tooMany = (): BrokerError =>
   new BrokerError('invalid_config', 'there are more items than a key template without {key} can tell apart', {

@@ -56,6 +56,8 @@ const item = z.strictObject({
   storageClass: text,
   uncarried: z.array(z.string()).exactOptional(),
   problem: z.strictObject({ code, message: z.string(), hint: z.string() }).exactOptional(),
+  whole: z.literal(true).exactOptional(),
+  exact: z.literal(true).exactOptional(),
   made: z.strictObject({ by: z.string(), origin: z.string(), once: z.literal(true).exactOptional() }).exactOptional(),
   ref: z.json(),
 });

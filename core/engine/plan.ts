@@ -198,10 +198,10 @@ class Planner {
       return actionOf(perhapsTaken(item), named, number, true);
     if (verdict !== undefined) return actionOf(verdict, named, number, compare !== 'always', stored);
     if (sink.stat === undefined)
-      return actionOf(compareAsked({ item, stored }, overwrite), named, number, true, stored);
+      return actionOf(compareAsked({ item, stored }, overwrite, compare), named, number, true, stored);
     return sink
       .stat(item.key, { signal })
-      .then((asked) => actionOf(compareAsked({ item, stored: asked }, overwrite), named, number, true, asked))
+      .then((asked) => actionOf(compareAsked({ item, stored: asked }, overwrite, compare), named, number, true, asked))
       .catch((thrown) => cannotBeLookedAt(named, number, thrown));
   }
 }

@@ -47,10 +47,20 @@ export const failureOf = ({ code, message, hint, id }: BrokerError): ReceiptFail
   ...(id === undefined ? {} : { id }),
 });
 
+/** The key in the source, for people: of what is put beside an item it is that of the item. */
+const sourceName = (from: string): string => from.split('\0', 1)[0] ?? from;
+
 /** The receipt of an action that needs no transfer. */
 export function receiptOf(action: Action): Receipt {
   const { item, source, sink, reason, from } = action;
-  const named = { key: item.key, id: item.id, source, sink, reason, ...(from === undefined ? {} : { from }) };
+  const named = {
+    key: item.key,
+    id: item.id,
+    source,
+    sink,
+    reason,
+    ...(from === undefined ? {} : { from: sourceName(from) }),
+  };
   const made = item.made === undefined ? {} : { made: item.made.by };
   const base = { ...named, ...made, bytes: 0, attempts: 0, durationMs: 0 };
   if (action.action !== 'refuse') return { ...base, outcome: action.left === true ? 'skipped' : 'unchanged' };

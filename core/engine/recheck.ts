@@ -141,7 +141,7 @@ export class Recheck {
     const stored = await sink.stat?.(named.item.key, { signal });
     const pair = { item: named.item, stored };
     const { overwrite = 'different' } = job;
-    const verdict = compareListed(pair, job.compare, overwrite) ?? compareAsked(pair, overwrite);
+    const verdict = compareListed(pair, job.compare, overwrite) ?? compareAsked(pair, overwrite, job.compare);
     return { ...verdict, ...at, looked: sink.stat !== undefined, ...(stored === undefined ? {} : { stored }) };
   }
 }

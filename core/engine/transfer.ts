@@ -65,7 +65,7 @@ export async function transfer(action: Action, options: TransferOptions): Promis
 
 /** The action for what has taken the place of an item. Where its key hangs on its version, the next run must name it. */
 async function replaced(action: Action, { sources, signal, exact }: TransferOptions): Promise<Action | undefined> {
-  if (exact || action.from !== undefined) return undefined;
+  if (exact || action.from !== undefined || action.item.exact === true) return undefined;
   const now = await sources[action.source]?.stat?.(action.item, { signal }).catch(() => undefined);
   return now === undefined || now.id === action.item.id || now.problem !== undefined
     ? undefined

@@ -76,11 +76,12 @@ export async function* walk<T>(
   watched: Watched,
   how: { readonly what: string; readonly signal: AbortSignal },
 ): AsyncGenerator<T> {
-  const iterator = iterable[Symbol.asyncIterator]();
+  // An array of chunks is a stream, too.
+  const iterator = iterable[Symbol.asyncIterator]?.() ?? (iterable as unknown as Iterable<T>)[Symbol.iterator]();
   let ended = false;
   try {
     for (;;) {
-      const next = await waitFor(() => iterator.next(), watched, how);
+      const next: IteratorResult<T> = await waitFor(() => iterator.next(), watched, how);
       if (next.done === true) {
         ended = true;
         return;

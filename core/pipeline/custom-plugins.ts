@@ -120,6 +120,8 @@ function whyNot(specifier: string, error: unknown): string {
   const code = systemErrorCode(error);
   if (/Cannot find package 'isthmus'/.test(String(error)))
     return `${specifier} imports isthmus, which is not installed beside it: npm install isthmus, or use Node.js 22.15 or newer`;
+  if (code === 'ERR_UNSUPPORTED_DIR_IMPORT' || code === 'EISDIR')
+    return `${specifier} is a folder: name the file in it, such as ${specifier}/src/index.ts`;
   if (code === 'ENOENT') return `${specifier}: no such file in the folder of the pipeline`;
   if (code === 'MODULE_NOT_FOUND') return `${specifier} is not installed: npm install ${specifier}`;
   return `${specifier} cannot be loaded: ${safeText(error instanceof Error ? error.message : String(error))}`;

@@ -1,3 +1,4 @@
+import type { PluginDefinition } from '../api/plugin.ts';
 import { type CustomPlugin, customPlugins } from './custom-plugins.ts';
 import { parsePipeline } from './parse.ts';
 import { placesIn, toData } from './places.ts';
@@ -21,12 +22,34 @@ export interface Loaded {
 export async function loadWritten(file: string, options: ValidateOptions): Promise<Loaded> {
   const written = readData(await readPipelineFile(file), file);
   const custom = await customPlugins(written);
-  const problems = [...(written.problems ?? []), ...custom.problems];
+  const problems = [
+    ...(written.problems ?? []),
+    ...custom.problems,
+    ...namesTwice(custom.found, options.plugins, written),
+  ];
   const plugins = [...options.plugins, ...custom.plugins];
   const pipeline = validatePipeline({ ...written, problems }, { ...options, plugins });
   const unreadable = await regexProblems(pipeline, written);
   if (unreadable.length > 0) throw new InvalidPipeline(file, unreadable);
   return { pipeline, written, custom: custom.found };
+}
+
+/** Whose name is taken would be left alone without a word. */
+function namesTwice(
+  found: readonly CustomPlugin[],
+  builtIn: readonly PluginDefinition[],
+  { data, places }: PipelineData,
+): readonly Problem[] {
+  const taken = new Map(builtIn.map(({ kind, name }) => [`${kind} ${name}`, 'is built in']));
+  return found.flatMap(({ definition: { kind, name }, specifier }) => {
+    const by = taken.get(`${kind} ${name}`);
+    taken.set(`${kind} ${name}`, `comes from ${specifier}`);
+    if (by === undefined) return [];
+    const index = (data as { readonly plugins: readonly unknown[] }).plugins.indexOf(specifier);
+    const path = ['plugins', index];
+    const message = `${specifier}: a ${kind} "${name}" ${by}: give it another name`;
+    return [{ ...places?.placeOf(path, false), path: path.join('.'), message }];
+  });
 }
 
 /** The plugins that a pipeline file brings along, whatever else is wrong with it. @throws InvalidPipeline for what is wrong with them. */

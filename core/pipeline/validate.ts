@@ -162,6 +162,9 @@ class Validation {
     if (endpoint === undefined) return undefined;
     const candidates = this.#options.plugins.filter((plugin) => plugin.kind === kind);
     const plugin = candidates.find((candidate) => candidate.name === endpoint.use);
+    // What follows from a plugin that cannot be loaded would only confuse.
+    const isLost = [...this.#told].some((path) => path?.startsWith('plugins.'));
+    if (plugin === undefined && isLost) return undefined;
     if (plugin === undefined) {
       this.#problem(
         [...path, 'use'],

@@ -196,6 +196,11 @@ function refuseThrough({ move, push, delete: deletes }: Pipeline, { sources, key
     refuse(`what ${transient.location} writes names its files itself`, 'Leave through out, and use its own options.');
   if (move && steps.makes)
     refuse('what is made on the way does not prove what is deleted in the source', 'Leave move out.');
+  if (deletes !== undefined && steps.all.some(({ step }) => step.leaves !== undefined))
+    refuse(
+      'what a step leaves out would be deleted in the sink',
+      'Use filter: of the pipeline, which protects it there.',
+    );
   if (deletes !== undefined && keys?.ordered === false)
     refuse('from the keys that the steps make it cannot be told what is in no source', 'Leave delete out.');
   if (push !== undefined && keys?.unique === false)

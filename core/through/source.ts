@@ -2,7 +2,7 @@ import type { ByteStream } from '../api/bytes.ts';
 import { BrokerError } from '../api/errors.ts';
 import type { Item } from '../api/item.ts';
 import type { JsonValue } from '../api/json.ts';
-import type { ListOptions, OpenOptions, Source } from '../api/source.ts';
+import type { Facts, ListOptions, OpenOptions, Source } from '../api/source.ts';
 import { contentOf } from '../engine/content.ts';
 import { Crc32cPool } from '../engine/crc32c.ts';
 import { listed } from '../engine/select.ts';
@@ -25,19 +25,23 @@ export function throughSource(inner: Source, steps: Steps): Source {
 
   const passOn = (item: Item): Item => {
     const { item: described, left } = steps.describe(item);
-    return withRef(described, item.key, { of: item, as: described.key, ...(left === undefined ? {} : { left }) });
+    const told = { of: item, as: described.key, ...(left === undefined ? {} : { left }) };
+    // A checksum beside it is of this version, and would be of no other.
+    const exact = steps.besidesOf(item).length > 0;
+    return withRef(exact ? { ...described, exact } : described, item.key, told);
   };
 
   const besides = (item: Item): Item[] => {
     const { item: described, left } = steps.describe(item);
-    if (left !== undefined || described.problem !== undefined || described.key.endsWith('/')) return [];
-    return steps.besides.map((beside, place) => {
-      const { headers: _, size: _size, checksums: _checksums, ...rest } = described;
+    if (left !== undefined || described.problem !== undefined) return [];
+    return steps.besidesOf(item).map((beside, place) => {
+      const { size: _size, checksums: _checksums, ...rest } = described;
       const own: Item = {
         ...rest,
         id: `${item.id}${beside.suffix}`,
         headers: { contentType: beside.contentType },
         made: steps.besideMade(item, beside),
+        exact: true,
       };
       const as = `${described.key}${beside.suffix}`;
       return withRef(own, `${item.key}${BESIDE}${place}`, { of: item, as, beside: place });
@@ -56,10 +60,12 @@ export function throughSource(inner: Source, steps: Steps): Source {
     }
   }
 
-  const readThrough = async (of: Item, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> => {
-    const content = await contentOf(inner, of, { signal, hashers, onBytes: () => {} }).open();
-    return steps.bytes(content, of, steps.describe(of).changed, signal);
-  };
+  /** Opened when the first step pulls: one that fails before has nothing to close. */
+  async function* lazily(of: Item, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    yield* await contentOf(inner, of, { signal, hashers, onBytes: () => {} }).open();
+  }
+  const readThrough = (of: Item, signal: AbortSignal): AsyncIterable<Uint8Array> =>
+    steps.bytes(lazily(of, signal), of, steps.describe(of).changed, signal);
 
   const open = async (item: Item, options: OpenOptions): Promise<ByteStream> => {
     const told = passed(item.ref);
@@ -69,14 +75,16 @@ export function throughSource(inner: Source, steps: Steps): Source {
     if (beside === undefined && item.made === undefined) return inner.open(of, options);
     const { signal, range } = options;
     if (range !== undefined) throw new BrokerError('internal', `${item.id}: what is made on the way has no ranges`);
-    const stream = await readThrough(of, signal);
+    const stream = readThrough(of, signal);
     made++;
     if (of.checksums?.crc32c === undefined) unchecked++;
     if (beside === undefined) return stream;
     const maker = steps.besides[beside];
     if (maker === undefined)
       throw new BrokerError('invalid_plan', `${item.id}: the pipeline has no such step any more`);
-    const key = steps.describe(of).item.key;
+    // The engine has named it: by the template of the pipeline, if there is one.
+    const own = item.key.endsWith(maker.suffix) ? item.key.slice(0, -maker.suffix.length) : undefined;
+    const key = own ?? steps.describe(of).item.key;
     const content = await maker.content(stream, key, { signal });
     if (content.byteLength > LARGEST_BESIDE)
       throw new BrokerError('step_failed', `${item.id}: more than 64 KiB to put beside an item`);
@@ -106,7 +114,7 @@ export function throughSource(inner: Source, steps: Steps): Source {
       : { estimate: (item, reads) => inner.estimate?.(originalOf(item), reads) ?? { requests: {} } }),
     facts: () => {
       const own = inner.facts?.();
-      return made === 0 ? own : { ...own, through: proofOf(steps, made, unchecked) };
+      return made === 0 ? own : { ...own, ...proofOf(steps, made, unchecked) };
     },
     [Symbol.asyncDispose]: async () => inner[Symbol.asyncDispose]?.(),
   };
@@ -137,14 +145,15 @@ function rest(inner: Source): Partial<Source> {
 }
 
 /** Which proof there is in place of the one that passes through. */
-function proofOf(steps: Steps, made: number, unchecked: number): JsonValue {
+function proofOf(steps: Steps, made: number, unchecked: number): Facts {
   const checked = made - unchecked;
+  const read =
+    unchecked === 0
+      ? 'what was read was compared with the checksum of the source'
+      : `what was read was compared with the checksum of the source for ${checked} of them, with its size for ${unchecked}`;
   return {
-    steps: steps.all.map(({ name }) => name),
+    steps: steps.all.map(({ name }) => name).join(', '),
     made,
-    proof:
-      'not the checksum of the source in the sink, since the bytes are others: what was read was checked against the source, and the sink has confirmed the checksum of what was made of it',
-    readAgainstChecksum: checked,
-    ...(unchecked === 0 ? {} : { readAgainstSizeOnly: unchecked }),
+    proof: `not the checksum of the source, since the bytes are others: ${read}, and the sink has confirmed the checksum of what was made of it`,
   };
 }

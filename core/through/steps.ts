@@ -42,42 +42,51 @@ export class Steps {
   }
 
   describe(listed: Item): Described {
-    // What stands for a folder has no content to work on.
-    if (isFolderMarker(listed)) return { item: listed, changed: [] };
+    // What stands for a folder has no content to work on; a name it has.
+    const isMarker = isFolderMarker(listed);
     let item = listed;
     const changed: NamedStep[] = [];
     for (const named of this.all) {
       const { name, step } = named;
+      if (isMarker && step.bytes !== undefined) continue;
       try {
         const left = step.leaves?.(item);
         if (left !== undefined) return { item, left: `the step ${name}: ${left}`, changed };
         const changes = step.bytes !== undefined && step.changes?.(item) !== false;
         item = step.describe?.(item) ?? item;
-        if (changes) changed.push(named);
+        if (!changes) continue;
+        changed.push(named);
+        // Those of the original are true no more, and a later step must not take them for its own.
+        const { size: _size, checksums: _checksums, ...rest } = item;
+        item = rest;
       } catch (thrown) {
         const { code, message, hint } = failedStep(name, listed, thrown);
         return { item: { ...listed, problem: { code, message, hint } }, changed: [] };
       }
     }
-    if (changed.length === 0) return { item, changed };
-    const { size: _size, checksums: _checksums, ...rest } = item;
-    return { item: { ...rest, made: this.#made(listed, changed) }, changed };
+    return changed.length === 0 ? { item, changed } : { item: { ...item, made: this.#made(listed, changed) }, changed };
   }
 
-  #made({ id }: Item, changed: readonly NamedStep[]): Made {
+  /** Which files are put beside an item: none beside what stands for a folder. */
+  besidesOf(listed: Item): readonly Beside[] {
+    return listed.key === '' || isFolderMarker(listed) ? [] : this.besides;
+  }
+
+  #made(listed: Item, changed: readonly NamedStep[]): Made {
     const once = changed.some(({ step }) => step.repeats === false);
     const by = changed.map(({ name }) => name).join(', ');
-    return { by, origin: this.#originOf(id), ...(once ? { once } : {}) };
+    return { by, origin: this.#originOf(listed, ''), ...(once ? { once } : {}) };
   }
 
-  /** Fit for a header, whatever the name of the item is. */
-  #originOf(id: string): string {
-    return hash('sha256', `${this.#fingerprint} ${id}`, 'base64url');
+  /** Of all that tells one version from another, whatever its source calls it. Fit for a header. */
+  #originOf({ id, size, checksums, modifiedAt }: Item, suffix: string): string {
+    const version = JSON.stringify([id, size, checksums, modifiedAt, suffix]);
+    return hash('sha256', `${this.#fingerprint} ${version}`, 'base64url');
   }
 
   /** What was made of an item beside it: made of the same, so named by the same. */
-  besideMade({ id }: Item, { suffix }: Beside): Made {
-    return { by: suffix, origin: this.#originOf(id + suffix) };
+  besideMade(listed: Item, { suffix }: Beside): Made {
+    return { by: suffix, origin: this.#originOf(listed, suffix) };
   }
 
   /** The bytes of an item as the steps leave them. */
@@ -101,8 +110,12 @@ export class Steps {
     if (kept) return then;
     return {
       of: (item) => {
-        const key = laterKey(item);
-        return then === undefined ? key : then.of({ ...item, key });
+        const told = passed(item.ref);
+        const suffix = told?.beside === undefined ? '' : (this.besides[told.beside]?.suffix ?? '');
+        // What is beside an item has the name that the item gets, and its suffix behind that.
+        const { item: later } = told === undefined ? { item } : this.describe(told.of);
+        const key = then === undefined ? later.key : then.of(later);
+        return key === undefined ? undefined : key + suffix;
       },
       prefix: then?.prefix ?? '',
       ordered: false,
@@ -111,9 +124,6 @@ export class Steps {
     };
   }
 }
-
-/** The key that the steps gave to an item that they list under its own. */
-export const laterKey = ({ key, ref }: Item): string => passed(ref)?.as ?? key;
 
 /** What the steps keep of an item that they pass on, as its `ref`. */
 export interface Passed {

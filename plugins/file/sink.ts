@@ -51,9 +51,10 @@ export class FileSink implements Sink {
   async write(item: Item, content: Content, { signal, expected }: WriteOptions): Promise<Written> {
     const path = join(this.#root, item.key);
     try {
+      const refused = pathRefusal(item.key);
+      if (refused !== undefined) throw new BrokerError(refused.code, refused.message);
       await this.#makeRoot();
-      await mkdir(dirname(path), { recursive: true });
-      await this.#insideRoot(dirname(path));
+      await this.#makeFolder(dirname(item.key));
       return await this.#replace(path, item, content, expected, signal);
     } catch (error) {
       throw fileFailure(error, path);
@@ -113,6 +114,18 @@ export class FileSink implements Sink {
   }
 
   /** A link inside the folder must not lead a write out of it. */
+  /** Folder by folder: none is made behind a link that leads out. */
+  async #makeFolder(below: string): Promise<void> {
+    let folder = this.#root;
+    for (const part of below === '.' ? [] : below.split('/')) {
+      folder = join(folder, part);
+      await mkdir(folder).catch((error: unknown) => {
+        if (systemErrorCode(error) !== 'EEXIST') throw error;
+      });
+      await this.#insideRoot(folder);
+    }
+  }
+
   async #insideRoot(folder: string): Promise<void> {
     const [root, real] = await Promise.all([realpath(this.#root), realpath(folder)]);
     if (real === root || real.startsWith(root + sep)) return;

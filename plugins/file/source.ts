@@ -1,10 +1,28 @@
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BrokerError, type Item, type ListOptions, refusalOf, type Source, z } from '../../core/api/index.ts';
+import {
+  BrokerError,
+  type Check,
+  checked,
+  type Item,
+  type ListOptions,
+  refusalOf,
+  type Source,
+  z,
+} from '../../core/api/index.ts';
+import { pathRefusal } from './paths.ts';
 import { type FoundFile, lookAt, walk } from './walk.ts';
 
 const CHUNK = 256 * 1024;
 const refSchema = z.object({ name: z.string(), revision: z.string() });
+
+/** The name of the file of an item. A plan or a dead letter may come from anywhere: it names nothing outside of the folder. */
+function nameOf({ id, ref }: Item): string {
+  const { name } = refSchema.parse(ref);
+  const refused = pathRefusal(name);
+  if (refused !== undefined) throw new BrokerError(refused.code, `${id}: ${refused.message}`);
+  return name;
+}
 
 /** Files below a folder, each read as the one version that was listed. */
 export class FileSource implements Source {
@@ -23,14 +41,22 @@ export class FileSource implements Source {
   }
 
   async stat(item: Item): Promise<Item | undefined> {
-    const now = await lookAt(this.#root, refSchema.parse(item.ref).name);
+    const now = await lookAt(this.#root, nameOf(item));
     return now && this.#item(now);
+  }
+
+  async check({ signal }: { readonly signal: AbortSignal }): Promise<readonly Check[]> {
+    const list = async (): Promise<string> => {
+      for await (const _ of walk(this.#root, undefined, signal)) break;
+      return this.location;
+    };
+    return [await checked('list', list)];
   }
 
   async remove(item: Item): Promise<void> {
     const now = await this.stat(item);
     if (now !== undefined && now.id !== item.id) throw changed(item);
-    await rm(join(this.#root, refSchema.parse(item.ref).name), { force: true });
+    await rm(join(this.#root, nameOf(item)), { force: true });
   }
 
   async open(item: Item, { range, signal }: Parameters<Source['open']>[1]): ReturnType<Source['open']> {
@@ -41,7 +67,7 @@ export class FileSource implements Source {
     };
     const found = await problem();
     if (found !== undefined) throw found;
-    const path = join(this.#root, refSchema.parse(item.ref).name);
+    const path = join(this.#root, nameOf(item));
     return readFileRange(path, range?.start ?? 0, range?.end ?? item.size ?? 0, signal, problem);
   }
 

@@ -53,8 +53,8 @@ export const encrypt = defineStep({
       async *bytes(content, item, { signal }) {
         // Only who encrypts loads the library.
         const { encryption } = await import('./encryption.ts');
-        const stream = await encryption(await keys.dataKey(given, signal), given, CHUNK);
-        yield* transformed(content, stream, item, signal);
+        const key = await keys.dataKey(given, signal);
+        yield* transformed(content, encryption(key, given, CHUNK), item, signal);
       },
       [Symbol.asyncDispose]: async () => keys[Symbol.dispose](),
     };

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import { buildEncrypt } from '@aws-crypto/encrypt-node';
 import {
   AlgorithmSuiteIdentifier,
@@ -10,6 +10,7 @@ import {
 } from '@aws-crypto/material-management-node';
 import { BrokerError } from '../../core/api/index.ts';
 import type { DataKey } from './kms.ts';
+import type { Transform } from './zlib.ts';
 
 /** The namespace of keys of AWS KMS: so every AWS Encryption SDK knows whom to ask. */
 const KMS = 'aws-kms';
@@ -52,13 +53,25 @@ const { encryptStream } = buildEncrypt({
  *
  * Source: https://docs.aws.amazon.com/encryption-sdk/latest/developer-guide/message-format.html
  */
-export const encryption = async (
-  key: DataKey,
-  context: Readonly<Record<string, string>>,
-  frameLength: number,
-): Promise<Duplex> =>
-  encryptStream(new OneDataKey(key), {
+export function encryption(key: DataKey, context: Readonly<Record<string, string>>, frameLength: number): Transform {
+  const stream = encryptStream(new OneDataKey(key), {
     suiteId: AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY,
     encryptionContext: context,
     frameLength,
   });
+  // Destroying the stream of the library ends the process: its inner pipeline has nobody to tell. What comes out is read
+  // from another one, which may be destroyed, and what is given up is let run to its end.
+  const out = new PassThrough({ highWaterMark: frameLength });
+  stream.on('error', (error) => out.destroy(error));
+  stream.pipe(out);
+  return {
+    into: stream,
+    from: out,
+    close: () => {
+      stream.unpipe(out);
+      out.destroy();
+      stream.resume();
+      stream.end();
+    },
+  };
+}

@@ -1,6 +1,6 @@
 import { createGunzip, createGzip } from 'node:zlib';
 import { defineStep, type Item, integer, type Step, z } from '../../core/api/index.ts';
-import { CHUNK, suffixed, transformed } from './zlib.ts';
+import { CHUNK, nodeTransform, suffixed, transformed } from './zlib.ts';
 
 const as = z
   .enum(['file', 'encoding'])
@@ -19,9 +19,10 @@ export const gzip = defineStep({
   }),
   create: ({ level, as }): Step => ({
     keys: as === 'file' ? 'any' : 'kept',
-    changes: (item) => !isGzip(item),
-    describe: (item) => (isGzip(item) ? item : compressed(item, as, '.gz', 'gzip', 'application/gzip')),
-    bytes: (content, item, { signal }) => transformed(content, createGzip({ level, chunkSize: CHUNK }), item, signal),
+    changes: (item) => !isPacked(item, '.gz'),
+    describe: (item) => (isPacked(item, '.gz') ? item : compressed(item, as, '.gz', 'gzip', 'application/gzip')),
+    bytes: (content, item, { signal }) =>
+      transformed(content, nodeTransform(createGzip({ level, chunkSize: CHUNK })), item, signal),
   }),
 });
 
@@ -34,11 +35,16 @@ export const gunzip = defineStep({
     keys: 'any',
     changes: isGzip,
     describe: (item) => (isGzip(item) ? decompressed(item, '.gz', 'gzip') : item),
-    bytes: (content, item, { signal }) => transformed(content, createGunzip({ chunkSize: CHUNK }), item, signal),
+    bytes: (content, item, { signal }) =>
+      transformed(content, nodeTransform(createGunzip({ chunkSize: CHUNK })), item, signal),
   }),
 });
 
 const isGzip = ({ key, headers = {} }: Item): boolean => suffixed(key, '.gz') || headers.contentEncoding === 'gzip';
+
+/** Compressed already, whatever with: what browsers undo by the header would be undone in the wrong order. */
+export const isPacked = ({ key, headers = {} }: Item, suffix: string): boolean =>
+  suffixed(key, suffix) || !['', 'identity', undefined].includes(headers.contentEncoding);
 
 /** The description of what is compressed: a file of its own, or the same with another encoding. */
 export function compressed(

@@ -69,7 +69,7 @@ export class KmsDataKeys implements Disposable {
     };
     const payloadHash = hash('sha256', body, 'hex');
     const parts = { method: 'POST', path: '/', query: '', headers, payloadHash };
-    this.#signer.sign(parts, credentials, this.#context.now());
+    this.#signer.sign(parts, credentials, Date.now());
     this.#transport ??= this.#context.transport();
     return this.#transport.request({ method: 'POST', origin: this.#origin, path: '/', headers, body, signal });
   }

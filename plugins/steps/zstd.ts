@@ -1,7 +1,7 @@
 import * as zlib from 'node:zlib';
 import { BrokerError, defineStep, type Item, integer, type Step, z } from '../../core/api/index.ts';
-import { compressed, decompressed } from './gzip.ts';
-import { CHUNK, suffixed, transformed } from './zlib.ts';
+import { compressed, decompressed, isPacked } from './gzip.ts';
+import { CHUNK, nodeTransform, suffixed, transformed } from './zlib.ts';
 
 export const zstd = defineStep({
   name: 'zstd',
@@ -27,15 +27,15 @@ export const zstd = defineStep({
         changes: isZstd,
         describe: (item) => (isZstd(item) ? decompressed(item, '.zst', 'zstd') : item),
         bytes: (content, item, { signal }) =>
-          transformed(content, createZstdDecompress({ chunkSize: CHUNK }), item, signal),
+          transformed(content, nodeTransform(createZstdDecompress({ chunkSize: CHUNK })), item, signal),
       };
     const params = { [constants.ZSTD_c_compressionLevel]: level };
     return {
       keys: as === 'file' ? 'any' : 'kept',
-      changes: (item) => !isZstd(item),
-      describe: (item) => (isZstd(item) ? item : compressed(item, as, '.zst', 'zstd', 'application/zstd')),
+      changes: (item) => !isPacked(item, '.zst'),
+      describe: (item) => (isPacked(item, '.zst') ? item : compressed(item, as, '.zst', 'zstd', 'application/zstd')),
       bytes: (content, item, { signal }) =>
-        transformed(content, createZstdCompress({ chunkSize: CHUNK, params }), item, signal),
+        transformed(content, nodeTransform(createZstdCompress({ chunkSize: CHUNK, params })), item, signal),
     };
   },
 });
