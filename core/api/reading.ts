@@ -37,6 +37,7 @@ class Reading implements ByteStream {
   readonly #policy: RetryPolicy;
   readonly #signal: AbortSignal;
   #response: HttpResponse | undefined;
+  #first: HttpResponse | undefined;
   /** The next byte that is wanted. */
   #at: number;
   #failedAt: number;
@@ -47,7 +48,8 @@ class Reading implements ByteStream {
     this.#at = start;
     this.#failedAt = start;
     this.#end = end;
-    this.#response = first;
+    this.#response = undefined;
+    this.#first = first;
     this.#connect = connect;
     this.#policy = policy;
     this.#signal = signal;
@@ -61,7 +63,7 @@ class Reading implements ByteStream {
     };
     for (;;) {
       try {
-        this.#response ??= await this.#connect(this.#at);
+        this.#response ??= await this.#connected();
         const cut = this.#cutter(this.#response);
         await this.#response.body.pump((chunk) => {
           const piece = cut(chunk);
@@ -87,7 +89,7 @@ class Reading implements ByteStream {
     try {
       for (;;) {
         try {
-          this.#response ??= await this.#connect(this.#at);
+          this.#response ??= await this.#connected();
           const cut = this.#cutter(this.#response);
           for await (const chunk of this.#response.body) {
             const piece = cut(chunk);
@@ -103,7 +105,18 @@ class Reading implements ByteStream {
       }
     } finally {
       this.#response?.body.discard();
+      this.#first?.body.discard();
     }
+  }
+
+  /** @throws BrokerError `bad_response` for another range than was asked for. */
+  async #connected(): Promise<HttpResponse> {
+    const response = this.#first ?? (await this.#connect(this.#at));
+    this.#first = undefined;
+    const begins = /^bytes (\d+)-/.exec(response.headers['content-range'] ?? '')?.[1];
+    if (response.status !== 206 || Number(begins ?? -1) === this.#at) return response;
+    response.body.discard();
+    throw new BrokerError('bad_response', `${this.#item.id}: another range than from byte ${this.#at} on was answered`);
   }
 
   get #isOver(): boolean {

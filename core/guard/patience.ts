@@ -94,6 +94,27 @@ export async function* walk<T>(
   }
 }
 
+/** When a plugin was heard of last. Time in which it waits for us is not its silence. */
+export class Hearing {
+  #at = performance.now();
+  #waiting = 0;
+
+  readonly last = (): number => (this.#waiting > 0 ? performance.now() : this.#at);
+
+  /** It waits for this. */
+  during<T extends Promise<unknown> | undefined>(ours: T): T {
+    this.#at = performance.now();
+    if (ours === undefined) return ours;
+    this.#waiting++;
+    const done = (): void => {
+      this.#waiting--;
+      this.#at = performance.now();
+    };
+    ours.then(done, done);
+    return ours;
+  }
+}
+
 export const isIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' &&
   value !== null &&

@@ -1,7 +1,7 @@
 import type { Content } from '../api/bytes.ts';
 import type { Item, StoredObject, Written } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
-import { isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
+import { Hearing, isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
 import { bound, disposed } from './source.ts';
 
 /** A sink that is not ours, guarded as a source is. */
@@ -20,15 +20,22 @@ export function guardedSink(inner: Sink, watched: Watched): Sink {
   };
   return bound(inner, {
     write: async (item, content, options) => {
-      let heard = performance.now();
-      const told = noting(content, () => {
-        heard = performance.now();
-      });
-      const { signal } = options;
-      const written = await waitFor(() => inner.write(item, told, options), watched, {
+      const hearing = new Hearing();
+      const { memory } = options;
+      const patient = {
+        ...options,
+        memory: {
+          total: memory.total,
+          get peak() {
+            return memory.peak;
+          },
+          lease: (bytes: number, signal: AbortSignal) => hearing.during(memory.lease(bytes, signal)),
+        },
+      };
+      const written = await waitFor(() => inner.write(item, noting(content, hearing), patient), watched, {
         what: `write ${item.id}`,
-        signal,
-        heard: () => heard,
+        signal: options.signal,
+        heard: hearing.last,
       });
       return checkedWritten(written, item, watched);
     },
@@ -44,36 +51,30 @@ export function guardedSink(inner: Sink, watched: Watched): Sink {
   });
 }
 
-/** A write that takes content is alive, however long it takes. */
-function noting(content: Content, note: () => void): Content {
+/** A write that takes content is alive, however long it takes; and however long the source takes. */
+function noting(content: Content, hearing: Hearing): Content {
   const { pump } = content;
   return {
     ...content,
     open: async (range) => {
-      const stream = await content.open(range);
+      const stream = await hearing.during(content.open(range));
       return {
         crc32c: () => stream.crc32c(),
         async *[Symbol.asyncIterator]() {
-          for await (const chunk of stream) {
-            note();
-            yield chunk;
+          const iterator = stream[Symbol.asyncIterator]();
+          try {
+            for (;;) {
+              const next = await hearing.during(iterator.next());
+              if (next.done === true) return;
+              yield next.value;
+            }
+          } finally {
+            await iterator.return?.();
           }
         },
       };
     },
-    ...(pump === undefined
-      ? {}
-      : {
-          pump: (take, options) =>
-            pump.call(
-              content,
-              (chunk) => {
-                note();
-                return take(chunk);
-              },
-              options,
-            ),
-        }),
+    ...(pump === undefined ? {} : { pump: (take, options) => hearing.during(pump.call(content, take, options)) }),
   };
 }
 

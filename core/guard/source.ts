@@ -2,7 +2,7 @@ import type { ByteStream } from '../api/bytes.ts';
 import type { Item } from '../api/item.ts';
 import { Paged } from '../api/paged.ts';
 import type { ListOptions, OpenOptions, Source } from '../api/source.ts';
-import { isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
+import { Hearing, isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
 
 /** Entries of a page that are looked at at once. */
 const AT_ONCE = 1000;
@@ -49,11 +49,13 @@ export function guardedSource(inner: Source, watched: Watched): Source {
 
 /** The plugin's object with some of its methods replaced; those that are not keep their `this`. */
 export function bound<T extends object>(inner: T, instead: Partial<T>): T {
-  return new Proxy(inner, {
-    get: (target, name) => {
+  // Not over the object itself: one that is frozen may not answer with anything else than it has.
+  return new Proxy({} as T, {
+    has: (_, name) => name in inner || name in instead,
+    get: (_, name) => {
       if (Object.hasOwn(instead, name)) return instead[name as keyof T];
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
+      const value: unknown = Reflect.get(inner, name, inner);
+      return typeof value === 'function' ? value.bind(inner) : value;
     },
   });
 }
@@ -113,16 +115,11 @@ function watchedStream(stream: ByteStream, watched: Watched, what: string, { sig
       ? {}
       : {
           pump: async (take) => {
-            let heard = performance.now();
-            await waitFor(
-              () =>
-                pump.call(stream, (chunk) => {
-                  heard = performance.now();
-                  return take(checked(chunk));
-                }),
-              watched,
-              { ...how, heard: () => heard },
-            );
+            const hearing = new Hearing();
+            await waitFor(() => pump.call(stream, (chunk) => hearing.during(take(checked(chunk)))), watched, {
+              ...how,
+              heard: hearing.last,
+            });
           },
         }),
   };

@@ -89,7 +89,9 @@ export class GcsSink implements Sink {
     buffer: Buffer,
     { signal }: WriteOptions,
   ): Promise<unknown> {
-    const limit = buffer.length < QUANTUM ? buffer.length : buffer.length - (buffer.length % QUANTUM);
+    // What fits into it as a whole needs no rounding.
+    const fits = item.size !== undefined && item.size <= buffer.length;
+    const limit = fits || buffer.length < QUANTUM ? buffer.length : buffer.length - (buffer.length % QUANTUM);
     let session: Session | undefined;
     let [filled, sent] = [0, 0];
     try {

@@ -28,6 +28,10 @@ export interface Target {
   readonly identity: string;
 }
 
+/** The resource has it as it is; a header takes no more than ASCII. */
+const asHeader = (contentType: string): string =>
+  /^[\x20-\x7e]+$/.test(contentType) ? contentType : 'application/octet-stream';
+
 const queryOf = (parameters: Readonly<Record<string, string>>): string =>
   Object.entries(parameters)
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
@@ -54,7 +58,7 @@ export async function uploadAtOnce(
   const resource = JSON.stringify({ ...target.resource, crc32c });
   const body = Buffer.concat([
     Buffer.from(`--${boundary}\r\ncontent-type: application/json; charset=utf-8\r\n\r\n${resource}\r\n`),
-    Buffer.from(`--${boundary}\r\ncontent-type: ${target.contentType}\r\n\r\n`),
+    Buffer.from(`--${boundary}\r\ncontent-type: ${asHeader(target.contentType)}\r\n\r\n`),
     bytes,
     Buffer.from(`\r\n--${boundary}--\r\n`),
   ]);
@@ -95,7 +99,7 @@ export class Session {
   static async begin(client: GoogleClient, target: Target, signal: AbortSignal): Promise<Session> {
     const body = JSON.stringify(target.resource);
     return tried(signal, async () => {
-      const headers = { 'x-upload-content-type': target.contentType };
+      const headers = { 'x-upload-content-type': asHeader(target.contentType) };
       const response = await client.get({ method: 'POST', path: pathOf(target, 'resumable'), headers, body, signal });
       if (response.status !== 200) throw writeFailure(target, await client.failedAnswer(response));
       response.body.discard();
@@ -131,11 +135,14 @@ export class Session {
       if (rest.byteLength === 0 && end === undefined) return undefined;
       const to = start + bytes.byteLength - 1;
       const range = rest.byteLength === 0 ? `bytes */${end?.size}` : `bytes ${at}-${to}/${end?.size ?? '*'}`;
-      const headers: Record<string, string> = { 'content-range': range, 'content-type': this.#target.contentType };
+      const headers: Record<string, string> = {
+        'content-range': range,
+        'content-type': asHeader(this.#target.contentType),
+      };
       if (end !== undefined) headers['x-goog-hash'] = `crc32c=${end.crc32c}`;
       const response = await this.#put(headers, rest, signal);
       if (response.status === 200 || response.status === 201) return this.#client.json(response);
-      if (response.status !== 308) throw writeFailure(this.#target, await this.#client.failedAnswer(response));
+      if (response.status !== 308) throw await this.#failure(response);
       response.body.discard();
       if (end === undefined && heldIn(response) === to + 1) return undefined;
       throw new BrokerError('unavailable', `write ${this.#target.url}: only a part of a chunk was taken`);
@@ -157,9 +164,16 @@ export class Session {
   ): Promise<{ readonly held: number; readonly done?: unknown }> {
     const response = await this.#put({ 'content-range': `bytes */${size ?? '*'}` }, new Uint8Array(), signal);
     if (response.status === 200 || response.status === 201) return { held: 0, done: await this.#client.json(response) };
-    if (response.status !== 308) throw writeFailure(this.#target, await this.#client.failedAnswer(response));
+    if (response.status !== 308) throw await this.#failure(response);
     response.body.discard();
     return { held: heldIn(response) };
+  }
+
+  /** A session that is gone says nothing of the bucket: it is begun anew. */
+  async #failure(response: HttpResponse): Promise<BrokerError> {
+    const answer = await this.#client.failedAnswer(response);
+    if (answer.status !== 404 && answer.status !== 410) return writeFailure(this.#target, answer);
+    return new BrokerError('write_conflict', `write ${this.#target.url}: HTTP ${answer.status}: ${answer.message}`);
   }
 
   #put(headers: Readonly<Record<string, string>>, body: Uint8Array, signal: AbortSignal): Promise<HttpResponse> {
@@ -192,8 +206,6 @@ export function writeFailure({ url, bucket, identity }: Target, answer: FailedAn
   const common = commonFailure(`write ${url}`, answer);
   if (common !== undefined) return common;
   if (status === 412) return new BrokerError('conflict', what);
-  if (status === 404 && /session/i.test(message)) return new BrokerError('write_conflict', what);
-  if (status === 410) return new BrokerError('write_conflict', what);
   if (status === 404)
     return new BrokerError('bucket_missing', `gs://${bucket} does not exist`, {
       hint: `Correct bucket: ${bucket} in the sink.`,

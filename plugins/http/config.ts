@@ -1,20 +1,49 @@
+import { BlockList, isIP } from 'node:net';
 import { isLoopback, type OptionProblem, problemsBy, z } from '../../core/api/index.ts';
 
-/** Hosts and addresses that hand out credentials, or that only this machine or its network can reach. */
-const INNER =
-  /^(169\.254\.|10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|0\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|\[f[cd]|\[fe[89ab]|\[::ffff:)|(^|\.)(internal|local|localhost)$/i;
+/** Addresses that hand out credentials, or that only this machine or its network can reach. Source: https://www.iana.org/assignments/iana-ipv4-special-registry */
+const INNER = new BlockList();
+for (const [net, bits] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['224.0.0.0', 3],
+] as const)
+  INNER.addSubnet(net, bits, 'ipv4');
+// Of IPv6 only what is given out to anybody: all else is inner, or stands for an address of IPv4.
+const PUBLIC_6 = new BlockList();
+PUBLIC_6.addSubnet('2000::', 3, 'ipv6');
+const INNER_NAME = /(^|\.)(internal|local|localhost)$/i;
 
-/** Why a URL is not fetched; undefined when it is. Also asked of each redirect. */
-export function urlProblem(text: string): string | undefined {
+function isInner(hostname: string): boolean {
+  const host = hostname.replace(/\.$/, '').replace(/^\[|\]$/g, '');
+  const kind = isIP(host);
+  if (kind === 4) return INNER.check(host, 'ipv4');
+  return kind === 6 ? !PUBLIC_6.check(host, 'ipv6') : INNER_NAME.test(host);
+}
+
+/** Why a URL is not fetched; undefined when it is. @param local whether this machine itself may be asked. */
+export function urlProblem(text: string, local = true): string | undefined {
   const url = URL.parse(text);
   if (url === null) return 'must be a URL: https://host/path';
   if (url.username !== '' || url.password !== '')
     return 'must hold no user and password: a pipeline is no place for them';
-  if (/[?&](x-amz-signature|x-goog-signature|sig|signature|token|access_token|api_?key|key)=/i.test(url.search))
+  if (
+    /[?&](x-amz-signature|x-amz-security-token|x-goog-signature|sig|signature|token|access_token|api_?key|key)=/i.test(
+      url.search,
+    )
+  )
     return 'holds a signature or token: a pipeline is no place for it';
-  const local = isLoopback(url.hostname);
-  if (url.protocol !== 'https:' && !(local && url.protocol === 'http:')) return 'must begin with https://';
-  if (!local && INNER.test(url.hostname)) return 'is an address of an inner network, which no pipeline may read';
+  // As with other endpoints: a test runs its server here.
+  if (local && url.protocol === 'http:' && isLoopback(url.hostname)) return undefined;
+  if (url.protocol !== 'https:') return 'must begin with https://';
+  if (isInner(url.hostname)) return 'is an address of an inner network, which no pipeline may read';
   return undefined;
 }
 

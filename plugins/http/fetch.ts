@@ -51,7 +51,8 @@ function redirectProblem(from: URL, next: URL): string | undefined {
   const bare = new URL(next);
   bare.search = '';
   if (from.protocol === 'https:' && next.protocol !== 'https:') return 'leads from https to http';
-  return urlProblem(bare.href);
+  // A server of this machine may lead to itself; nobody else leads there.
+  return urlProblem(bare.href, from.origin === next.origin);
 }
 
 export function httpFailure(url: string, { status, headers }: HttpResponse): BrokerError {

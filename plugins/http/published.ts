@@ -24,8 +24,10 @@ export interface Published {
  */
 export function published(headers: Headers): Published {
   const sums = { ...digests(headers.digest), ...digests(headers['repr-digest']) };
-  const google = googleHash(headers['x-goog-hash']);
   const full = headers['x-amz-checksum-type'] !== 'COMPOSITE';
+  // Undone on the way: it is that of the bytes as they are stored.
+  const undone = headers['x-goog-stored-content-encoding'] === 'gzip' && headers['content-encoding'] !== 'gzip';
+  const google = undone ? {} : googleHash(headers['x-goog-hash']);
   const crc32c = google.crc32c ?? (full ? headers['x-amz-checksum-crc32c'] : undefined) ?? sums.crc32c;
   const md5 = google.md5 ?? headers['content-md5'] ?? sums.md5;
   const sha256 = sums['sha-256'] ?? (full ? headers['x-amz-checksum-sha256'] : undefined);

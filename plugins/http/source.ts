@@ -30,6 +30,7 @@ const RETRIES = { attempts: 4, baseDelayMs: 200, maxDelayMs: 20_000 };
 
 const refSchema = z.object({
   url: z.string(),
+  key: z.string(),
   etag: z.string().exactOptional(),
   /** Where there is no ETag. */
   modified: z.string().exactOptional(),
@@ -67,7 +68,12 @@ export class HttpSource implements Source {
     } catch (thrown) {
       const error = asBrokerError(thrown);
       if (error.next === 'run' || error.next === 'wait') throw error;
-      return { id: nameOf(entry.url), key: entry.key, problem: refusalOf(error), ref: { url: entry.url } };
+      return {
+        id: nameOf(entry.url),
+        key: entry.key,
+        problem: refusalOf(error),
+        ref: { url: entry.url, key: entry.key },
+      };
     }
   }
 
@@ -81,7 +87,8 @@ export class HttpSource implements Source {
       );
     const md5 = entry.md5 === undefined ? told.checksums.md5 : Buffer.from(entry.md5, 'hex').toString('base64');
     const sha256 = entry.sha256 ?? told.sha256;
-    const version = told.etag ?? told.modifiedAt ?? 'unversioned';
+    // Without either nothing tells that it is the same: each look is at another one.
+    const version = told.etag ?? told.modifiedAt ?? `looked-at-${performance.timeOrigin + performance.now()}`;
     return {
       id: `${nameOf(entry.url)}#${version.replaceAll('"', '')}`,
       key: entry.key,
@@ -89,8 +96,11 @@ export class HttpSource implements Source {
       checksums: { ...told.checksums, ...(md5 === undefined ? {} : { md5 }) },
       ...(told.modifiedAt === undefined ? {} : { modifiedAt: told.modifiedAt }),
       headers: told.headers,
+      // A SHA-256 is of all bytes; and what has no version cannot be read in parts.
+      ...(sha256 !== undefined || (told.etag ?? told.modifiedAt) === undefined ? { whole: true } : {}),
       ref: {
         url: entry.url,
+        key: entry.key,
         ...(told.etag === undefined ? {} : { etag: told.etag }),
         ...(told.etag === undefined && told.modifiedAt !== undefined ? { modified: told.modifiedAt } : {}),
         ...(sha256 === undefined ? {} : { sha256 }),
@@ -115,6 +125,7 @@ export class HttpSource implements Source {
 
   async open(item: Item, { range, signal }: OpenOptions): Promise<ByteStream> {
     const { url, etag, modified, sha256 } = refSchema.parse(item.ref);
+    const hasVersion = etag !== undefined || modified !== undefined;
     const connect = async (start: number, end: number | undefined): Promise<HttpResponse> => {
       const whole = start === 0 && (end === undefined || end === item.size);
       const headers: Record<string, string> = whole
@@ -129,7 +140,7 @@ export class HttpSource implements Source {
           : httpFailure(url, response);
       }
       const now = published(response.headers);
-      const same = etag === undefined ? now.modifiedAt === modified : now.etag === etag;
+      const same = !hasVersion || (etag === undefined ? now.modifiedAt === modified : now.etag === etag);
       if (same) return response;
       response.body.discard();
       throw new BrokerError('source_changed', `${item.id} was replaced after it was listed`);
@@ -137,9 +148,9 @@ export class HttpSource implements Source {
     const end = range?.end ?? item.size;
     const start = range?.start ?? 0;
     const first = await connect(start, end);
-    // Without a length there is nothing to resume to.
+    // Without a length there is nothing to resume to, and without a version nobody knows whether it is the same.
     const stream =
-      end === undefined
+      end === undefined || (!hasVersion && range === undefined)
         ? first.body
         : end <= start
           ? emptied(first)
@@ -148,8 +159,8 @@ export class HttpSource implements Source {
   }
 
   async stat(item: Item, { signal }: { readonly signal: AbortSignal }): Promise<Item | undefined> {
-    const { url } = refSchema.parse(item.ref);
-    const entry = this.#entries.find((one) => one.url === url);
+    const { key } = refSchema.parse(item.ref);
+    const entry = this.#entries.find((one) => one.key === key);
     if (entry === undefined) return undefined;
     return this.#look(entry, signal).catch((error: unknown) => {
       if (error instanceof BrokerError && error.code === 'source_gone') return undefined;

@@ -58,7 +58,8 @@ function checksumsIn(answer: Readonly<Record<string, string>>): NonNullable<Item
   const encryption = answer['x-amz-server-side-encryption'] ?? 'AES256';
   const md5 = encryption === 'AES256' ? md5OfEtag(etag) : undefined;
   return {
-    ...(crc32c !== undefined && type === 'FULL_OBJECT' ? { crc32c } : {}),
+    // Of parts it is `AAAAAA==-2`, and some servers do not say that it is.
+    ...(type === 'FULL_OBJECT' && /^[A-Za-z0-9+/]{6}==$/.test(crc32c ?? '') ? { crc32c: crc32c as string } : {}),
     ...(md5 === undefined ? {} : { md5 }),
   };
 }
