@@ -1,6 +1,32 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { BrokerError, systemErrorCode, z } from '../../core/api/index.ts';
+import type { Pipeline } from '../../core/pipeline/validate.ts';
+
+/** When fixtures were changed last, and what the clock of the plugins says: names with dates are the same tomorrow. */
+export const FIXED = new Date('2026-01-01T00:00:00Z');
+
+/** Sources whose items are files of a fixture. */
+const OF_FILES = new Set(['gcs', 's3', 'file', 'http']);
+
+/** @throws BrokerError for a folder that a typing mistake has made, and for one that is missing. */
+export async function expectKnown({ sources, sinks }: Pipeline, folder: string): Promise<void> {
+  const names = (kind: string, all: readonly unknown[]): readonly string[] =>
+    all.map((_, index) => (all.length === 1 ? kind : `${kind}.${index}`));
+  const wanted = names('source', sources).filter((_, index) => OF_FILES.has(sources[index]?.plugin.name ?? ''));
+  const known = ['cloud.json', 'expected.json', ...names('source', sources), ...names('sink', sinks)];
+  const there = (await readdir(folder)).filter((name) => !name.startsWith('.'));
+  const unknown = there.find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new BrokerError('invalid_config', `${folder} holds ${unknown}, which means nothing there`, {
+      hint: `What may be there: ${known.join(', ')}.`,
+    });
+  const missing = wanted.find((name) => !there.includes(name));
+  if (missing !== undefined)
+    throw new BrokerError('invalid_config', `${join(folder, missing)} does not exist: it is what the source holds`, {
+      hint: `mkdir -p ${join(folder, missing)}, and put files there; an empty one stands for a source that holds nothing.`,
+    });
+}
 
 /** A file of a fixture; its key is its path below the folder, with slashes. */
 export interface Fixture {
@@ -63,5 +89,6 @@ export async function cloudFixture(folder: string): Promise<CloudFixture> {
   const parsed = cloudSchema.safeParse(data);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  return refuse(`${issue?.path.join('.')}: ${issue?.message}`);
+  const at = issue?.path.join('.') ?? '';
+  return refuse(`${at === '' ? '' : `${at}: `}${issue?.message}`);
 }

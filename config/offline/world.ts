@@ -4,7 +4,7 @@ import type { PluginDefinition } from '../../core/api/plugin.ts';
 import type { Configured, Pipeline } from '../../core/pipeline/validate.ts';
 import type { LocalCloud } from '../../test/cloud/local-cloud.ts';
 import { roleSession } from '../../test/cloud/principals.ts';
-import { type CloudFixture, fixturesIn } from './fixtures.ts';
+import { type CloudFixture, FIXED, fixturesIn } from './fixtures.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -90,8 +90,11 @@ export class World {
     const prefix = text(options, 'prefix');
     for (const { key, bytes } of await fixturesIn(folder)) {
       if (endpoint.plugin.name === 'gcs')
-        this.#cloud.gcs.buckets.get(text(options, 'bucket'))?.put(prefix + key, bytes);
-      if (endpoint.plugin.name === 's3') this.#cloud.s3.buckets.get(text(options, 'bucket'))?.put(prefix + key, bytes);
+        this.#cloud.gcs.buckets
+          .get(text(options, 'bucket'))
+          ?.put(prefix + key, bytes, { updated: FIXED.toISOString() });
+      if (endpoint.plugin.name === 's3')
+        this.#cloud.s3.buckets.get(text(options, 'bucket'))?.put(prefix + key, bytes, { lastModified: FIXED });
     }
   }
 

@@ -23,6 +23,8 @@ export interface Answers {
   readonly state: Extract<Place, { bucket: string }> | undefined;
   /** For editors. */
   readonly schema: string;
+  /** What only its owner knows, and is a placeholder. */
+  readonly changes: readonly string[];
 }
 
 /** A value in one line, quoted where YAML would read something else. */
@@ -43,6 +45,7 @@ export function pipelineText(answers: Answers): string {
     '# Where they go; what is there already and the same is not written again.',
     'sink:',
     ...endpoint(answers.to, answers, 'sink'),
+    ...(answers.to.use === 'file' ? ['compare: modified # a folder keeps no checksums to compare with'] : []),
     '',
     ...state(answers),
     '# What else there is, each with its default or an example:',
@@ -82,7 +85,7 @@ function identities(answers: Answers): readonly string[] {
       : `    serviceAccount: ${value(serviceAccount)}`,
     expect === undefined
       ? '    # expect: { awsAccountId: "111122223333", roleName: my-role }   # nobody else asks for a token'
-      : `    expect: { awsAccountId: "${expect.awsAccountId}", roleName: ${value(expect.roleName)} }`,
+      : `    expect: { awsAccountId: "${expect.awsAccountId}", roleName: ${JSON.stringify(expect.roleName)} }`,
     '',
   ];
 }

@@ -13,7 +13,9 @@ export function placeIn(text: string): Place | undefined {
   const bucket = BUCKET.exec(text);
   if (bucket !== null) {
     const [, scheme, name = '', prefix = ''] = bucket;
-    return { use: scheme === 'gs' ? 'gcs' : 's3', bucket: name, prefix };
+    // People mean a folder: `2026` would take `2026-old/`, too.
+    const folder = prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`;
+    return { use: scheme === 'gs' ? 'gcs' : 's3', bucket: name, prefix: folder };
   }
   const table = TABLE.exec(text);
   if (table !== null) {

@@ -1,10 +1,11 @@
-import { access, writeFile } from 'node:fs/promises';
+import { access, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import process from 'node:process';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import type { PluginDefinition } from '../api/plugin.ts';
 import { visible } from '../api/text.ts';
 import { pipelineJsonSchema } from '../pipeline/documents.ts';
+import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { type Answers, POOL, PROVIDER, pipelineText } from './init-pipeline.ts';
 import { FROM, isGoogle, isSink, type Place, placeIn, TO } from './init-place.ts';
@@ -42,23 +43,45 @@ export async function initCommand(
   if (flags.force !== true) await expectAbsent(place, file);
   const schema = await schemaFor(place);
   const answers = await answersOf(file, flags, schema.line, ask);
-  await writeFile(place, pipelineText(answers));
+  await writeValid(place, pipelineText(answers), jobs);
   output.out(`wrote ${visible(file)}`);
-  if (schema.write !== undefined) {
+  if (schema.write !== undefined && (flags.force === true || !(await isThere(schema.write)))) {
     await writeFile(schema.write, `${JSON.stringify(pipelineJsonSchema(plugins), null, 2)}\n`);
     output.out(`wrote ${visible(relative(process.cwd(), schema.write))}, for editors`);
   }
-  await jobs.load(place);
+  for (const change of answers.changes) output.out(`  to change: ${change}`);
   output.out('Now:');
   for (const line of next(file, answers)) output.out(`  ${line}`);
   return EXIT.complete;
 }
+
+/** A file that is not valid is none: it would only be in the way. */
+async function writeValid(place: string, text: string, jobs: JobFactory): Promise<void> {
+  const draft = join(dirname(place), `.${basename(place)}.${process.pid}.yaml`);
+  try {
+    await writeFile(draft, text);
+    await jobs.load(draft);
+    await rename(draft, place);
+  } catch (error) {
+    await rm(draft, { force: true });
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw refused(`there is no folder ${visible(dirname(place))}`, 'Make it first.');
+    if (!(error instanceof InvalidPipeline)) throw error;
+    const [first] = error.problems;
+    throw refused(`${first?.path === undefined ? '' : `${first.path}: `}${first?.message}`);
+  }
+}
+
+const refused = (message: string, hint = 'See isthmus init --help.'): BrokerError =>
+  new BrokerError('invalid_config', message, { hint });
 
 function next(file: string, { from, to }: Answers): readonly string[] {
   const path = visible(file);
   const google = isGoogle(from) || isGoogle(to);
   return [
     `isthmus validate ${path}     # after each change; touches no network`,
+    `isthmus test ${path} --update   # offline, with files that you put into ${path.replace(/\.ya?ml$/, '')}.test/source/`,
     ...(google ? [`isthmus auth setup ${path}   # what an administrator runs, for both clouds`] : []),
     ...(google ? [`isthmus doctor ${path}       # whether the keyless chain works, step by step`] : []),
     `isthmus plan ${path}         # what a run would do; writes nothing`,
@@ -76,7 +99,7 @@ async function answersOf(file: string, flags: InitFlags, schema: string, ask: As
     const given = flags[flag];
     const text = typeof given === 'string' ? given : await asked(flag, question, check, ask, initial);
     const problem = check(text);
-    if (problem !== undefined) throw new BrokerError('invalid_config', `--${dashed(flag)}: ${problem}`);
+    if (problem !== undefined) throw refused(`--${dashed(flag)}: ${problem}`);
     return text;
   };
   const optional = async (
@@ -90,10 +113,14 @@ async function answersOf(file: string, flags: InitFlags, schema: string, ask: As
   };
   for (const flag of ['pool', 'provider'] as const)
     if (flags[flag] !== undefined && idProblem(flags[flag]) !== undefined)
-      throw new BrokerError('invalid_config', `--${flag}: ${idProblem(flags[flag])}`);
+      throw refused(`--${flag}: ${idProblem(flags[flag])}`);
   const stem = basename(file).replace(/\.ya?ml$/, '');
   const name = flags.name ?? (ask === undefined ? stem : await ask('Name of the pipeline', nameProblem, stem));
-  if (nameProblem(name) !== undefined) throw new BrokerError('invalid_config', `--name: ${nameProblem(name)}`);
+  if (nameProblem(name) !== undefined)
+    throw refused(
+      `the name of the pipeline: ${nameProblem(name)}`,
+      'It is that of the file: use --name with lower-case letters, digits and "-".',
+    );
   const from = placeIn(await told('from', `From where? ${FROM}`, fromProblem)) as Place;
   const to = placeIn(await told('to', `To where? ${TO}`, toProblem)) as Place;
   const onS3 = from.use === 's3' || to.use === 's3';
@@ -119,9 +146,13 @@ async function answersOf(file: string, flags: InitFlags, schema: string, ask: As
     ? await optional('account', 'AWS account that runs it', pattern(/^\d{12}$/, '111122223333'))
     : undefined;
   const role =
-    account === undefined
+    flags.role === undefined && account === undefined
       ? undefined
       : await optional('role', 'IAM role that runs it, its name', pattern(/^[\w+=,.@-]{1,64}$/, 'exports'));
+  if ((account === undefined) !== (role === undefined))
+    throw refused(
+      `--${account === undefined ? 'account' : 'role'} is needed with --${account === undefined ? 'role' : 'account'}`,
+    );
   const staging =
     from.use === 'bigquery'
       ? await optional('staging', 'Bucket for exports on their way', pattern(/^[a-z0-9][a-z0-9._-]+$/, 'my-staging'))
@@ -141,6 +172,10 @@ async function answersOf(file: string, flags: InitFlags, schema: string, ask: As
     staging,
     state: state === undefined ? undefined : (placeIn(state) as Answers['state']),
     schema,
+    changes: [
+      ...(google && number === undefined ? ['the project number in the audience of the identity'] : []),
+      ...(from.use === 'bigquery' && staging === undefined ? ['the bucket for exports on their way'] : []),
+    ],
   };
 }
 

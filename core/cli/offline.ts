@@ -20,6 +20,8 @@ export interface OfflineRun {
 
 /** A pipeline with the cloud of this machine around it, and its fixtures in that. */
 export interface Offline extends AsyncDisposable {
+  /** What whoever tests should know of it. */
+  readonly notes: readonly string[];
   run(): Promise<OfflineRun>;
   stored(): Promise<readonly Stored[]>;
 }

@@ -12,7 +12,7 @@ export interface PluginNewFlags {
   readonly isthmus?: string;
 }
 
-const NAME = /^[a-z][a-z0-9-]{0,40}$/;
+const NAME = /^[a-z](?:-?[a-z0-9]){0,40}$/;
 const PACKAGE = /^(?:@[a-z0-9][\w.-]*\/)?[a-z0-9][\w.-]*$/;
 
 /** `isthmus plugin new`: writes a package with a plugin that works, and its tests. */
@@ -32,11 +32,11 @@ export async function pluginNewCommand(
   await expectEmpty(folder);
   const words = {
     __NAME__: name,
-    __EXPORT__: camelCase(name),
+    __EXPORT__: exportName(name, kind),
     __PACKAGE__: called,
     __KIND__: kind,
     __VERSION__: version,
-    __ISTHMUS__: rangeFrom(flags.isthmus, folder) ?? `^${version}`,
+    __ISTHMUS__: JSON.stringify(rangeFrom(flags.isthmus, folder) ?? `^${version}`).slice(1, -1),
   };
   const written: string[] = [];
   for (const template of ['common', kind])
@@ -76,6 +76,9 @@ function rangeFrom(given: string | undefined, folder: string): string | undefine
 /** What npm would read as its own, or leave out of a package, has another name among the templates. */
 const fileName = (template: string): string =>
   template.endsWith('gitignore') ? template.replace(/gitignore$/, '.gitignore') : template.replace(/\.txt$/, '');
+
+/** No word that TypeScript keeps for itself: `delete` becomes `deleteSource`. */
+const exportName = (name: string, kind: string): string => camelCase(name.endsWith(kind) ? name : `${name}-${kind}`);
 
 const camelCase = (name: string): string => name.replaceAll(/-+([a-z0-9])/g, (_, next: string) => next.toUpperCase());
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import type { Receipt } from '../engine/receipt.ts';
+import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { OfflineRun, OpenOffline, Stored } from './offline.ts';
 import { EXIT, type Output } from './output.ts';
 
@@ -26,6 +27,11 @@ interface Result {
   readonly passed: boolean;
   readonly differences: readonly string[];
   readonly updated?: boolean;
+  /** It could not be run at all. */
+  readonly untested?: boolean;
+  /** In short, what came of it. */
+  readonly told?: string;
+  readonly notes?: readonly string[];
   /** Why the run did not carry everything: it may be what is meant, and should be looked at. */
   readonly troubles: readonly string[];
 }
@@ -49,19 +55,29 @@ export async function testCommand(
   output: Output,
 ): Promise<number> {
   const results: Result[] = [];
+  let invalid = false;
   for (const file of files) {
-    const result = await testOne(file, update === true, openOffline);
+    const result = await testOne(file, update === true, openOffline).catch((error: unknown): Result => {
+      // One that cannot be tested does not keep the others from it.
+      if (files.length === 1 || !(error instanceof BrokerError || error instanceof InvalidPipeline)) throw error;
+      invalid = true;
+      const hint = error instanceof BrokerError ? [error.hint] : [];
+      return { file, passed: false, differences: [error.message, ...hint], troubles: [], untested: true };
+    });
     results.push(result);
     if (json === true) continue;
     const what = result.updated === true ? 'updated' : result.passed ? 'passed' : 'FAILED';
-    output.out(`${visible(file)}: ${what}`);
+    output.out(`${visible(file)}: ${what}${result.told === undefined ? '' : `, ${result.told}`}`);
+    for (const note of result.notes ?? []) output.err(`  note: ${note}`);
     for (const line of result.troubles.slice(0, MOST_SHOWN)) output.err(`  ${line}`);
     for (const line of result.differences.slice(0, MOST_SHOWN)) output.err(`  ${line}`);
     const more = result.differences.length - MOST_SHOWN;
     if (more > 0) output.err(`  … and ${more} more`);
-    if (!result.passed) output.err(`  If this is right: isthmus test ${visible(file)} --update`);
+    if (!result.passed && result.untested !== true)
+      output.err(`  If this is right: isthmus test ${visible(file)} --update`);
   }
   if (json === true) output.out(JSON.stringify(results));
+  if (invalid) return EXIT.invalid;
   return results.every(({ passed }) => passed) ? EXIT.complete : EXIT.failed;
 }
 
@@ -72,14 +88,17 @@ async function testOne(file: string, update: boolean, openOffline: OpenOffline):
   const first = await offline.run();
   const found = goldenOf(first, await offline.stored());
   const troubles = troublesOf(first);
+  const { notes } = offline;
   // What is there and the same is not to be written again.
   const again = await offline.run();
   const rewritten = again.receipts.filter(({ outcome }) => outcome === 'written');
+  const counts = Object.entries(first.report.items).filter(([name, count]) => count > 0 || name === 'written');
+  const told = `${counts.map(([name, count]) => `${count} ${name}`).join(', ')}${first.report.outcome === 'complete' ? '' : `; the run ends ${first.report.outcome}`}${rewritten.length === 0 ? '' : `; a second run writes ${rewritten.length} again`}`;
   const place = join(folder, EXPECTED);
   if (update) {
     await mkdir(folder, { recursive: true });
     await writeFile(place, `${JSON.stringify({ ...found, writesAgain: rewritten.length }, null, 2)}\n`);
-    return { file, passed: true, differences: [], updated: true, troubles };
+    return { file, passed: true, differences: [], updated: true, troubles, told, notes };
   }
   const expected = await goldenIn(place, file);
   const differences = [
@@ -90,7 +109,8 @@ async function testOne(file: string, update: boolean, openOffline: OpenOffline):
       ? []
       : [`a second run writes ${rewritten.length} items, expected ${expected.writesAgain}`]),
   ];
-  return { file, passed: differences.length === 0, differences, troubles: differences.length === 0 ? [] : troubles };
+  const passed = differences.length === 0;
+  return { file, passed, differences, troubles: passed ? [] : troubles, told, notes };
 }
 
 /** What went wrong in the run itself, for people. */

@@ -38,6 +38,8 @@ export interface PutOptions {
   readonly storageClass?: string;
   readonly customTime?: string;
   readonly temporaryHold?: boolean;
+  /** RFC 3339. Default: now. */
+  readonly updated?: string;
   /** Published as for any object, but for one of a customer's key. */
   readonly crc32c?: false;
   /** As `compose` makes it: without an MD5. */
@@ -83,7 +85,7 @@ export class GcsBucket implements ObjectTable {
     const bytes = typeof content === 'string' || content instanceof Uint8Array ? Buffer.from(content) : undefined;
     const body = bytes === undefined ? (content as Body) : bufferBody(bytes);
     const { composite, customerKey, crc32c: published, storageClass = 'STANDARD', ...headers } = options;
-    const now = new Date().toISOString();
+    const now = options.updated ?? new Date().toISOString();
     const object: GcsObject = {
       name,
       bucket: this.name,

@@ -76,14 +76,19 @@ export class S3Bucket {
     {
       headers = {},
       sum = 'crc32c',
-    }: { readonly headers?: Readonly<Record<string, string>>; readonly sum?: Algorithm | 'none' } = {},
+      lastModified = new Date(),
+    }: {
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly sum?: Algorithm | 'none';
+      readonly lastModified?: Date;
+    } = {},
   ): S3Object {
     const bytes = Buffer.from(content);
     const object: S3Object = {
       key,
       size: bytes.length,
       etag: `"${hash('md5', bytes)}"`,
-      lastModified: new Date(),
+      lastModified,
       headers: { 'content-type': 'binary/octet-stream', ...headers },
       tags: undefined,
       checksums: sum === 'crc32c' ? { crc32c: crc32c(bytes) } : {},

@@ -79,7 +79,10 @@ describe('isthmus init', () => {
     [['--from', 'gs://a-b'], '--to is needed where nobody can be asked'],
     [['--from', 'ftp://x/y', '--to', './out'], '--from: "ftp://x/y" is none of gs://'],
     [['--from', './in', '--to', 'https://x.example/y'], '--to: "https://x.example/y" is none of'],
-    [['--from', './in', '--to', './out', '--name', 'No Name'], '--name: "No Name" is not of the form'],
+    [
+      ['--from', './in', '--to', './out', '--name', 'No Name'],
+      'the name of the pipeline: "No Name" is not of the form',
+    ],
     [['--from', 'gs://acme-b', '--to', './out', '--account', '12'], '--account: "12" is not of the form'],
     [['--from', 'gs://acme-b', '--to', './out', '--pool', 'a'], '--pool: "a" is not of the form'],
   ])('refuses %j by the name of the flag, and writes nothing', async (args, message) => {
@@ -105,7 +108,7 @@ describe('isthmus init', () => {
   it('quotes what YAML would read as something else', () => {
     const file = { use: 'file', path: './a: b #c' } as const;
     const nothing = { region: undefined, provider: undefined, serviceAccount: undefined, expect: undefined } as const;
-    const rest = { staging: undefined, state: undefined, schema: './s.json' };
+    const rest = { staging: undefined, state: undefined, schema: './s.json', changes: [] };
     expect(pipelineText({ name: 'yes', from: file, to: file, ...nothing, ...rest })).toContain('path: "./a: b #c"');
   });
 });
@@ -145,7 +148,7 @@ receipts: { use: s3, with: { bucket: their-state, prefix: receipts/, region: us-
     });
     expect(await isthmus(place.path, 'test', 'p.yaml', '--update')).toMatchObject({
       code: 0,
-      out: 'p.yaml: updated\n',
+      out: 'p.yaml: updated, 1 written\n',
     });
     const expected = JSON.parse(await text(place.path, 'p.test/expected.json')) as { stored: { key: string }[] };
     expect(expected).toMatchObject({
@@ -154,7 +157,11 @@ receipts: { use: s3, with: { bucket: their-state, prefix: receipts/, region: us-
       writesAgain: 0,
     });
     expect(expected.stored.map(({ key }) => key)).toEqual(['a/b.csv.gz', 'old.txt']);
-    expect(await isthmus(place.path, 'test', 'p.yaml')).toMatchObject({ code: 0, out: 'p.yaml: passed\n', err: '' });
+    expect(await isthmus(place.path, 'test', 'p.yaml')).toMatchObject({
+      code: 0,
+      out: 'p.yaml: passed, 1 written\n',
+      err: '',
+    });
   });
 
   it('fails with what differs when the pipeline does something else', async () => {
