@@ -93,6 +93,7 @@ export async function bundle(
       oneApi(packaging.api),
       onlyEnglish,
       withoutJsonSchema,
+      withoutBrowsers,
       ...(usesRegex(pipeline) ? [] : [withoutRegex]),
       ...(pipeline.through.length > 0 ? [] : [withoutSteps]),
       ...(packaging.trim?.(pipeline) ?? []),
@@ -155,6 +156,8 @@ const without = (name: string, filter: RegExp, contents: string): Plugin => ({
     onLoad({ filter: /.*/, namespace: `left-out-${name}` }, () => ({ contents }));
   },
 });
+/** The AWS SDK tells browsers apart with it, in browsers. */
+const withoutBrowsers = without('bowser', /^bowser$/, 'export default undefined;');
 const withoutRegex = without('re2js', /^re2js$/, 'export const RE2JS = undefined;');
 const withoutSteps = without('steps', /\/through\/index\.[jt]s$/, 'export {};');
 
