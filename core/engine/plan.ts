@@ -193,15 +193,16 @@ class Planner {
   #compared(named: Named, stored: Seen, number: number, sink: Sink): Action | Promise<Action> {
     const { compare, overwrite = 'different', signal, isBlind } = this.#options;
     const { item } = named;
+    const told = (verdict: Verdict, shown: Seen): Action =>
+      isBlind && shown !== undefined && verdict.action !== 'skip'
+        ? actionOf(perhapsTaken(item), named, number, true)
+        : actionOf(verdict, named, number, compare !== 'always', shown);
     const verdict = compareListed({ item, stored }, compare, overwrite);
-    if (isBlind && stored !== undefined && verdict?.action !== 'skip')
-      return actionOf(perhapsTaken(item), named, number, true);
-    if (verdict !== undefined) return actionOf(verdict, named, number, compare !== 'always', stored);
-    if (sink.stat === undefined)
-      return actionOf(compareAsked({ item, stored }, overwrite, compare), named, number, true, stored);
+    if (verdict !== undefined) return told(verdict, stored);
+    if (sink.stat === undefined) return told(compareAsked({ item, stored }, overwrite, compare), stored);
     return sink
       .stat(item.key, { signal })
-      .then((asked) => actionOf(compareAsked({ item, stored: asked }, overwrite, compare), named, number, true, asked))
+      .then((asked) => told(compareAsked({ item, stored: asked }, overwrite, compare), asked))
       .catch((thrown) => cannotBeLookedAt(named, number, thrown));
   }
 }

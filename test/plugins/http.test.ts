@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,6 +8,7 @@ import { http } from '../../plugins/http/index.ts';
 import { crc32c } from '../cloud/body.ts';
 import { runContext } from '../conformance/run-context.ts';
 import { sourceSuite } from '../conformance/source-suite.ts';
+import { world } from '../faults/world.ts';
 import { pluginContext } from '../support.ts';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -153,17 +154,100 @@ describe('the http source', () => {
     expect(await read(source, (await all(source))[0])).toBe(large);
   });
 
+  it('compares with the MD5 that the pipeline names where there is nothing better, and stores nothing that differs', async () => {
+    await using w = await world();
+    await using served = await server(new Map(), (request, response) => {
+      response.writeHead(200, { 'content-length': 5, etag: '"1"' });
+      response.end(request.method === 'HEAD' ? undefined : 'other');
+      return true;
+    });
+    const one = { url: `${served.url}/a`, md5: hash('md5', 'hello') };
+    const source = { use: 'http', with: { urls: [one] } };
+    expect((await w.carry({ top: { source } })).failures[0]).toMatchObject({ code: 'checksum_mismatch' });
+    expect(w.lake.objects.size).toBe(0);
+  });
+
+  it('reads what has a SHA-256 as a whole, however large: in parts nobody could compare it', async () => {
+    await using w = await world();
+    const large = randomBytes(12 * 2 ** 20);
+    await using served = await server(new Map([['a', large]]));
+    const source = (sha256: string) => ({ use: 'http', with: { urls: [{ url: `${served.url}/a`, sha256 }] } });
+    const wrong = await w.carry({ top: { source: source(hash('sha256', 'what was promised')) } });
+    expect(wrong.failures[0]).toMatchObject({ code: 'checksum_mismatch' });
+    expect(w.lake.objects.size).toBe(0);
+    const right = await w.carry({ top: { source: source(hash('sha256', large)) } });
+    expect(right.items.written).toBe(1);
+  });
+
+  it('joins no two versions where a server names none: it begins again, or fails', async () => {
+    const [first, second] = [Buffer.alloc(300_000, 'a'), Buffer.alloc(300_000, 'b')];
+    let gets = 0;
+    await using served = await server(new Map(), (request, response) => {
+      response.writeHead(200, { 'content-length': first.length });
+      if (request.method === 'HEAD') response.end();
+      else if (gets++ === 0) response.write(first.subarray(0, 150_000), () => response.socket?.resetAndDestroy());
+      else response.end(second);
+      return true;
+    });
+    const source = make([`${served.url}/a`]);
+    const [item] = await all(source);
+    expect(item?.whole).toBe(true);
+    await expect(read(source, item)).rejects.toMatchObject({ code: 'network' });
+    expect(await read(source, item)).toBe(second.toString());
+  });
+
+  it('takes no other part for the one that it asked for', async () => {
+    const bytes = Buffer.concat([Buffer.alloc(150_000, 'a'), Buffer.alloc(150_000, 'b')]);
+    await using served = await server(new Map(), (request, response) => {
+      const head = { etag: '"1"', 'content-length': bytes.length };
+      if (request.method === 'HEAD') response.writeHead(200, head).end();
+      else if (request.headers.range === undefined)
+        response.writeHead(200, head).write(bytes.subarray(0, 150_000), () => response.socket?.resetAndDestroy());
+      else {
+        const range = { 'content-range': `bytes 0-149999/${bytes.length}`, 'content-length': 150_000 };
+        response.writeHead(206, { ...head, ...range }).end(bytes.subarray(0, 150_000));
+      }
+      return true;
+    });
+    const source = make([`${served.url}/a`]);
+    const [item] = await all(source);
+    await expect(read(source, item)).rejects.toMatchObject({ code: 'bad_response' });
+  });
+
   it.each([
     ['http://example.com/a', 'must begin with https'],
     ['https://me:secret@example.com/a', 'no user and password'],
     ['https://169.254.169.254/latest', 'an address of an inner network'],
     ['https://metadata.google.internal/x', 'an address of an inner network'],
     ['https://10.0.0.1/a', 'an address of an inner network'],
+    ['https://127.0.0.1/a', 'an address of an inner network'],
+    ['https://2852039166/a', 'an address of an inner network'],
+    ['https://0xa9fea9fe/a', 'an address of an inner network'],
+    ['https://[::]/a', 'an address of an inner network'],
+    ['https://[::1]/a', 'an address of an inner network'],
+    ['https://[::ffff:169.254.169.254]/a', 'an address of an inner network'],
+    ['https://[64:ff9b::a9fe:a9fe]/a', 'an address of an inner network'],
+    ['https://[fd00:ec2::254]/a', 'an address of an inner network'],
+    ['https://metadata.google.internal./a', 'an address of an inner network'],
+    ['https://b.s3.amazonaws.com/a?X-Amz-Security-Token=x', 'a signature or token'],
     ['https://b.s3.amazonaws.com/a?X-Amz-Signature=00', 'a signature or token'],
     ['https://example.com/', 'its path names nothing'],
     ['nonsense', 'must be a URL'],
   ])('refuses %s: %s', (url, message) => {
     expect(JSON.stringify(http.config.safeParse({ urls: [url] }).error?.issues)).toContain(message);
+  });
+
+  it.each(['https://0.gravatar.com/a', 'https://10.example.com/a', 'https://[2606:4700::1111]/a'])(
+    'allows %s, which anybody can reach',
+    (url) => expect(http.config.safeParse({ urls: [url] }).success).toBe(true),
+  );
+
+  it('carries one URL under two keys, and tells them apart', async () => {
+    await using served = await server(new Map([['a', Buffer.from('hello')]]));
+    const source = make(['one', 'two'].map((key) => ({ url: `${served.url}/a`, key })));
+    const items = await all(source);
+    expect(items.map(({ key }) => key)).toEqual(['one', 'two']);
+    for (const item of items) expect((await source.stat?.(item, { signal: never }))?.key).toBe(item.key);
   });
 
   it('refuses two URLs with one key', () => {
