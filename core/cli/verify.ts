@@ -89,8 +89,7 @@ const line = ({ finding, key, reason, sink }: Shown, several: boolean): string =
 const csvLine = ({ finding, key, sink, bytes, reason }: Shown): string =>
   [finding, key, sink, bytes === undefined ? '' : String(bytes), reason].map(csvField).join(',');
 
-/** As RFC 4180 has it. */
-/** Safe to show, and no formula for a spreadsheet. */
+/** As RFC 4180 has it; safe to show, and no formula for a spreadsheet. */
 const csvField = (text: string): string => {
   const safe = visible(text).replace(/^[=+\-@]/, "'$&");
   return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

@@ -113,8 +113,7 @@ export class FileSink implements Sink {
     }
   }
 
-  /** A link inside the folder must not lead a write out of it. */
-  /** Folder by folder: none is made behind a link that leads out. */
+  /** Folder by folder, so that none is made behind a link that leads out. */
   async #makeFolder(below: string): Promise<void> {
     let folder = this.#root;
     for (const part of below === '.' ? [] : below.split('/')) {

@@ -93,10 +93,13 @@ export class MemorySink implements Sink {
     };
   }
 
-  async write(item: Item, content: Content, { expected }: WriteOptions): Promise<Written> {
+  async write(item: Item, content: Content, { expected, signal }: WriteOptions): Promise<Written> {
     const stream = await content.open();
     const parts: Uint8Array[] = [];
-    for await (const chunk of stream) parts.push(Buffer.from(chunk));
+    for await (const chunk of stream) {
+      if (signal.aborted) throw new BrokerError('stopped', 'the run was stopped');
+      parts.push(Buffer.from(chunk));
+    }
     this.#expect(item.key, expected === 'absent' ? null : expected?.revision);
     const bytes = Buffer.concat(parts);
     const crc32c = stream.crc32c();

@@ -17,6 +17,16 @@ describe('verify', () => {
     },
   );
 
+  it('writes CSV that no spreadsheet takes for a formula, and no terminal for a command', async () => {
+    await using w = await world();
+    w.bucket.put('=HYPERLINK("http://x","y")', 'x');
+    w.bucket.put('a\u001b[31m,b', 'x');
+    const { out } = await isthmus(w, 'verify', await w.write(), '--csv');
+    expect(out[0]).toBe('finding,key,sink,bytes,reason');
+    expect(out.find((line) => line.includes('HYPERLINK'))).toMatch(/^missing,"'=HYPERLINK\(""http:\/\/x"",""y""\)",/);
+    expect(out.join('')).not.toContain('\u001b');
+  });
+
   it('counts what a filter leaves out: a filter that leaves out all is no proof of anything', async () => {
     await using w = await world();
     w.bucket.put('a.csv', 'x');

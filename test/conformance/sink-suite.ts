@@ -264,6 +264,41 @@ export function sinkCases(make: () => Promise<SinkFixture>): Cases {
       assert.equal(found?.size, 5);
       assert.equal(found?.checksums?.crc32c, crc32c(Buffer.from('hello')));
     }),
+    'keeps of what an item was made, where it keeps that at all, and only of what was made': withFixture(
+      async ({ sink }) => {
+        if (sink.stat === undefined) return;
+        const made = { by: 'gzip', origin: 'the-origin_of-it', once: true } as const;
+        for (const [key, size] of [
+          ['a', 5],
+          ['large', 9 * MIB],
+        ] as const) {
+          const { item, content } = bytes(key, noise(size), { ranges: false, sizeKnown: false });
+          await put(sink, { item: { ...item, made }, content }, 'absent');
+          const { origin } = (await stat(sink, key)) ?? {};
+          assert.ok(origin === undefined || origin === made.origin, key);
+        }
+        await put(sink, bytes('a', Buffer.from('as it is')), await stat(sink, 'a'));
+        assert.equal((await stat(sink, 'a'))?.origin, undefined, 'it is no more what was made');
+      },
+    ),
+    'heeds the signal by itself, also where the source does not': withFixture(async ({ sink, read }) => {
+      const controller = new AbortController();
+      const { item, content } = bytes('a', noise(12 * MIB), { ranges: false });
+      const slow: Content = {
+        ...content,
+        open: async (range) => {
+          const stream = await content.open(range);
+          controller.abort();
+          return stream;
+        },
+        pump: async (take, how = {}) => {
+          controller.abort();
+          await content.pump?.(take, how);
+        },
+      };
+      await assert.rejects(sink.write(item, slow, options('absent', controller.signal)));
+      assert.equal(await read('a'), undefined);
+    }),
     'reads the revision it was shown and no other': withFixture(async ({ sink }) => {
       if (sink.read === undefined) return;
       const text = async (stored: StoredObject): Promise<string> =>

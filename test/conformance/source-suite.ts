@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { BrokerError, type ByteStream, compareKeys, type Item, type Source } from '../../core/api/index.ts';
+import {
+  BrokerError,
+  type ByteRange,
+  type ByteStream,
+  compareKeys,
+  type Item,
+  type Selection,
+  type Source,
+} from '../../core/api/index.ts';
 import { crc32c } from '../cloud/body.ts';
 import { leftOpen, openHandles } from './handles.ts';
 import { type Cases, type Exceptions, register } from './register.ts';
@@ -16,7 +24,9 @@ export interface SourceFixture extends AsyncDisposable {
 
 const run = runContext();
 const never = new AbortController().signal;
-const big = Buffer.alloc(300_000, 'isthmus ');
+/** Letters, of a prime length, so that ranges and chunks never repeat: a byte from the wrong place is another one. */
+const PATTERN = Buffer.from(Array.from({ length: 4099 }, (_, index) => 33 + ((index * 7919) % 94)));
+const big = Buffer.alloc(300_000, PATTERN);
 
 /** Keys in an order that is not that of the listing; all are legal file names too. */
 const OBJECTS: Readonly<Record<string, Buffer>> = {
@@ -153,14 +163,34 @@ export function sourceCases(make: MakeSource): Cases {
     }),
     'fails with source_changed when an object was replaced after it was listed': withFixture(
       async ({ source, replace }) => {
-        const item = await itemOf(source, 'a.txt');
-        await replace('a.txt', Buffer.from('other bytes'));
-        await assert.rejects(
-          async () => bytesOf(await source.open(item, { signal: never })),
-          failsWith('source_changed'),
-        );
+        const changed = async (key: string, bytes: Buffer, range?: ByteRange): Promise<void> => {
+          const item = await itemOf(source, key);
+          await replace(key, bytes);
+          const options = { signal: never, ...(range === undefined ? {} : { range }) };
+          await assert.rejects(async () => bytesOf(await source.open(item, options)), failsWith('source_changed'));
+          assert.notEqual((await itemOf(source, key)).id, item.id, 'another version has another id');
+        };
+        await changed('a.txt', Buffer.from('other bytes'));
+        // Read in parts, no two versions may be joined.
+        if (source.ranges === true)
+          await changed('b/10.txt', Buffer.alloc(300_000, 'others'), { start: 100_000, end: 200_000 });
       },
     ),
+    'lists at least what it is asked for, where it is asked for a part': withFixture(async ({ source }) => {
+      const keys = async (only: Selection): Promise<string[]> =>
+        (await Array.fromAsync(source.list({ signal: never, run, only }))).map(({ key }) => key);
+      for (const key of sorted) assert.ok((await keys({ key })).includes(key), key);
+      const below = await keys({ prefix: 'b/' });
+      assert.deepEqual(
+        below.filter((key) => key.startsWith('b/')),
+        ['b/10.txt', 'b/2.txt'],
+      );
+      assert.deepEqual(below, [...below].sort(compareKeys), 'in order');
+    }),
+    'knows the key of the URL of an item, and of no other': withFixture(async ({ source }) => {
+      if (source.keyOf === undefined) return;
+      assert.equal(source.keyOf('isthmus-suite://nobody/knows/this'), undefined);
+    }),
     'knows whether an item is still the one that was listed': withFixture(async ({ source, remove, replace }) => {
       const { stat } = source;
       if (stat === undefined) return;
@@ -195,6 +225,31 @@ export function sourceCases(make: MakeSource): Cases {
     'selects what it lists': withFixture(async ({ source }) => {
       for (const { key } of await all(source)) assert.notEqual(source.selects?.(key), false, key);
     }),
+    'hands over chunks that stay as they are': withFixture(async ({ source }) => {
+      // Who reads may keep a chunk until it asks for the next one; one that is changed before is another's bytes.
+      const stream = await source.open(await itemOf(source, 'b/10.txt'), { signal: never });
+      let at = 0;
+      for await (const chunk of stream) {
+        await new Promise((resolve) => setImmediate(resolve));
+        assert.ok(Buffer.from(chunk).equals(big.subarray(at, at + chunk.byteLength)), `at ${at}`);
+        at += chunk.byteLength;
+      }
+      assert.equal(at, big.length);
+    }),
+    'ends, and gives back what it holds, when the signal fires half way': async () => {
+      await using fixture = await make(OBJECTS);
+      const before = openHandles();
+      const controller = new AbortController();
+      const item = await itemOf(fixture.source, 'b/10.txt');
+      const reading = async (): Promise<void> => {
+        const stream = await fixture.source.open(item, { signal: controller.signal });
+        for await (const _ of stream) controller.abort();
+      };
+      // One that has handed over its last chunk already may end as if nothing had been.
+      await reading().catch(() => undefined);
+      await fixture.source[Symbol.asyncDispose]?.();
+      assert.deepEqual(await leftOpen(before), [], 'nothing is left open after dispose');
+    },
     'stops listing when the signal fires': withFixture(async ({ source }) => {
       const controller = new AbortController();
       controller.abort();

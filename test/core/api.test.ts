@@ -110,6 +110,7 @@ describe('texts that are shown', () => {
     'ya29.a0AfH6SN-_x',
     'AKIAIOSFODNN7EXAMPLE',
     'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.sig',
+    'GOOG1EXAMPLEXAMPLEXAMPLE00',
     '-----BEGIN PRIVATE KEY-----\nMII',
     'X-Amz-Signature=abcdef',
     'authorization: Bearer abc.def',

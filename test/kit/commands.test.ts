@@ -187,6 +187,42 @@ receipts: { use: s3, with: { bucket: their-state, prefix: receipts/, region: us-
     expect(await readdir(place.path)).not.toContain('out');
   });
 
+  it('asks no server that the pipeline names, and fills a sink that is a folder', async () => {
+    await using place = await project(
+      'name: p\nsource: { use: s3, with: { bucket: theirs, region: eu-west-1, endpoint: "http://127.0.0.1:9" } }\nsink: { use: file, with: { path: ./out } }\n',
+      { 'p.test/source/a': 'same', 'p.test/sink/a': 'same', 'p.test/sink/b': 'was there' },
+    );
+    expect(await isthmus(place.path, 'test', 'p.yaml', '--update')).toMatchObject({
+      code: 0,
+      out: 'p.yaml: updated, 0 written, 1 unchanged\n',
+    });
+    const expected = JSON.parse(await text(place.path, 'p.test/expected.json')) as { stored: { key: string }[] };
+    expect(expected.stored.map(({ key }) => key)).toEqual(['a', 'b']);
+  });
+
+  it('is the same on every day: fixtures, and names with dates, have a fixed one', async () => {
+    await using place = await project(
+      'name: p\nsource: { use: file, with: { path: ./in } }\nsink: { use: file, with: { path: ./out } }\nkey: { template: "{date}/{key}" }\n',
+      { 'p.test/source/a': 'x' },
+    );
+    await isthmus(place.path, 'test', 'p.yaml', '--update');
+    expect(await text(place.path, 'p.test/expected.json')).toContain('"key": "2026-01-01/a"');
+  });
+
+  it('goes on with the next pipeline where one cannot be tested', async () => {
+    const sink = 'sink: { use: s3, with: { bucket: their-lake, region: eu-west-1 } }\n';
+    await using place = await project(`${KEYLESS}${sink}`, {
+      'q.yaml': `${KEYLESS}${sink}`,
+      'q.test/source/a': 'x',
+    });
+    await isthmus(place.path, 'test', 'q.yaml', '--update');
+    expect(await isthmus(place.path, 'test', 'p.yaml', 'q.yaml')).toMatchObject({
+      code: 2,
+      out: 'p.yaml: FAILED\nq.yaml: passed, 1 written\n',
+      err: expect.stringContaining('p.test does not exist'),
+    });
+  });
+
   it('serves what a list of URLs names, and tables of BigQuery', async () => {
     await using place = await project(
       'name: p\nsource: { use: http, with: { urls: ["https://example.com/a/b.csv"] } }\nsink: { use: s3, with: { bucket: their-lake, region: eu-west-1 } }\n',
@@ -207,6 +243,8 @@ receipts: { use: s3, with: { bucket: their-state, prefix: receipts/, region: us-
 
   it.each([
     [{}, 'p.test does not exist'],
+    [{ 'p.test/sorce/a': 'x' }, 'p.test holds sorce, which means nothing there'],
+    [{ 'p.test/sink/a': 'x' }, 'p.test/source does not exist: it is what the source holds'],
     [{ 'p.test/source/a': 'x', 'p.test/cloud.json': '{' }, 'cloud.json: it is not JSON'],
     [{ 'p.test/source/a': 'x', 'p.test/cloud.json': '{"bigqery":{}}' }, 'cloud.json: '],
     [{ 'p.test/source/a': 'x', 'p.test/expected.json': '[' }, 'expected.json is not what isthmus test has written'],
@@ -262,6 +300,26 @@ export const days = defineSource({ name: 'days', summary: 'One file a day.', sta
     const schema = JSON.parse((await isthmus(place.path, 'schema', 'p.yaml')).out) as object;
     expect(JSON.stringify(schema)).toContain('How many days.');
     expect(JSON.stringify(JSON.parse((await isthmus(place.path, 'schema')).out))).not.toContain('How many days.');
+  });
+});
+
+describe('a plugin with the name of another', () => {
+  it.each([
+    ['gcs', 'days.js: a source "gcs" is built in: give it another name'],
+    ['days', 'more.js: a source "days" comes from ./days.js: give it another name'],
+  ])('is refused, since one of both would be left alone without a word: %s', async (name, message) => {
+    await using place = await folder();
+    const module = `import { defineSource, z } from 'isthmus';
+export default defineSource({ name: '${name}', summary: 's', config: z.strictObject({}),
+  create: () => ({ location: 'x:', async *list() {}, open: async () => [] }) });`;
+    for (const file of ['days.js', 'more.js']) await writeFile(join(place.path, file), module);
+    const rest = 'source: { use: days }\nsink: { use: file, with: { path: ./out } }\n';
+    const plugins = name === 'gcs' ? '[./days.js]' : '[./days.js, ./more.js]';
+    await writeFile(join(place.path, 'p.yaml'), `name: p\nplugins: ${plugins}\n${rest}`);
+    expect(await isthmus(place.path, 'validate', 'p.yaml')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(message),
+    });
   });
 });
 

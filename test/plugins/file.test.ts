@@ -35,6 +35,25 @@ sinkSuite('file sink', async () => {
   };
 });
 
+describe('file source', () => {
+  it.each(['../secret', 'a/../../secret', '/etc/hostname', ''])(
+    'reads nothing outside of its folder, whatever a plan or a dead letter says: %j',
+    async (name) => {
+      await using place = await temporaryFolder();
+      await fill(place.path, 'secret', Buffer.from('secret'));
+      await fill(place.path, 'in/a', Buffer.from('a'));
+      const source = fileSource.create({ path: join(place.path, 'in') }, pluginContext({}));
+      const { signal } = new AbortController();
+      const [item] = await Array.fromAsync(source.list({ signal, run: runContext() }));
+      const forged = { ...item, ref: { ...(item?.ref as object), name } } as never;
+      await expect(source.open(forged, { signal })).rejects.toMatchObject({ code: 'key_refused' });
+      await expect(source.stat?.(forged, { signal })).rejects.toMatchObject({ code: 'key_refused' });
+      await expect(source.remove?.(forged, { signal })).rejects.toMatchObject({ code: 'key_refused' });
+      expect((await readdir(place.path)).sort()).toEqual(['in', 'secret']);
+    },
+  );
+});
+
 describe('file sink', () => {
   it('does not follow a link out of its folder', async () => {
     await using outside = await temporaryFolder();
@@ -47,6 +66,17 @@ describe('file sink', () => {
       memory: new FairMemoryBudget(1024),
       expected: 'absent',
     } as const;
+    await expect(sink.write(item, content, options)).rejects.toMatchObject({ code: 'key_refused' });
+    expect(await readdir(outside.path)).toEqual([]);
+  });
+
+  it('makes no folder behind such a link either', async () => {
+    await using outside = await temporaryFolder();
+    await using folder = await temporaryFolder();
+    await symlink(outside.path, join(folder.path, 'link'));
+    const sink = fileSink.create({ path: folder.path }, pluginContext({}));
+    const { item, content } = bytes('link/new/escaped', Buffer.from('x'));
+    const options = { signal: new AbortController().signal, memory: new FairMemoryBudget(1024), expected: undefined };
     await expect(sink.write(item, content, options)).rejects.toMatchObject({ code: 'key_refused' });
     expect(await readdir(outside.path)).toEqual([]);
   });

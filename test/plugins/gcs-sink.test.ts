@@ -66,6 +66,36 @@ describe('the gcs sink', () => {
     },
   );
 
+  it('begins anew, as another try of the item, where a session is gone: that says nothing of the bucket', async () => {
+    await using f = await fixture();
+    f.cloud.gcs.faults.add('upload_id', { kind: 'answer', status: 404, body: 'Not Found' }, Number.POSITIVE_INFINITY);
+    const { item, content } = bytes('a', large);
+    await expect(f.sink.write(item, content, options())).rejects.toMatchObject({
+      code: 'write_conflict',
+      next: 'retry',
+    });
+  });
+
+  it.each([
+    [5, 1],
+    [300 * 1024, 1],
+    [5 * 2 ** 20, 1],
+  ])('stores %i bytes in %i request', async (size, requests) => {
+    await using f = await fixture();
+    const { item, content } = bytes('a', Buffer.alloc(size));
+    await f.sink.write(item, content, options());
+    expect(f.cloud.gcs.requests.filter(({ method }) => method === 'POST' || method === 'PUT')).toHaveLength(requests);
+    expect(f.sink.estimate?.(item)).toMatchObject({ requests: { 'storage.objects.insert': requests } });
+  });
+
+  it.each([5, 9_000_000])('carries a content type that no header can hold: of %i bytes', async (size) => {
+    await using f = await fixture();
+    const { item, content } = bytes('a', Buffer.alloc(size));
+    const contentType = 'text/plain; name="Größe 😀"';
+    await f.sink.write({ ...item, headers: { contentType } }, content, options());
+    expect(f.bucket.get('raw/a')).toMatchObject({ contentType });
+  });
+
   it('knows its own object where the answer to a small one was lost', async () => {
     await using f = await fixture();
     f.cloud.gcs.faults.add('uploadType=multipart', { kind: 'reset-after' }, 1);

@@ -52,6 +52,17 @@ describe('the s3 source', () => {
     ]);
   });
 
+  it('takes the checksum of the checksums of parts for none of the object', async () => {
+    await using f = await fixture();
+    for (const [key, header] of [
+      ['2026/a', { 'x-amz-checksum-crc32c': 'AAAAAA==-2' }],
+      ['2026/b', { 'x-amz-checksum-crc32c': 'AAAAAA==', 'x-amz-checksum-type': 'COMPOSITE' }],
+    ] as const)
+      f.bucket.put(key, 'hello', { sum: 'none', headers: header });
+    for (const { checksums } of await Array.fromAsync(f.source.list(all)))
+      expect(checksums).not.toHaveProperty('crc32c');
+  });
+
   it('takes the ETag for no MD5 where a key of KMS made it', async () => {
     await using f = await fixture();
     f.bucket.put('2026/a', 'hello', { sum: 'none', headers: { 'x-amz-server-side-encryption': 'aws:kms' } });
