@@ -1,4 +1,4 @@
-import { Presets, SingleBar } from 'cli-progress';
+import { SingleBar } from 'cli-progress';
 import { formatBytes, formatDuration } from '../api/text.ts';
 import type { Observer } from '../engine/job.ts';
 
@@ -11,8 +11,8 @@ export interface ProgressBar extends Disposable {
   total(bytes: number, items: number, complete: boolean): void;
 }
 
-/** What stands beside the bar at most, so that a line of 80 columns is enough. */
-const BESIDE_THE_BAR = 68;
+/** Columns of the bar itself: as many as what stands beside it leaves, so that a line is never longer than the terminal. */
+const BAR = { least: 6, most: 40 };
 /** In a log a line now and then says that it goes on; a run that is over before then says nothing. */
 const LINE_EVERY_MS = 10_000;
 
@@ -42,19 +42,15 @@ export function progressLines(write: (line: string) => void, now: () => number):
 
 /** A progress bar with rate and remaining time on a terminal. Nothing is drawn once it is disposed. */
 export function progressBar(stream: NodeJS.WriteStream, now: () => number): ProgressBar {
-  const bar = new SingleBar(
-    {
-      stream,
-      format: ' {bar} {percentage}% | {items} | {done} of {size} | {rate}/s | {left}',
-      barsize: Math.max(8, Math.min(40, (stream.columns ?? 80) - BESIDE_THE_BAR)),
-      hideCursor: true,
-      clearOnComplete: true,
-      noTTYOutput: false,
-      etaBuffer: 10,
-      fps: 8,
-    },
-    Presets.shades_classic,
-  );
+  const bar = new SingleBar({
+    stream,
+    format: (_, { progress }, told) => lineOf(progress, told as Told, (stream.columns ?? 80) - 1),
+    hideCursor: true,
+    clearOnComplete: true,
+    noTTYOutput: false,
+    etaBuffer: 10,
+    fps: 8,
+  });
   let bytes = 0;
   let items = 0;
   let known = { bytes: 0, items: 0, complete: false };
@@ -67,16 +63,17 @@ export function progressBar(stream: NodeJS.WriteStream, now: () => number): Prog
     const rate = ((bytes - oldest.bytes) / Math.max(1, at - oldest.at)) * 1000;
     const remaining = known.bytes - bytes;
     const left = known.complete && rate > 0 ? formatDuration((remaining / rate) * 1000) : 'counting';
-    bar.setTotal(Math.max(1, known.bytes, bytes));
+    // Of a part that nobody knows yet nothing is done: the bar must not be full while there is more to come.
+    bar.setTotal(known.complete ? Math.max(1, known.bytes, bytes) : Number.MAX_SAFE_INTEGER);
     bar.update(bytes, {
       items: `${items}${known.complete ? ` of ${known.items}` : ''} items`,
       done: formatBytes(bytes),
       size: known.complete ? formatBytes(known.bytes) : '…',
       rate: formatBytes(Math.round(rate)),
       left,
-    });
+    } satisfies Told);
   };
-  bar.start(1, 0, { items: '0 items', done: '0 B', size: '…', rate: '0 B', left: 'counting' });
+  bar.start(1, 0, { items: '0 items', done: '0 B', size: '…', rate: '0 B', left: 'counting' } satisfies Told);
   return {
     observer: {
       bytes: (count) => {
@@ -95,4 +92,20 @@ export function progressBar(stream: NodeJS.WriteStream, now: () => number): Prog
     },
     [Symbol.dispose]: () => bar.stop(),
   };
+}
+
+interface Told {
+  readonly items: string;
+  readonly done: string;
+  readonly size: string;
+  readonly rate: string;
+  readonly left: string;
+}
+
+function lineOf(progress: number, { items, done, size, rate, left }: Told, columns: number): string {
+  const beside = `${Math.floor(progress * 100)}% | ${items} | ${done} of ${size} | ${rate}/s | ${left}`;
+  const room = Math.min(BAR.most, columns - beside.length - 2);
+  if (room < BAR.least) return beside.slice(0, columns);
+  const full = Math.round(progress * room);
+  return ` ${'█'.repeat(full)}${'░'.repeat(room - full)} ${beside}`;
 }
