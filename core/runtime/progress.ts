@@ -42,9 +42,16 @@ export function progressLines(write: (line: string) => void, now: () => number):
 
 /** A progress bar with rate and remaining time on a terminal. Nothing is drawn once it is disposed. */
 export function progressBar(stream: NodeJS.WriteStream, now: () => number): ProgressBar {
+  // It only shrinks: a bar that is now longer, now shorter is hard to read.
+  let room: number = BAR.most;
   const bar = new SingleBar({
     stream,
-    format: (_, { progress }, told) => lineOf(progress, told as Told, (stream.columns ?? 80) - 1),
+    format: (_, { progress }, told) => {
+      const columns = (stream.columns ?? 80) - 1;
+      const beside = besideBar(progress, told as Told);
+      room = Math.min(room, columns - beside.length - 2);
+      return `${room < BAR.least ? '' : ` ${blocks(progress, room)} `}${beside}`.slice(0, columns);
+    },
     hideCursor: true,
     clearOnComplete: true,
     noTTYOutput: false,
@@ -102,10 +109,10 @@ interface Told {
   readonly left: string;
 }
 
-function lineOf(progress: number, { items, done, size, rate, left }: Told, columns: number): string {
-  const beside = `${Math.floor(progress * 100)}% | ${items} | ${done} of ${size} | ${rate}/s | ${left}`;
-  const room = Math.min(BAR.most, columns - beside.length - 2);
-  if (room < BAR.least) return beside.slice(0, columns);
+const besideBar = (progress: number, { items, done, size, rate, left }: Told): string =>
+  `${Math.floor(progress * 100)}% | ${items} | ${done} of ${size} | ${rate}/s | ${left}`;
+
+const blocks = (progress: number, room: number): string => {
   const full = Math.round(progress * room);
-  return ` ${'█'.repeat(full)}${'░'.repeat(room - full)} ${beside}`;
-}
+  return '█'.repeat(full) + '░'.repeat(room - full);
+};
