@@ -212,4 +212,36 @@ export const broken = define({ async open(item, options) { createServer().listen
     code: 0,
     found: 'fails with source_changed when an object was replaced after it was listed',
   },
+  {
+    wrong: 'joins two versions where it is read in parts',
+    module: `export const broken = define({ async open(item, options) { return good.open(options.range ? good.item(item.key) : item, options); } });`,
+    says: /complete/,
+    code: 0,
+    found: 'fails with source_changed when an object was replaced after it was listed',
+  },
+  {
+    wrong: 'gives the bytes beside those of a range',
+    module: `export const broken = define({ open: (item, { range, signal }) =>
+  good.open(item, { signal, ...(range?.start > 0 ? { range: { start: range.start - 1, end: range.end - 1 } } : range ? { range } : {}) }) });`,
+    says: /complete/,
+    code: 0,
+    found: 'reads ranges, also in parallel',
+  },
+  {
+    wrong: 'uses the memory of a chunk again while it is read',
+    module: `export const broken = define({ async open(item, options) {
+  const stream = await good.open(item, options);
+  return (async function* () { for await (const chunk of stream) { const one = Buffer.from(chunk); setImmediate(() => one.fill(0)); yield one; } })();
+} });`,
+    says: /complete/,
+    code: 0,
+    found: 'hands over chunks that stay as they are',
+  },
+  {
+    wrong: 'lists nothing where it is asked for a part',
+    module: `export const broken = define({ async *list(options) { if (options.only === undefined) yield* good.list.call(this, options); } });`,
+    says: /complete/,
+    code: 0,
+    found: 'lists at least what it is asked for, where it is asked for a part',
+  },
 ];
