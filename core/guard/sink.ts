@@ -92,5 +92,8 @@ function checkedWritten(written: Written, item: Item, watched: Watched): Written
     throw wrongShape(watched, `write ${item.id} did not answer with location and size`);
   if (item.size !== undefined && size !== item.size)
     throw wrongShape(watched, `write ${item.id} says ${size} bytes, and the item has ${item.size}`);
+  const [theirs, published] = [written.checksums?.crc32c, item.checksums?.crc32c];
+  if (theirs !== undefined && published !== undefined && theirs !== published)
+    throw wrongShape(watched, `write ${item.id} says CRC32C ${theirs}, and the source publishes ${published}`);
   return written;
 }

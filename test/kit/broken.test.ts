@@ -11,6 +11,7 @@ import { within } from '../conformance/register.ts';
 import { sourceCases } from '../conformance/source-suite.ts';
 import { pluginContext, temporaryFolder } from '../support.ts';
 import { BROKEN, type Broken, GOOD } from './broken.ts';
+import { BROKEN_SINKS } from './broken-sinks.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -156,10 +157,14 @@ describe('the table of docs/plugins.md', () => {
     const rows = BROKEN.map(
       ({ wrong, code, found }) => `| ${wrong} | ${when[code]} | ${found ?? 'nothing: it cannot be made'} |`,
     );
+    const sinks = BROKEN_SINKS.map(
+      ({ wrong, says, found }) => `| sink: ${wrong} | ${when[says === undefined ? 0 : 1]} | ${found} |`,
+    );
     const table = [
       '| a plugin that | is told by | the case of the suite that finds it |',
       '|---|---|---|',
       ...rows,
+      ...sinks,
     ].join('\n');
     const marked = /(<!-- made by test\/kit\/broken\.test\.ts -->\n)[\s\S]*?(<!-- end -->)/;
     const wanted = text.replace(marked, (_, begin: string, end: string) => `${begin}${table}\n${end}`);
