@@ -25,6 +25,11 @@ export interface Step extends Partial<AsyncDisposable> {
    * which is found out and refused. Default: `kept`.
    */
   readonly keys?: 'kept' | 'unique' | 'any';
+  /**
+   * The keys that may become this one, itself among them where it may pass as it is. With it a run of one object (an
+   * event, a push) finds out whether a key is another's; without it such a run refuses to replace what is there.
+   */
+  from?(key: string): readonly string[];
   /** False where making something twice gives other bytes, as encryption does. */
   readonly repeats?: boolean;
   /** Why an item is left out, for people; undefined when it goes on. Touches no network. */

@@ -8,6 +8,8 @@ export interface KeyMap {
   of(item: Item): string | undefined;
   /** The key of the item that would be written under this one; undefined when none would. */
   sourceKey?(key: string): string | undefined;
+  /** The keys in the sources that may become this one, where that can be told though keys may meet. */
+  mayCome?(key: string): readonly string[];
   /** What all keys begin with. */
   readonly prefix: string;
   /** Keys come out in the order in which they go in, so that listings can be walked side by side. */

@@ -9,6 +9,7 @@ import type { Filter } from './filter.ts';
 import type { KeyMap } from './key-map.ts';
 import { type Decision, type FolderMarkers, type Named, Naming, refusal } from './naming.ts';
 import { isBeyond, type Listed, type Listing, merged } from './order.ts';
+import { Rivals } from './rivals.ts';
 import { listed } from './select.ts';
 import { indexOf, type SinkIndex } from './sink-index.ts';
 
@@ -91,7 +92,8 @@ export function plan(options: PlanOptions): AsyncGenerator<Step> {
   const isBlind = only !== undefined && rules.keys?.unique === false;
   const compare = isBlind && rules.compare === 'always' ? 'checksum' : rules.compare;
   const indexes = compare === 'always' ? [] : sinks.map((sink) => indexOf(sink, signal, asks));
-  const planner = new Planner({ ...rules, compare, sinks, signal, isBlind }, indexes);
+  const rivals = isBlind && rules.keys ? new Rivals({ ...rules, ...options, keys: rules.keys }) : undefined;
+  const planner = new Planner({ ...rules, compare, sinks, signal, rivals }, indexes);
   const naming = new Naming({ ...rules, sources, ...(since === undefined ? {} : { since }) });
   return ahead(planner.found(merged(listings), naming, options), ASKED_AT_ONCE, (group) => planner.decided(group));
 }
@@ -110,8 +112,8 @@ interface FoundGroup {
 }
 
 interface PlannerOptions extends Pick<PlanOptions, 'sinks' | 'signal' | 'compare' | 'overwrite'> {
-  /** What is there under a key may be of another item. */
-  readonly isBlind: boolean;
+  /** Of a run that does not see all keys: what is there under one may be of another item. */
+  readonly rivals: Rivals | undefined;
 }
 
 class Planner {
@@ -191,12 +193,13 @@ class Planner {
   }
 
   #compared(named: Named, stored: Seen, number: number, sink: Sink): Action | Promise<Action> {
-    const { compare, overwrite = 'different', signal, isBlind } = this.#options;
+    const { compare, overwrite = 'different', signal, rivals } = this.#options;
     const { item } = named;
-    const told = (verdict: Verdict, shown: Seen): Action =>
-      isBlind && shown !== undefined && verdict.action !== 'skip'
-        ? actionOf(perhapsTaken(item), named, number, true)
-        : actionOf(verdict, named, number, compare !== 'always', shown);
+    const told = (verdict: Verdict, shown: Seen): Action | Promise<Action> => {
+      const action = actionOf(verdict, named, number, compare !== 'always', shown);
+      if (rivals === undefined || shown === undefined || verdict.action === 'skip') return action;
+      return rivals.refuses(named).then((no) => (no === undefined ? action : actionOf(no, named, number, true)));
+    };
     const verdict = compareListed({ item, stored }, compare, overwrite);
     if (verdict !== undefined) return told(verdict, stored);
     if (sink.stat === undefined) return told(compareAsked({ item, stored }, overwrite, compare), stored);
@@ -206,13 +209,6 @@ class Planner {
       .catch((thrown) => cannotBeLookedAt(named, number, thrown));
   }
 }
-
-const perhapsTaken = ({ id, key }: Item): Decision =>
-  refusal(
-    'key_collision',
-    `${id}: "${key}" is there, and may be of another item`,
-    'Run the pipeline as a whole: that knows all keys.',
-  );
 
 const NOTHING_SEEN: Found['stored'] = [];
 

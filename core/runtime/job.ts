@@ -203,7 +203,7 @@ function refuseThrough({ move, push, delete: deletes }: Pipeline, { sources, key
     );
   if (deletes !== undefined && keys?.ordered === false)
     refuse('from the keys that the steps make it cannot be told what is in no source', 'Leave delete out.');
-  if (push !== undefined && keys?.unique === false)
+  if (push !== undefined && keys?.unique === false && keys.mayCome === undefined)
     refuse('with push each item comes by itself, and whose key it is must be in it', 'Use steps that keep keys apart.');
 }
 

@@ -103,12 +103,30 @@ export class Steps {
     return made;
   }
 
+  /** The keys in the sources that may become one, back through all steps; undefined where a step does not tell. */
+  #from(then: KeyMap | undefined): KeyMap['mayCome'] {
+    const back = this.all
+      .filter(({ step }) => step.from !== undefined || (step.keys ?? 'kept') !== 'kept')
+      .map(({ step }) => step.from?.bind(step))
+      .reverse();
+    if (back.includes(undefined) || (then !== undefined && then.sourceKey === undefined)) return undefined;
+    return (key) => {
+      const named = this.besides.flatMap(({ suffix }) => (key.endsWith(suffix) ? [key.slice(0, -suffix.length)] : []));
+      const before = [key, ...named].flatMap((one) =>
+        then?.sourceKey === undefined ? [one] : (then.sourceKey(one) ?? []),
+      );
+      return back.reduce((keys, from) => keys.flatMap((one) => from?.(one) ?? []), before);
+    };
+  }
+
   /** What becomes of keys; `then`: the template of the pipeline, which is filled in with what the steps leave. */
   keyMap(then: KeyMap | undefined, collisions: KeyMap['collisions']): KeyMap | undefined {
     const kinds = new Set(this.all.map(({ step }) => step.keys ?? 'kept'));
     const kept = this.besides.length === 0 && [...kinds].every((kind) => kind === 'kept');
     if (kept) return then;
+    const from = this.#from(then);
     return {
+      ...(from === undefined ? {} : { mayCome: from }),
       of: (item) => {
         const told = passed(item.ref);
         const suffix = told?.beside === undefined ? '' : (this.besides[told.beside]?.suffix ?? '');

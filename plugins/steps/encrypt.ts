@@ -1,4 +1,5 @@
 import { defineStep, type Grant, identityName, type Step, z } from '../../core/api/index.ts';
+import { withSuffix } from './gzip.ts';
 import { KmsDataKeys } from './kms.ts';
 import { CHUNK, transformed } from './zlib.ts';
 
@@ -41,6 +42,7 @@ export const encrypt = defineStep({
     return {
       // The suffix is put behind every key, so that two never become one.
       keys: 'unique',
+      from: withSuffix('.encrypted'),
       repeats: false,
       describe: (item) => {
         const { contentEncoding: _, ...headers } = item.headers ?? {};

@@ -19,6 +19,7 @@ export const gzip = defineStep({
   }),
   create: ({ level, as }): Step => ({
     keys: as === 'file' ? 'any' : 'kept',
+    from: as === 'file' ? withSuffix('.gz') : same,
     changes: (item) => !isPacked(item, '.gz'),
     describe: (item) => (isPacked(item, '.gz') ? item : compressed(item, as, '.gz', 'gzip', 'application/gzip')),
     bytes: (content, item, { signal }) =>
@@ -33,12 +34,20 @@ export const gunzip = defineStep({
   config: z.strictObject({}),
   create: (): Step => ({
     keys: 'any',
+    from: withoutSuffix('.gz'),
     changes: isGzip,
     describe: (item) => (isGzip(item) ? decompressed(item, '.gz', 'gzip') : item),
     bytes: (content, item, { signal }) =>
       transformed(content, nodeTransform(createGunzip({ chunkSize: CHUNK })), item, signal),
   }),
 });
+
+/** What comes out has the suffix: it was put there, or was there. */
+export const withSuffix = (suffix: string) => (key: string) =>
+  suffixed(key, suffix) ? [key, key.slice(0, -suffix.length)] : [key];
+/** What comes out has lost the suffix, or had none. */
+export const withoutSuffix = (suffix: string) => (key: string) => [key, key + suffix];
+export const same = (key: string) => [key];
 
 const isGzip = ({ key, headers = {} }: Item): boolean => suffixed(key, '.gz') || headers.contentEncoding === 'gzip';
 

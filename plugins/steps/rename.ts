@@ -18,9 +18,10 @@ export const rename = defineStep({
     ),
   }),
   create: ({ template }): Step => {
-    const { of, unique } = keyTemplate(template);
+    const { of, before, ordered, unique } = keyTemplate(template);
     return {
       keys: unique ? 'unique' : 'any',
+      ...(ordered ? { from: (key) => (key.startsWith(before) ? [key.slice(before.length)] : []) } : {}),
       describe: (item) => {
         const key = of(item);
         if (key === undefined || key === '')

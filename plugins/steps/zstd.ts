@@ -1,6 +1,6 @@
 import * as zlib from 'node:zlib';
 import { BrokerError, defineStep, type Item, integer, type Step, z } from '../../core/api/index.ts';
-import { compressed, decompressed, isPacked } from './gzip.ts';
+import { compressed, decompressed, isPacked, same, withoutSuffix, withSuffix } from './gzip.ts';
 import { CHUNK, nodeTransform, suffixed, transformed } from './zlib.ts';
 
 export const zstd = defineStep({
@@ -24,6 +24,7 @@ export const zstd = defineStep({
     if (direction === 'decompress')
       return {
         keys: 'any',
+        from: withoutSuffix('.zst'),
         changes: isZstd,
         describe: (item) => (isZstd(item) ? decompressed(item, '.zst', 'zstd') : item),
         bytes: (content, item, { signal }) =>
@@ -32,6 +33,7 @@ export const zstd = defineStep({
     const params = { [constants.ZSTD_c_compressionLevel]: level };
     return {
       keys: as === 'file' ? 'any' : 'kept',
+      from: as === 'file' ? withSuffix('.zst') : same,
       changes: (item) => !isPacked(item, '.zst'),
       describe: (item) => (isPacked(item, '.zst') ? item : compressed(item, as, '.zst', 'zstd', 'application/zstd')),
       bytes: (content, item, { signal }) =>

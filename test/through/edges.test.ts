@@ -166,7 +166,7 @@ describe('steps', () => {
   });
 
   it.each([{ key: 'a' }, { prefix: 'a' }])(
-    'of %j know what they made; what is there and differs may be of another item',
+    'of %j alone know what they made, and replace what was made of it before',
     async (only) => {
       await using w = await world();
       w.bucket.put('a', 'one');
@@ -174,12 +174,71 @@ describe('steps', () => {
       expect((await w.carry(options)).items.written).toBe(2);
       expect((await w.carry(options)).items).toMatchObject({ unchanged: 2, failed: 0 });
       w.bucket.put('a', 'two');
-      const report = await w.carry(options);
-      expect(report.failures.map(({ code }) => code)).toEqual(['key_collision', 'key_collision']);
-      expect(gunzipSync(stored(w, 'a.gz')).toString()).toBe('one');
-      expect((await w.carry(through('gzip', 'checksum'))).items.written).toBe(2);
+      expect((await w.carry(options)).items).toMatchObject({ written: 2, failed: 0 });
+      expect(gunzipSync(stored(w, 'a.gz')).toString()).toBe('two');
     },
   );
+
+  it.each([
+    ['gunzip', { a: 'one', 'a.gz': gzipSync('two') }, 'a'],
+    ['gzip', { a: 'one', 'a.gz': gzipSync('two') }, 'a.gz'],
+    ['zstd', { a: 'one', 'a.zst': 'two' }, 'a.zst'],
+    ['checksum', { a: 'one', 'a.sha256': 'two' }, 'a.sha256'],
+    [{ use: 'encrypt', with: { kmsKeyArn: KEY } }, { a: 'one', 'a.encrypted': 'two' }, undefined],
+  ])('of one object alone replace nothing of another: %j', async (step, objects, key) => {
+    await using w = await world();
+    w.cloud.kms.keys.set(KEY, []);
+    const [[first, bytes], [second, others]] = Object.entries(objects) as [[string, string], [string, Buffer]];
+    w.bucket.put(first, bytes);
+    await w.carry(through(step));
+    w.bucket.put(second, others);
+    const before = key === undefined ? undefined : stored(w, key);
+    const report = await w.carry({ ...through(step), run: { only: { key: second } } });
+    if (key === undefined) return expect(report.items.failed).toBe(0);
+    expect(report.failures).toMatchObject([
+      { code: 'key_collision', message: expect.stringContaining(`"${key}" is also the key of`) },
+    ]);
+    expect(stored(w, key).equals(before ?? Buffer.alloc(0))).toBe(true);
+  });
+
+  it('of one object alone do not take for a rival what the filter leaves out', async () => {
+    await using w = await world();
+    w.bucket.put('a', 'one');
+    w.bucket.put('a.gz', gzipSync('left out'));
+    const options = { top: { filter: { exclude: ['*.gz'] }, ...through('gzip').top }, run: { only: { key: 'a' } } };
+    await w.carry(options);
+    w.bucket.put('a', 'two');
+    expect((await w.carry(options)).items).toMatchObject({ written: 1, failed: 0 });
+  });
+
+  it('of one object alone refuse what they cannot tell: names that a template makes', async () => {
+    await using w = await world();
+    w.bucket.put('d/a', 'one');
+    const options = {
+      ...through({ use: 'rename', with: { template: '{name}' } }, 'gzip'),
+      run: { only: { key: 'd/a' } },
+    };
+    await w.carry(options);
+    w.bucket.put('d/a', 'two');
+    expect((await w.carry(options)).failures).toMatchObject([
+      { code: 'key_collision', message: expect.stringContaining('may be of another item') },
+    ]);
+  });
+
+  it.each([
+    [['gzip', 'checksum'], 0],
+    [['gunzip', { use: 'rename', with: { template: 'in/{key}' } }], 0],
+    [[{ use: 'rename', with: { template: '{name}' } }], 2],
+  ])('may be pushed to where they tell whose key is whose: %j', async (steps, code) => {
+    await using w = await world();
+    const push = {
+      subscription: 'projects/p/subscriptions/s',
+      audience: 'https://x.example',
+      serviceAccount: 's@p.iam.gserviceaccount.com',
+    };
+    const answer = await isthmus(w, 'validate', await w.write({ top: { push, ...through(...steps).top } }));
+    expect([answer.code, answer.err.join()]).toEqual([code, code === 0 ? '' : expect.stringContaining('with push')]);
+  });
 
   it('fail together with what would be beside, and both come once the source is mended', async () => {
     await using w = await world();
