@@ -59,6 +59,8 @@ export interface Item {
   readonly problem?: Refusal;
   /** To be read as a whole, and not in ranges: what proves it is known at its end only. */
   readonly whole?: true;
+  /** Nothing tells one version of it from another: what is read twice may be two. */
+  readonly versioned?: false;
   /** Something else is made of this very version, so that no newer one may take its place in a run. */
   readonly exact?: true;
   /** It is made by steps on its way: size and checksums of the result are not known before. */

@@ -53,8 +53,11 @@ export function compareAsked({ item, stored }: Pair, overwrite: Overwrite, mode:
 
 function judge(item: Item, stored: StoredObject, mode: Compare): Verdict | undefined {
   if (item.made !== undefined) return judgeMade(item, stored, mode);
-  if (item.size === undefined) return unproved('the size of the source is not known');
-  if (item.size !== stored.size) return update(`size differs: ${item.size} and ${stored.size} bytes`);
+  const isKnown = item.checksums?.crc32c !== undefined || item.checksums?.md5 !== undefined;
+  if (item.size === undefined && !(mode === 'checksum' && isKnown))
+    return unproved('the size of the source is not known');
+  if (item.size !== undefined && item.size !== stored.size)
+    return update(`size differs: ${item.size} and ${stored.size} bytes`);
   if (mode === 'size') return skip('same size');
   if (mode === 'modified') {
     const order = age(item, stored);

@@ -21,6 +21,15 @@ export function pluginError({ who }: Watched, what: string, thrown: unknown): Br
   return error.code === 'internal' ? new BrokerError('plugin_failed', `${who}: ${what}: ${error.message}`) : error;
 }
 
+/** What it answers at once; what it throws is named. */
+export function attempted<T>(asked: () => T, watched: Watched, what: string): T {
+  try {
+    return asked();
+  } catch (thrown) {
+    throw pluginError(watched, what, thrown);
+  }
+}
+
 /** What a plugin answers is not what its contract says. */
 export const wrongShape = ({ who }: Watched, what: string): BrokerError =>
   new BrokerError('plugin_failed', `${who}: ${what}`);

@@ -1,7 +1,7 @@
 import type { Content } from '../api/bytes.ts';
 import type { Item, StoredObject, Written } from '../api/item.ts';
 import type { Sink } from '../api/sink.ts';
-import { Hearing, isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
+import { attempted, Hearing, isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
 import { bound, disposed } from './source.ts';
 
 /** A sink that is not ours, guarded as a source is. */
@@ -11,7 +11,7 @@ export function guardedSink(inner: Sink, watched: Watched): Sink {
     return found === undefined ? undefined : checkedObject(found, watched);
   };
   const list = (options: { readonly signal: AbortSignal; readonly after?: string }): AsyncIterable<StoredObject> => {
-    const found: unknown = inner.list?.(options);
+    const found: unknown = attempted(() => inner.list?.(options), watched, 'list');
     if (!isIterable(found)) throw wrongShape(watched, 'list returned nothing that can be iterated');
     const objects = walk(found as AsyncIterable<StoredObject>, watched, { what: 'list', signal: options.signal });
     return (async function* () {

@@ -2,7 +2,7 @@ import type { ByteStream } from '../api/bytes.ts';
 import type { Item } from '../api/item.ts';
 import { Paged } from '../api/paged.ts';
 import type { ListOptions, OpenOptions, Source } from '../api/source.ts';
-import { Hearing, isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
+import { attempted, Hearing, isIterable, type Watched, waitFor, walk, wrongShape } from './patience.ts';
 
 /** Entries of a page that are looked at at once. */
 const AT_ONCE = 1000;
@@ -10,7 +10,7 @@ const AT_ONCE = 1000;
 /** A source that is not ours: what it answers is looked at, what it throws is named, and it is not waited for for ever. */
 export function guardedSource(inner: Source, watched: Watched): Source {
   const listing = (name: 'list' | 'last', options: ListOptions): AsyncIterable<Item> => {
-    const found: unknown = inner[name]?.(options);
+    const found: unknown = attempted(() => inner[name]?.(options), watched, name);
     if (!isIterable(found)) throw wrongShape(watched, `${name} returned nothing that can be iterated`);
     return items(found as AsyncIterable<Item>, watched, name, options.signal);
   };
@@ -81,7 +81,7 @@ async function* pages(
   for await (const first of walk(found, watched, how)) {
     const page = [checkedItem(first, watched)];
     while (page.length < AT_ONCE) {
-      const next = found.take();
+      const next = attempted(() => found.take(), watched, how.what);
       if (next === undefined) break;
       page.push(checkedItem(next, watched));
     }

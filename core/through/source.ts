@@ -79,6 +79,7 @@ export function throughSource(inner: Source, steps: Steps): Source {
     made++;
     if (of.checksums?.crc32c === undefined) unchecked++;
     if (beside === undefined) return stream;
+    if (of.versioned === false) throw unversioned(of);
     const maker = steps.besides[beside];
     if (maker === undefined)
       throw new BrokerError('invalid_plan', `${item.id}: the pipeline has no such step any more`);
@@ -119,6 +120,16 @@ export function throughSource(inner: Source, steps: Steps): Source {
     [Symbol.asyncDispose]: async () => inner[Symbol.asyncDispose]?.(),
   };
 }
+
+/** Read once more it may be another, and the checksum that of what is not stored. */
+const unversioned = ({ id }: Item): BrokerError =>
+  new BrokerError(
+    'unverifiable',
+    `${id}: its server tells no version of it, so what is made beside it may be of another`,
+    {
+      hint: 'Name its sha256 in urls, or leave the step out.',
+    },
+  );
 
 const withRef = (item: Item, key: string, through: Passed): Item => ({
   ...item,

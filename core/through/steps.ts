@@ -53,7 +53,7 @@ export class Steps {
         const left = step.leaves?.(item);
         if (left !== undefined) return { item, left: `the step ${name}: ${left}`, changed };
         const changes = step.bytes !== undefined && step.changes?.(item) !== false;
-        item = step.describe?.(item) ?? item;
+        item = changedBy(step, item);
         if (!changes) continue;
         changed.push(named);
         // Those of the original are true no more, and a later step must not take them for its own.
@@ -99,7 +99,7 @@ export class Steps {
     let made: AsyncIterable<Uint8Array> = attributed(content, asBrokerError);
     for (const { name, step } of changed)
       if (step.bytes !== undefined)
-        made = attributed(step.bytes(made, item, { signal }), (thrown) => failedStep(name, item, thrown));
+        made = attributed(onlyBytes(step.bytes(made, item, { signal })), (thrown) => failedStep(name, item, thrown));
     return made;
   }
 
@@ -162,8 +162,25 @@ export function passed(ref: Item['ref']): Passed | undefined {
   return isOurs ? (through as unknown as Passed) : undefined;
 }
 
+/** An item as a step describes it. @throws Error for what no item can be, or what it has not declared. */
+function changedBy(step: Step, item: Item): Item {
+  const found: Partial<Item> = step.describe?.(item) ?? item;
+  if (typeof found.key !== 'string' || found.key === '' || typeof found.id !== 'string')
+    throw new Error('what describe returns has no key or no id');
+  if ((step.keys ?? 'kept') === 'kept' && found.key !== item.key)
+    throw new Error(`it changes the key to "${found.key}": declare keys: 'unique', or 'any' where two may become one`);
+  return found as Item;
+}
+
 /** Errors that are known to be of the source, or of a step: those after it only pass them on. */
 const attributedErrors = new WeakSet<BrokerError>();
+
+async function* onlyBytes(made: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of made) {
+    if (!(chunk instanceof Uint8Array)) throw new Error('it gave something else than a Uint8Array');
+    yield chunk;
+  }
+}
 
 /** What it fails of is the item's: the others go on. */
 async function* attributed(

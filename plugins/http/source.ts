@@ -67,11 +67,12 @@ export class HttpSource implements Source {
       return await this.#look(entry, signal);
     } catch (thrown) {
       const error = asBrokerError(thrown);
-      if (error.next === 'run' || error.next === 'wait') throw error;
+      // One server that answers nonsense says nothing of the others.
+      if (error.code !== 'bad_response' && (error.next === 'run' || error.next === 'wait')) throw error;
       return {
         id: nameOf(entry.url),
         key: entry.key,
-        problem: refusalOf(error),
+        problem: refusalOf(ofItem(error)),
         ref: { url: entry.url, key: entry.key },
       };
     }
@@ -85,19 +86,25 @@ export class HttpSource implements Source {
         'checksum_mismatch',
         `${nameOf(entry.url)}: the server publishes another SHA-256 than urls`,
       );
-    const md5 = entry.md5 === undefined ? told.checksums.md5 : Buffer.from(entry.md5, 'hex').toString('base64');
+    const pinned = entry.md5 === undefined ? undefined : Buffer.from(entry.md5, 'hex').toString('base64');
+    if (pinned !== undefined && told.checksums.md5 !== undefined && told.checksums.md5 !== pinned)
+      throw new BrokerError('checksum_mismatch', `${nameOf(entry.url)}: the server publishes another MD5 than urls`);
     const sha256 = entry.sha256 ?? told.sha256;
+    const hasVersion = (told.etag ?? told.modifiedAt) !== undefined;
     // Without either nothing tells that it is the same: each look is at another one.
     const version = told.etag ?? told.modifiedAt ?? `looked-at-${performance.timeOrigin + performance.now()}`;
     return {
       id: `${nameOf(entry.url)}#${version.replaceAll('"', '')}`,
       key: entry.key,
-      ...(told.size === undefined ? {} : { size: told.size }),
-      checksums: { ...told.checksums, ...(md5 === undefined ? {} : { md5 }) },
+      // Some answer a HEAD with a length of nothing, whatever there is.
+      ...(told.size === undefined || told.size === 0 ? {} : { size: told.size }),
+      // What the pipeline names counts, whatever the server says besides.
+      checksums: pinned === undefined ? told.checksums : { md5: pinned },
       ...(told.modifiedAt === undefined ? {} : { modifiedAt: told.modifiedAt }),
       headers: told.headers,
-      // A SHA-256 is of all bytes; and what has no version cannot be read in parts.
-      ...(sha256 !== undefined || (told.etag ?? told.modifiedAt) === undefined ? { whole: true } : {}),
+      // A SHA-256 is of all bytes; and what has no version, or a server without ranges, cannot be read in parts.
+      ...(sha256 !== undefined || pinned !== undefined || !hasVersion || !told.ranges ? { whole: true } : {}),
+      ...(hasVersion || sha256 !== undefined || pinned !== undefined ? {} : { versioned: false }),
       ref: {
         url: entry.url,
         key: entry.key,
@@ -147,7 +154,9 @@ export class HttpSource implements Source {
     };
     const end = range?.end ?? item.size;
     const start = range?.start ?? 0;
-    const first = await connect(start, end);
+    const first = await connect(start, end).catch((thrown: unknown) => {
+      throw ofItem(asBrokerError(thrown));
+    });
     // Without a length there is nothing to resume to, and without a version nobody knows whether it is the same.
     const stream =
       end === undefined || (!hasVersion && range === undefined)
@@ -155,7 +164,8 @@ export class HttpSource implements Source {
         : end <= start
           ? emptied(first)
           : resumedRead({ item, range: { start, end }, first, connect: (at) => connect(at, end), signal });
-    return sha256 !== undefined && start === 0 && end === item.size ? hashed(stream, item, sha256) : stream;
+    const read = ofItemStream(stream);
+    return sha256 !== undefined && start === 0 && end === item.size ? hashed(read, item, sha256) : read;
   }
 
   async stat(item: Item, { signal }: { readonly signal: AbortSignal }): Promise<Item | undefined> {
@@ -184,6 +194,27 @@ async function* each(entries: readonly Entry[], signal: AbortSignal): AsyncGener
     if (signal.aborted) throw new BrokerError('stopped', 'the run was stopped');
     yield entry;
   }
+}
+
+/** Nonsense of one server is the failure of what it serves. */
+const ofItem = (error: BrokerError): BrokerError =>
+  error.code === 'bad_response' ? new BrokerError('invalid_request', error.message) : error;
+
+function ofItemStream(stream: ByteStream): ByteStream {
+  const rethrow = (thrown: unknown): never => {
+    throw thrown instanceof BrokerError ? ofItem(thrown) : thrown;
+  };
+  const { pump } = stream;
+  return {
+    async *[Symbol.asyncIterator]() {
+      try {
+        yield* stream;
+      } catch (thrown) {
+        rethrow(thrown);
+      }
+    },
+    ...(pump === undefined ? {} : { pump: (take) => pump.call(stream, take).catch(rethrow) }),
+  };
 }
 
 function emptied(response: HttpResponse): ByteStream {

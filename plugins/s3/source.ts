@@ -90,22 +90,42 @@ export class S3Source implements Source {
     }
   }
 
-  async #look(key: string, signal: AbortSignal): Promise<Item | undefined> {
+  async #look(key: string, signal: AbortSignal, again = false): Promise<Item | undefined> {
     const rest = await this.#connect();
     const { bucket, prefix } = this.#config;
     const name = prefix + key;
     try {
       const headers = { 'x-amz-checksum-mode': 'ENABLED', ...this.#payer() };
       const answer = await rest.done({ method: 'HEAD', key: name, headers, signal });
+      if (!/^\d+$/.test(answer.headers['content-length'] ?? ''))
+        throw new BrokerError('invalid_request', `look at s3://${bucket}/${name}: the answer tells no size`);
       return objectItem(bucket, key, name, answer.headers);
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
       const doing = `look at s3://${bucket}/${name}`;
-      // Without a body S3 does not say so, but nothing else makes a plain HEAD a bad request.
-      if (statusOf(error) === 400)
-        throw new BrokerError('source_encrypted', `${doing}: HTTP 400: it is encrypted with a customer's key`);
+      if (statusOf(error) === 400) {
+        const why = await this.#badRequest(rest, name, doing, signal);
+        // A token that had ended was renewed meanwhile.
+        if (why === undefined && !again) return this.#look(key, signal, true);
+        throw why ?? s3Failure(error, doing, 's3:GetObject', this.#config);
+      }
       if (statusOf(error) === 403 && !(await isListed(rest, name, signal).catch(() => true))) return undefined;
       throw s3Failure(error, doing, 's3:GetObject', this.#config);
+    }
+  }
+
+  /** The answer to a HEAD has no words: a GET says whether it is a customer's key, the region, or a token that has ended. */
+  async #badRequest(rest: S3Rest, name: string, doing: string, signal: AbortSignal): Promise<BrokerError | undefined> {
+    try {
+      const headers = { range: 'bytes=0-0', ...this.#payer() };
+      const { body } = await rest.send({ method: 'GET', key: name, headers, signal });
+      body.discard();
+      return undefined;
+    } catch (error) {
+      const { message } = error as Error;
+      if (statusOf(error) === 400 && /server.side encryption|customer/i.test(message))
+        return new BrokerError('source_encrypted', `${doing}: it is encrypted with a customer's key`);
+      return s3Failure(error, doing, 's3:GetObject', this.#config);
     }
   }
 

@@ -22,6 +22,9 @@ export interface DataKey {
 const RETRIES: RetryPolicy = { attempts: 5, baseDelayMs: 100, maxDelayMs: 20_000 };
 const LONGEST = 64 * 1024;
 const THROTTLED = /Throttling|LimitExceeded/;
+const ENDED = /^ExpiredToken/;
+const NOBODY =
+  /^(ExpiredToken|UnrecognizedClient|InvalidSignature|IncompleteSignature|InvalidClientTokenId|MissingAuthenticationToken)/;
 
 /**
  * Data keys of a key of AWS KMS, one request each.
@@ -49,18 +52,25 @@ export class KmsDataKeys implements Disposable {
   /** @throws BrokerError `permission_denied`, `throttled`, `unavailable`, or of the transport. */
   async dataKey(encryptionContext: Readonly<Record<string, string>>, signal: AbortSignal): Promise<DataKey> {
     const asked = { KeyId: this.#keyArn, KeySpec: 'AES_256', EncryptionContext: encryptionContext };
+    let fresh = false;
     for (let attempt = 1; ; attempt++) {
-      const { status, headers, body } = await this.#send(JSON.stringify(asked), signal);
+      const { status, headers, body } = await this.#send(JSON.stringify(asked), fresh, signal);
       const text = await textOf(body);
       if (status === 200) return this.#read(text);
+      if (ENDED.test(wordsIn(text)[0]) && !fresh) {
+        fresh = true;
+        continue;
+      }
       const error = failure(this.#keyArn, status, text, parseRetryAfter(headers['retry-after'], Date.now()));
       if (error.next !== 'retry' || attempt >= RETRIES.attempts) throw error;
       await pause(backoffMs(RETRIES, attempt, error.retryAfterMs), signal);
     }
   }
 
-  async #send(text: string, signal: AbortSignal): Promise<HttpResponse> {
-    const credentials = await this.#context.credentials.aws(this.#identity).get({ signal });
+  async #send(text: string, fresh: boolean, signal: AbortSignal): Promise<HttpResponse> {
+    const credentials = await this.#context.credentials
+      .aws(this.#identity)
+      .get({ signal, ...(fresh ? { fresh } : {}) });
     const body = Buffer.from(text);
     const headers: Record<string, string> = {
       host: new URL(this.#origin).host,
@@ -97,6 +107,7 @@ function failure(keyArn: string, status: number, text: string, retryAfterMs: num
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
   if (status >= 500) return new BrokerError('unavailable', what, options);
   if (status === 429 || THROTTLED.test(type)) return new BrokerError('throttled', what, options);
+  if (NOBODY.test(type)) return new BrokerError('unauthenticated', what);
   if (type === 'AccessDeniedException' || status === 403)
     return new BrokerError('permission_denied', what, {
       hint: `Allow kms:GenerateDataKey on ${keyArn}, in the policy of the role and in that of the key.`,

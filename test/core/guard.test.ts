@@ -47,6 +47,17 @@ describe('a plugin that is not ours', () => {
     }
   });
 
+  it('that throws where it should answer is named all the same', async () => {
+    const throwing = source({
+      list: () => {
+        throw new Error('at once');
+      },
+    });
+    expect(() => throwing.list({ signal: never, run: {} as never })).toThrow(
+      'plugin "own" (./own.js): list: Error: at once',
+    );
+  });
+
   it('that says nothing for too long is given up, by name', async () => {
     const silent = source({ open: () => new Promise(() => {}) });
     const told = expect(silent.open(item, { signal: never })).rejects.toMatchObject({

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { s3Source } from '../../plugins/s3/index.ts';
 import { localCloud } from '../cloud/local-cloud.ts';
@@ -89,6 +92,44 @@ describe('the s3 source', () => {
     const [a, b] = await Array.fromAsync(f.source.list(all));
     expect(a?.problem).toMatchObject({ code: 'permission_denied' });
     expect(b?.problem).toBeUndefined();
+  });
+
+  it('asks what a HEAD could not say: a customer’s key, another region, a token that has ended', async () => {
+    const denied = (code: string, message: string) => ({
+      kind: 'answer' as const,
+      status: 400,
+      body: `<Error><Code>${code}</Code><Message>${message}</Message></Error>`,
+    });
+    await using f = await fixture({ a: Buffer.from('a'), b: Buffer.from('b') });
+    const { faults } = f.cloud.s3;
+    faults.add('HEAD /exports/2026/a', { kind: 'answer', status: 400 }, Number.POSITIVE_INFINITY);
+    const sse = 'The object was stored using a form of Server Side Encryption.';
+    faults.add('GET /exports/2026/a', denied('InvalidRequest', sse), 1);
+    const [a, b] = await Array.fromAsync(f.source.list(all));
+    expect(a?.problem).toMatchObject({ code: 'source_encrypted' });
+    expect(b?.problem).toBeUndefined();
+    faults.add('GET /exports/2026/a', denied('AuthorizationHeaderMalformed', 'the region is wrong'), 1);
+    await expect(Array.fromAsync(f.source.list(all))).rejects.toMatchObject({ code: 'wrong_region' });
+    await using g = await fixture({ a: Buffer.from('a') });
+    g.cloud.s3.faults.add('HEAD /exports/2026/a', { kind: 'answer', status: 400 }, 1);
+    g.cloud.s3.faults.add('GET /exports/2026/a', denied('ExpiredToken', 'The provided token has expired.'), 1);
+    expect((await Array.fromAsync(g.source.list(all)))[0]).toMatchObject({ key: 'a', size: 1 });
+  });
+
+  it('refuses by name an object whose size the server does not tell', async () => {
+    const page =
+      '<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>2026/a</Key><Size>5</Size><ETag>"1"</ETag></Contents></ListBucketResult>';
+    const served = createServer(({ method }, response) => {
+      response.writeHead(200, { etag: '"1"' }).end(method === 'HEAD' ? undefined : page);
+    });
+    served.listen(0, '127.0.0.1');
+    await once(served, 'listening');
+    const endpoint = `http://127.0.0.1:${(served.address() as AddressInfo).port}`;
+    await using f = await fixture({}, { endpoint });
+    const [a] = await Array.fromAsync(f.source.list(all));
+    served.closeAllConnections();
+    served.close();
+    expect(a).toMatchObject({ key: 'a', problem: { code: 'invalid_request' } });
   });
 
   it('resumes a body that breaks off', async () => {

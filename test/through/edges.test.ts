@@ -60,6 +60,22 @@ describe('encryption', () => {
     expect(w.cloud.gcs.requests.filter(({ target }) => target.includes('alt=media'))).toEqual([]);
   });
 
+  it('renews credentials that have ended, once, and says who is not let in', async () => {
+    await using w = await world();
+    w.cloud.kms.keys.set(KEY, []);
+    w.bucket.put('a', text);
+    const ended = {
+      kind: 'answer' as const,
+      status: 400,
+      body: '{"__type":"ExpiredTokenException","message":"ended"}',
+    };
+    w.cloud.kms.faults.add('POST /', ended, 1);
+    expect((await w.carry(through(sealing))).items.written).toBe(1);
+    w.bucket.put('b', text);
+    w.cloud.kms.faults.add('POST /', ended, Number.POSITIVE_INFINITY);
+    expect(await w.carry(through(sealing))).toMatchObject({ error: { code: 'unauthenticated' } });
+  });
+
   it('ends when it is stopped half way', async () => {
     await using w = await world();
     w.cloud.kms.keys.set(KEY, []);
@@ -101,6 +117,16 @@ describe('steps', () => {
     expect(err.join('\n')).toContain('delete');
   });
 
+  it('put no checksum beside what may be another one when it is read again', async () => {
+    await using w = await world();
+    let reads = 0;
+    await using served = await web(() => ({ body: `body-${reads++}` }));
+    const source = { use: 'http', with: { urls: [`${served.url}/a`] } };
+    const report = await w.carry({ top: { source, ...through('checksum').top } });
+    expect(report.failures).toMatchObject([{ key: 'a.sha256', code: 'unverifiable' }]);
+    expect(keysIn(w)).toEqual(['a']);
+  });
+
   it('make anew what a server without versions may have changed', async () => {
     await using w = await world();
     let body = 'first';
@@ -128,6 +154,36 @@ describe('steps', () => {
     await w.carry({ top: { key: { template: 'out/{stem}-x{ext}' }, ...through('checksum').top } });
     expect(keysIn(w)).toEqual(['out/a-x.csv', 'out/a-x.csv.sha256']);
     expect(stored(w, 'out/a-x.csv.sha256').toString()).toMatch(/ {2}a-x\.csv\n$/);
+  });
+
+  it('that are wrong are named, and fail the item: a key that they did not declare, no bytes, no key', () => {
+    const item: Item = { id: 'a', key: 'a', ref: null };
+    const of = (step: object) => new Steps([{ name: 'mine', step }], 'x').describe(item).item.problem;
+    expect(of({ describe: (one: Item) => ({ ...one, key: 'x/a' }) })).toMatchObject({
+      code: 'step_failed',
+      message: expect.stringMatching(/^mine: a: .*it changes the key to "x\/a": declare keys/),
+    });
+    expect(of({ describe: () => ({ key: '' }) })).toMatchObject({ code: 'step_failed' });
+    expect(of({ keys: 'unique', describe: (one: Item) => ({ ...one, key: 'x/a' }) })).toBeUndefined();
+    const texts = new Steps(
+      [
+        {
+          name: 'mine',
+          step: {
+            bytes: async function* () {
+              yield 'text' as never;
+            },
+          },
+        },
+      ],
+      'x',
+    );
+    const { changed } = texts.describe(item);
+    const read = texts.bytes((async function* () {})(), item, changed, new AbortController().signal);
+    return expect(Array.fromAsync(read)).rejects.toMatchObject({
+      code: 'step_failed',
+      message: expect.stringContaining('mine: a: Error: it gave something else than a Uint8Array'),
+    });
   });
 
   it('put no checksum beside what stands for a folder', async () => {
