@@ -3,8 +3,10 @@ import { join, relative, sep } from 'node:path';
 import { BrokerError, systemErrorCode, z } from '../../core/api/index.ts';
 import type { Pipeline } from '../../core/pipeline/validate.ts';
 
-/** When fixtures were changed last, and what the clock of the plugins says: names with dates are the same tomorrow. */
+/** When fixtures were changed last: names with dates are the same tomorrow. */
 export const FIXED = new Date('2026-01-01T00:00:00Z');
+/** What the clock says at the beginning of a test: so that fixtures have an age, and the same on every day. */
+export const BEGINS = new Date('2026-01-02T00:00:00Z');
 
 /** Sources whose items are files of a fixture. */
 const OF_FILES = new Set(['gcs', 's3', 'file', 'http']);

@@ -3,7 +3,7 @@ import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
-import type { PluginDefinition } from '../../core/api/index.ts';
+import { BrokerError, type PluginDefinition, visible } from '../../core/api/index.ts';
 import type { Configured, Pipeline } from '../../core/pipeline/validate.ts';
 import { entryOf, type HttpConfig } from '../../plugins/http/config.ts';
 import { FIXED, fixturesIn } from './fixtures.ts';
@@ -64,11 +64,21 @@ async function copied(from: string, to: string): Promise<string> {
 async function served({ urls }: HttpConfig, from: string, { opened }: Places): Promise<HttpConfig> {
   const files = new Map((await fixturesIn(from)).map(({ key, bytes }) => [key, bytes]));
   const entries = urls.map(entryOf);
+  const missing = entries.find(({ key }) => !files.has(key));
+  if (missing !== undefined)
+    throw new BrokerError(
+      'invalid_config',
+      `${join(from, missing.key)} does not exist: it is what ${new URL(missing.url).host} serves as ${visible(missing.key)}`,
+      {
+        hint: 'What is served lies under the key that it gets: the path of its URL, or its `key`.',
+      },
+    );
   const server = createServer((request, response) => {
     const entry = entries[Number(request.url?.slice(1))];
     const bytes = entry && files.get(entry.key);
     if (bytes === undefined) return void response.writeHead(404).end();
-    response.writeHead(200, { 'content-length': bytes.length, etag: `"${hash('sha1', bytes)}"` });
+    const head = { etag: `"${hash('sha1', bytes)}"`, 'last-modified': FIXED.toUTCString(), 'accept-ranges': 'none' };
+    response.writeHead(200, { ...head, 'content-length': bytes.length });
     response.end(request.method === 'HEAD' ? undefined : bytes);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

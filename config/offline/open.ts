@@ -16,7 +16,7 @@ import { transportsFrom } from '../../core/transport/index.ts';
 import { localCloud } from '../../test/cloud/local-cloud.ts';
 import { endpointsFrom } from '../endpoints.ts';
 import { plugins } from '../plugins.ts';
-import { cloudFixture, expectKnown, FIXED } from './fixtures.ts';
+import { BEGINS, cloudFixture, expectKnown } from './fixtures.ts';
 import { localPipeline } from './local.ts';
 import { storedIn } from './stored.ts';
 import { sessionFor, trust, World } from './world.ts';
@@ -33,7 +33,9 @@ export async function openOffline(file: string, fixtures: string): Promise<Offli
     // What the variables of a pipeline name is the user's; who it is, is the local cloud's.
     const written = await loadPipeline(file, { plugins, environment: process.env });
     await expectKnown(written, fixtures);
-    const environment = { ...process.env, ...cloud.environment, ...sessionFor(written, cloud) };
+    const environment = { ...withoutAws(process.env), ...cloud.environment, ...sessionFor(written, cloud) };
+    const begun = Date.now();
+    const now = (): number => BEGINS.getTime() + Date.now() - begun;
     const principals = trust(written, cloud);
     const world = new World(cloud, principals, fixtures);
     world.services(await cloudFixture(fixtures));
@@ -48,7 +50,10 @@ export async function openOffline(file: string, fixtures: string): Promise<Offli
       .filter((one) => !plugins.includes(one as never));
     return {
       notes: own.map(({ name }) => `the plugin "${name}" is your own: what it asks for is not the local cloud`),
-      run: () => runOnce(() => jobs.open(file, { log: SILENT, now: () => FIXED.getTime() })),
+      once: new Set(
+        pipeline.through.filter(({ plugin }) => plugin.name === 'encrypt').map(({ plugin }) => plugin.name),
+      ),
+      run: () => runOnce(() => jobs.open(file, { log: SILENT, now }), now),
       stored: (): Promise<readonly Stored[]> => storedIn(pipeline, cloud),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };
@@ -58,8 +63,18 @@ export async function openOffline(file: string, fixtures: string): Promise<Offli
   }
 }
 
-async function runOnce(open: () => ReturnType<ReturnType<typeof jobFactory>['open']>): Promise<OfflineRun> {
-  using runtime = processRuntime(SILENT);
+/** Who the user is elsewhere, and how the network is reached, is no business of a test. */
+const withoutAws = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.entries(environment).filter(([name]) => !/^(?:AWS_|ECS_)|^(?:https?|all|node_use_env)_proxy$/i.test(name)),
+  );
+
+async function runOnce(
+  open: () => ReturnType<ReturnType<typeof jobFactory>['open']>,
+  now: () => number,
+): Promise<OfflineRun> {
+  using own = processRuntime(SILENT);
+  const runtime = { ...own, now };
   await using opened = await open();
   const receipts: Receipt[] = [];
   const observer = { receipt: (receipt: Receipt): void => void receipts.push(receipt) };

@@ -11,11 +11,11 @@ const METADATA = 'x-amz-meta-';
 /** What the sinks of a pipeline hold in the local cloud. */
 export async function storedIn({ sinks }: Pipeline, cloud: LocalCloud): Promise<readonly Stored[]> {
   const all = await Promise.all(
-    sinks.map(async ({ plugin, config }): Promise<readonly Stored[]> => {
+    sinks.map(async ({ plugin, config }, number): Promise<readonly Stored[]> => {
       const { bucket = '', prefix = '', path = '' } = config as { bucket?: string; prefix?: string; path?: string };
       if (plugin.name === 's3') return inS3(cloud, bucket, prefix);
       if (plugin.name === 'gcs') return inGcs(cloud, bucket, prefix);
-      return plugin.name === 'file' ? inFolder(path) : [];
+      return plugin.name === 'file' ? inFolder(path, sinks.length === 1 ? 'file' : `file.${number}`) : [];
     }),
   );
   return all.flat();
@@ -52,11 +52,11 @@ function inGcs(cloud: LocalCloud, name: string, prefix: string): readonly Stored
     }));
 }
 
-async function inFolder(path: string): Promise<readonly Stored[]> {
+async function inFolder(path: string, place: string): Promise<readonly Stored[]> {
   const files = await fixturesIn(join(path));
   return files
     .map(({ key, bytes }) => ({
-      place: 'file',
+      place,
       key,
       size: bytes.length,
       crc32c: crc32c(bytes),

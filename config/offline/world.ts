@@ -74,13 +74,15 @@ export class World {
   }
 
   async fill(pipeline: Pipeline): Promise<void> {
-    const { sources, sinks, state, receipts, deadLetters } = pipeline;
+    const { sources, sinks, through, state, receipts, deadLetters } = pipeline;
     for (const [place, source] of sources.entries()) {
       const named = sources.length === 1 ? 'source' : `source.${place}`;
       await this.#endpoint(source, join(this.#fixtures, named));
     }
     for (const [place, sink] of sinks.entries())
       await this.#endpoint(sink, join(this.#fixtures, sinks.length === 1 ? 'sink' : `sink.${place}`));
+    for (const { plugin, config } of through)
+      if (plugin.name === 'encrypt') this.#cloud.kms.keys.set(text(config as Options, 'kmsKeyArn'), []);
     for (const kept of [state, receipts, deadLetters]) if (kept !== undefined) this.#bucket(kept);
   }
 

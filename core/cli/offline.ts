@@ -22,6 +22,8 @@ export interface OfflineRun {
 export interface Offline extends AsyncDisposable {
   /** What whoever tests should know of it. */
   readonly notes: readonly string[];
+  /** Steps that make other bytes each time. */
+  readonly once: ReadonlySet<string>;
   run(): Promise<OfflineRun>;
   stored(): Promise<readonly Stored[]>;
 }

@@ -7,6 +7,7 @@ import type { Job } from './job.ts';
 import { Naming, refusal } from './naming.ts';
 import type { Action } from './plan.ts';
 import type { PlanKind } from './plan-file.ts';
+import { Rivals } from './rivals.ts';
 
 export interface RecheckOptions {
   readonly job: Job;
@@ -141,7 +142,14 @@ export class Recheck {
     const stored = await sink.stat?.(named.item.key, { signal });
     const pair = { item: named.item, stored };
     const { overwrite = 'different' } = job;
-    const verdict = compareListed(pair, job.compare, overwrite) ?? compareAsked(pair, overwrite, job.compare);
+    // Whose it is that is there, only a look tells.
+    const compare = job.keys?.unique === false && job.compare === 'always' ? 'checksum' : job.compare;
+    const verdict = compareListed(pair, compare, overwrite) ?? compareAsked(pair, overwrite, compare);
+    if (job.keys?.unique === false && stored !== undefined && verdict.action !== 'skip') {
+      const rivals = new Rivals({ ...this.#options, sources: job.sources, filter: job.filter, keys: job.keys });
+      const refusal = await rivals.refuses(named);
+      if (refusal !== undefined) return { ...refusal, ...at };
+    }
     return { ...verdict, ...at, looked: sink.stat !== undefined, ...(stored === undefined ? {} : { stored }) };
   }
 }

@@ -217,6 +217,23 @@ describe('dead letters', () => {
     expect(json(third)).toMatchObject({ outcome: 'complete', items: { unchanged: 1 } });
   });
 
+  it('replace nothing that is of another item, where a key does not tell whose it is', async () => {
+    await using w = await world();
+    w.bucket.put('b/x', 'of b');
+    const denied = { kind: 'answer', status: 403, body: '<Error><Code>AccessDenied</Code></Error>' } as const;
+    w.cloud.s3.faults.add('PUT /lake/x', denied, Number.POSITIVE_INFINITY);
+    const options = { top: { ...top, key: { template: '{name}' } } };
+    const report = await w.carry(options);
+    w.cloud.s3.faults.clear();
+    // Meanwhile another one has got the name.
+    w.bucket.put('a/x', 'of a');
+    await w.carry(options);
+    const location = report.deadLetters?.location ?? '';
+    const again = await isthmus(w, 'apply', location, '--pipeline', await w.write(options), '--json');
+    expect(json(again)).toMatchObject({ items: { written: 0 }, failures: [{ code: 'key_collision' }] });
+    expect(w.lake.bytes('x')?.toString()).toBe('of a');
+  });
+
   it('are no file when there are none', async () => {
     await using w = await world();
     w.bucket.put('a', 'x');

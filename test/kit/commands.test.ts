@@ -16,11 +16,13 @@ interface Ran {
 }
 
 /** The command in a folder, as a user runs it. */
-async function isthmus(cwd: string, ...args: string[]): Promise<Ran> {
+const isthmus = (cwd: string, ...args: string[]): Promise<Ran> => isthmusWith({}, cwd, ...args);
+
+async function isthmusWith(more: Readonly<Record<string, string>>, cwd: string, ...args: string[]): Promise<Ran> {
   const { PATH = '', HOME = '' } = process.env;
   const child = spawn(process.execPath, [join(root, 'config/main-cli.ts'), ...args], {
     cwd,
-    env: { PATH, HOME },
+    env: { PATH, HOME, ...more },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [out, err] = ['', ''];
@@ -207,6 +209,69 @@ receipts: { use: s3, with: { bucket: their-state, prefix: receipts/, region: us-
     );
     await isthmus(place.path, 'test', 'p.yaml', '--update');
     expect(await text(place.path, 'p.test/expected.json')).toContain('"key": "2026-01-01/a"');
+  });
+
+  it('lets filters look at ages, on every day the same', async () => {
+    await using place = await project(
+      'name: p\nsource: { use: file, with: { path: ./in } }\nsink: { use: file, with: { path: ./out } }\nfilter: { minAge: 1h, maxAge: 168h }\ncompare: modified\n',
+      { 'p.test/source/a': 'x' },
+    );
+    expect((await isthmus(place.path, 'test', 'p.yaml', '--update')).out).toBe('p.yaml: updated, 1 written\n');
+  });
+
+  it('has the keys that a step encrypts with, and expects of its bytes only how many they are', async () => {
+    const arn = 'arn:aws:kms:eu-west-1:111122223333:key/0d5d6f1e-0000-4000-8000-000000000001';
+    await using place = await project(
+      `${KEYLESS}sink: { use: s3, with: { bucket: their-lake, region: eu-west-1 } }\nthrough: [{ use: gzip }, { use: encrypt, with: { kmsKeyArn: "${arn}" } }]\n`,
+      { 'p.test/source/a': 'x' },
+    );
+    expect((await isthmus(place.path, 'test', 'p.yaml', '--update')).out).toBe('p.yaml: updated, 1 written\n');
+    expect(await isthmus(place.path, 'test', 'p.yaml')).toMatchObject({ code: 0, out: 'p.yaml: passed, 1 written\n' });
+  });
+
+  it('tells two folders apart', async () => {
+    await using place = await project(
+      'name: p\nsource: { use: file, with: { path: ./in } }\nsink: [{ use: file, with: { path: ./one } }, { use: file, with: { path: ./two } }]\n',
+      { 'p.test/source/a': 'x' },
+    );
+    await isthmus(place.path, 'test', 'p.yaml', '--update');
+    const expected = join(place.path, 'p.test/expected.json');
+    const first = await text(expected);
+    await writeFile(expected, first.replace(/("place": "file.0",\s+"key": "a",\s+"size": )1/, '$17'));
+    expect((await isthmus(place.path, 'test', 'p.yaml')).err).toContain('stored file.0a: size is 1, expected 7');
+  });
+
+  it('says which file of a URL is missing, and that a failure is what is kept', async () => {
+    const served =
+      'name: p\nsource: { use: http, with: { urls: ["https://example.com/a/b.csv"] } }\nsink: { use: file, with: { path: ./out } }\ncompare: modified\n';
+    await using place = await project(served, { 'p.test/source/b.csv': 'x' });
+    const missing = await isthmus(place.path, 'test', 'p.yaml', '--update');
+    expect(missing.err).toContain('source/a/b.csv does not exist: it is what example.com serves as a/b.csv');
+    await using good = await project(served, { 'p.test/source/a/b.csv': 'x' });
+    await isthmus(good.path, 'test', 'p.yaml', '--update');
+    expect(await text(good.path, 'p.test/expected.json')).toContain('"writesAgain": 0');
+    await using failing = await project(
+      served.replace('compare', 'through: [{ use: gunzip }]\ncompare').replace('b.csv', 'b.gz'),
+      {
+        'p.test/source/a/b.gz': 'not gzip',
+      },
+    );
+    expect((await isthmus(failing.path, 'test', 'p.yaml', '--update')).err).toContain(
+      'note: a run that ends failed is what is expected from now on',
+    );
+  });
+
+  it('uses no profile, credentials or proxy of whoever runs it', async () => {
+    await using place = await project(
+      `${KEYLESS}sink: { use: s3, with: { bucket: their-lake, region: eu-west-1 } }\n`,
+      {
+        'p.test/source/a': 'x',
+        config: '[profile p]\ncredential_process = false\n',
+      },
+    );
+    const mine = { AWS_PROFILE: 'p', AWS_CONFIG_FILE: join(place.path, 'config'), HTTPS_PROXY: 'http://127.0.0.1:9' };
+    const answer = await isthmusWith(mine, place.path, 'test', 'p.yaml', '--update');
+    expect(answer, answer.err).toMatchObject({ code: 0, out: 'p.yaml: updated, 1 written\n' });
   });
 
   it('goes on with the next pipeline where one cannot be tested', async () => {
