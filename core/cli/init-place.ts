@@ -1,3 +1,5 @@
+import { visible } from '../api/text.ts';
+
 /** A place that `init` was told of. */
 export type Place =
   | { readonly use: 'gcs' | 's3'; readonly bucket: string; readonly prefix: string }
@@ -24,6 +26,14 @@ export function placeIn(text: string): Place | undefined {
   }
   if (/^https:\/\/[^/]+\/./.test(text)) return { use: 'http', url: text };
   return /^\.{0,2}\/./.test(text) ? { use: 'file', path: text } : undefined;
+}
+
+/** What is wrong with the URL of a bucket, where it is meant as one. */
+export function placeProblem(text: string): string | undefined {
+  const [, scheme = '', name = ''] = /^([a-z0-9]+):\/\/([^/]*)/i.exec(text) ?? [];
+  if (/^(?:gcs|google|storage)$/i.test(scheme)) return `"${visible(text)}": did you mean gs://${visible(name)}/?`;
+  if (!/^(?:gs|s3)$/.test(scheme)) return undefined;
+  return `"${visible(name)}" is no name of a bucket: 3 to 63 lower-case letters, digits, ".", "-" and "_"`;
 }
 
 /** What can be read from, and what can be written to. */

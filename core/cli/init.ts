@@ -8,7 +8,7 @@ import { pipelineJsonSchema } from '../pipeline/documents.ts';
 import { InvalidPipeline } from '../pipeline/problem.ts';
 import type { JobFactory } from '../runtime/job.ts';
 import { type Answers, POOL, PROVIDER, pipelineText } from './init-pipeline.ts';
-import { FROM, isGoogle, isSink, type Place, placeIn, TO } from './init-place.ts';
+import { FROM, isGoogle, isSink, type Place, placeIn, placeProblem, TO } from './init-place.ts';
 import { EXIT, type Output } from './output.ts';
 
 export interface InitFlags {
@@ -202,10 +202,11 @@ const pattern =
 const idProblem = pattern(/^[a-z0-9-]{4,32}$/, POOL);
 const nameProblem = pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'nightly-exports');
 const fromProblem = (text: string): string | undefined =>
-  placeIn(text) === undefined ? `"${visible(text)}" is none of ${FROM}` : undefined;
+  placeIn(text) === undefined ? (placeProblem(text) ?? `"${visible(text)}" is none of ${FROM}`) : undefined;
 const toProblem = (text: string): string | undefined => {
   const place = placeIn(text);
-  return place === undefined || !isSink(place) ? `"${visible(text)}" is none of ${TO}` : undefined;
+  if (place === undefined) return placeProblem(text) ?? `"${visible(text)}" is none of ${TO}`;
+  return isSink(place) ? undefined : `"${visible(text)}" is none of ${TO}`;
 };
 const stateProblem = (text: string): string | undefined =>
   placeIn(text)?.use === 's3' ? undefined : `"${visible(text)}" is not of the form s3://bucket/prefix/`;

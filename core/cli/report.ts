@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { BrokerError } from '../api/errors.ts';
+import { BrokerError, systemErrorCode } from '../api/errors.ts';
 import { visible } from '../api/text.ts';
 import { readInputs } from '../html/inputs.ts';
 import { reportPage } from '../html/page.ts';
@@ -25,7 +25,15 @@ export async function reportCommand(
     throw new BrokerError('invalid_config', `${visible(second)} is a second pipeline`, { hint: 'Name one.' });
   const inputs = await readInputs(files.filter((file) => !PIPELINE.test(file)));
   const loaded = pipeline === undefined ? undefined : await jobs.load(pipeline);
-  await writeFile(out, reportPage(inputs, loaded, new Date().toISOString()));
+  await writeFile(out, reportPage(inputs, loaded, new Date().toISOString())).catch((error: unknown) => {
+    throw new BrokerError(
+      'invalid_config',
+      `${visible(out)} cannot be written: ${systemErrorCode(error) ?? 'unknown'}`,
+      {
+        hint: 'Name a file in a folder that is there with --out.',
+      },
+    );
+  });
   output.out(`wrote ${visible(out)}`);
   return EXIT.complete;
 }

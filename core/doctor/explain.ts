@@ -15,18 +15,22 @@ export interface Explanation {
  * as a person pastes them.
  */
 export function explain(given: string): Explanation | undefined {
-  const text = given.trim();
+  // As Lambda prints the type of an error.
+  const text = given.trim().replace(/^Isthmus\./, '');
+  const own = text.toLowerCase();
+  if (Object.hasOwn(ERROR_CODES, own) && !isFailureId(text)) {
+    const { title, cause, fix } = ERROR_CODES[own as ErrorCode];
+    return { id: own, title, cause, fix };
+  }
   const name = text.toUpperCase();
   const id = isFailureId(name) ? name : failureSaid(text.replaceAll('\\"', '"'));
   if (id !== undefined) {
     const { title, cause, fix, step }: Failure = AUTH_FAILURES[id];
     return { id, title, cause: fill(cause, {}), fix: fill(fix, {}), step };
   }
-  const code = Object.hasOwn(ERROR_CODES, text.toLowerCase())
-    ? text.toLowerCase()
-    : SAID.find(([, said]) => said.test(text))?.[0];
+  const code = SAID.find(([, said]) => said.test(text))?.[0];
   if (code === undefined) return undefined;
-  const { title, cause, fix } = ERROR_CODES[code as ErrorCode];
+  const { title, cause, fix } = ERROR_CODES[code];
   return { id: code, title, cause, fix };
 }
 

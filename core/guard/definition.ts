@@ -2,6 +2,7 @@ import { asBrokerError, BrokerError } from '../api/errors.ts';
 import type { PluginContext, PluginDefinition, SinkDefinition, SourceDefinition } from '../api/plugin.ts';
 import type { Sink } from '../api/sink.ts';
 import type { Source } from '../api/source.ts';
+import type { Step } from '../api/step.ts';
 import { visible } from '../api/text.ts';
 import { LIMITS, type Limits, type Watched, wrongShape } from './patience.ts';
 import { guardedSink } from './sink.ts';
@@ -30,6 +31,7 @@ export function guarded(definition: PluginDefinition, from: string, limits: Limi
       throw wrongShape(watched, 'create returned a promise: make the object at once, and connect when it is used');
     }
     expectMethods(object, definition.kind, watched);
+    if (definition.kind === 'step') expectStep(object, watched);
     return object;
   };
   switch (definition.kind) {
@@ -54,6 +56,29 @@ const METHODS: Readonly<Record<PluginDefinition['kind'], readonly string[]>> = {
   step: [],
   state: ['load', 'save'],
 };
+
+/** What a step may have, and of what type. */
+const STEP = {
+  keys: 'string',
+  repeats: 'boolean',
+  beside: 'object',
+  from: 'function',
+  leaves: 'function',
+  changes: 'function',
+  describe: 'function',
+  bytes: 'function',
+} as const satisfies Readonly<Record<Exclude<keyof Step, symbol>, string>>;
+
+/** All of it is optional, so that a typing mistake would be a step that does nothing. */
+function expectStep(object: object, watched: Watched): void {
+  for (const [name, value] of Object.entries(object)) {
+    const wanted = STEP[name as keyof typeof STEP];
+    if (wanted === undefined && Object.getPrototypeOf(object) === Object.prototype)
+      throw wrongShape(watched, `a step has no ${visible(name)}: ${Object.keys(STEP).join(', ')}`);
+    if (wanted !== undefined && value !== undefined && typeof value !== wanted)
+      throw wrongShape(watched, `${name} of the step is no ${wanted}`);
+  }
+}
 
 function expectMethods(object: object, kind: PluginDefinition['kind'], watched: Watched): void {
   const missing = METHODS[kind].filter((name) => typeof (object as Record<string, unknown>)[name] !== 'function');

@@ -87,7 +87,14 @@ export async function readInputs(files: readonly string[]): Promise<Inputs> {
   }
   // A run that is in the history, too, is one run: that one knows when it ended.
   const byId = new Map<string, RunReport>();
-  for (const run of inputs.runs) byId.set(run.runId, { ...byId.get(run.runId), ...run });
+  for (const run of inputs.runs) {
+    const before = byId.get(run.runId);
+    // The history keeps the first failures only.
+    const fuller = before !== undefined && before.failures.length > run.failures.length ? before : run;
+    const { failuresOmitted: _, ...both } = { ...before, ...run, failures: fuller.failures };
+    const { failuresOmitted } = fuller;
+    byId.set(run.runId, { ...both, ...(failuresOmitted === undefined ? {} : { failuresOmitted }) });
+  }
   inputs.runs.splice(0, inputs.runs.length, ...byId.values());
   inputs.runs.sort((one, other) => ((one.endedAt ?? '') < (other.endedAt ?? '') ? -1 : 1));
   return inputs;

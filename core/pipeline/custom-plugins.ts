@@ -123,6 +123,8 @@ function whyNot(specifier: string, error: unknown): string {
   if (code === 'ERR_UNSUPPORTED_DIR_IMPORT' || code === 'EISDIR')
     return `${specifier} is a folder: name the file in it, such as ${specifier}/src/index.ts`;
   if (code === 'ENOENT') return `${specifier}: no such file in the folder of the pipeline`;
+  if (code === 'MODULE_NOT_FOUND' && /\.[cm]?[jt]s$/.test(specifier))
+    return `${specifier} is no package: a file of the folder of the pipeline is named ./${specifier}`;
   if (code === 'MODULE_NOT_FOUND') return `${specifier} is not installed: npm install ${specifier}`;
   return `${specifier} cannot be loaded: ${safeText(error instanceof Error ? error.message : String(error))}`;
 }

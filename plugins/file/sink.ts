@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import {
   BrokerError,
@@ -91,7 +91,7 @@ export class FileSink implements Sink {
       const unexpected =
         expected === 'absent' ? now !== undefined : expected !== undefined && now?.revision !== expected.revision;
       if (unexpected) throw new BrokerError('conflict', `${path} was changed after it was looked at`);
-      await rename(temporary, path);
+      await (expected === 'absent' ? create(temporary, path) : rename(temporary, path));
       return { location: `file://${path}`, size, checksums: { crc32c }, notes: lost(item) };
     } catch (error) {
       await rm(temporary, { force: true });
@@ -129,6 +129,19 @@ export class FileSink implements Sink {
     const [root, real] = await Promise.all([realpath(this.#root), realpath(folder)]);
     if (real === root || real.startsWith(root + sep)) return;
     throw new BrokerError('key_refused', `${folder} leads out of ${this.#root}`);
+  }
+}
+
+/** Where there must be nothing: of two at once one is refused. File systems without links have the look before alone. */
+async function create(temporary: string, path: string): Promise<void> {
+  try {
+    await link(temporary, path);
+    await rm(temporary, { force: true });
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'EEXIST') throw new BrokerError('conflict', `${path} was changed after it was looked at`);
+    if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') throw error;
+    await rename(temporary, path);
   }
 }
 

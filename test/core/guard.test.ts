@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { defineSink, defineSource, type Sink, type Source, z } from '../../core/api/index.ts';
+import { defineSink, defineSource, defineStep, type Sink, type Source, z } from '../../core/api/index.ts';
 import { FairMemoryBudget } from '../../core/engine/memory.ts';
 import { guarded } from '../../core/guard/definition.ts';
 import { bytes } from '../conformance/sink-suite.ts';
@@ -56,6 +56,18 @@ describe('a plugin that is not ours', () => {
     expect(() => throwing.list({ signal: never, run: {} as never })).toThrow(
       'plugin "own" (./own.js): list: Error: at once',
     );
+  });
+
+  it.each([
+    [
+      { byte: async function* () {} },
+      'a step has no byte: keys, repeats, beside, from, leaves, changes, describe, bytes',
+    ],
+    [{ changes: true }, 'changes of the step is no function'],
+  ])('that is a step with a typing mistake is refused: %j', (step, message) => {
+    const definition = defineStep({ name: 'own', summary: 's', config, create: () => step as never });
+    const create = () => (guarded(definition, './own.js') as typeof definition).create({}, pluginContext({}));
+    expect(create).toThrow(message);
   });
 
   it('that says nothing for too long is given up, by name', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { compose } from '../../config/composition.ts';
 import { tokens } from '../../config/tokens.ts';
+import { ERROR_CODES } from '../../core/api/error-codes.ts';
 import { AUTH_FAILURES } from '../../core/auth/failures/table.ts';
 import { DOCTOR_EXIT, type Finding } from '../../core/doctor/finding.ts';
 import { type LocalCloud, localCloud } from '../cloud/local-cloud.ts';
@@ -143,6 +144,14 @@ describe('each way to fail is recognised, with its step, a fix and an exit code'
     if (finding?.verdict === 'fail') expect(Object.values(DOCTOR_EXIT)).toContain(code);
     searchForLeaks(`doctor ${id}`, text);
   });
+
+  it.each([...Object.keys(ERROR_CODES), ...Object.keys(ERROR_CODES).map((code) => `Isthmus.${code}`)])(
+    'explains %s as docs/errors.md does, also as Lambda prints it',
+    async (code) => {
+      const answer = await isthmus({}, 'doctor', '--explain', code, '--json');
+      expect(JSON.parse(answer.text)).toMatchObject({ id: code.replace('Isthmus.', '') });
+    },
+  );
 
   it.each(SAID)('%s, said by another library: %s', async (id, text) => {
     const answer = await isthmus({}, 'doctor', '--explain', text, '--json');

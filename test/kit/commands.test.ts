@@ -95,6 +95,17 @@ describe('isthmus init', () => {
     expect((await readdir(place.path)).includes('p.yaml')).toBe(false);
   });
 
+  it.each([
+    ['s3://b/y', '"b" is no name of a bucket'],
+    ['gs://Acme_X/x', '"Acme_X" is no name of a bucket'],
+    ['gcs://acme-exports/', 'did you mean gs://acme-exports/?'],
+    ['ftp://host/x', 'is none of gs://'],
+  ])('says what is wrong with %s', async (from, message) => {
+    await using place = await folder();
+    const answer = await isthmus(place.path, 'init', '--from', from, '--to', './out');
+    expect(answer).toMatchObject({ code: 2, err: expect.stringContaining(message) });
+  });
+
   it('replaces no file unless it is told to', async () => {
     await using place = await folder();
     await writeFile(join(place.path, 'p.yaml'), 'mine');

@@ -82,6 +82,28 @@ describe('file sink', () => {
   });
 });
 
+describe('file sink, with two writes of one name at once', () => {
+  it('stores one of them, and refuses the other by name', async () => {
+    await using folder = await temporaryFolder();
+    const sink = fileSink.create({ path: folder.path }, pluginContext({}));
+    const options = {
+      signal: new AbortController().signal,
+      memory: new FairMemoryBudget(1024),
+      expected: 'absent',
+    } as const;
+    const writes = await Promise.allSettled(
+      ['one', 'two', 'three'].map((text) => {
+        const { item, content } = bytes('same', Buffer.from(text));
+        return sink.write(item, content, options);
+      }),
+    );
+    expect(writes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const write of writes)
+      if (write.status === 'rejected') expect(write.reason).toMatchObject({ code: 'conflict' });
+    expect(await readdir(folder.path)).toEqual(['same']);
+  });
+});
+
 describe('file sink, when it cannot write', () => {
   const write = async (path: string, key: string) => {
     const sink = fileSink.create({ path }, pluginContext({}));
