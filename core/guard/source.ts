@@ -1,4 +1,4 @@
-import type { ByteStream } from '../api/bytes.ts';
+import type { ByteStream, Take } from '../api/bytes.ts';
 import type { Item } from '../api/item.ts';
 import { Paged } from '../api/paged.ts';
 import type { ListOptions, OpenOptions, Source } from '../api/source.ts';
@@ -26,7 +26,17 @@ export function guardedSource(inner: Source, watched: Watched): Source {
     ...(inner.last === undefined ? {} : { last: (options: ListOptions) => listing('last', options) }),
     open: async (item, options) => {
       const what = `open ${item.id}`;
-      const stream: unknown = await waitFor(() => inner.open(item, options), watched, { what, signal: options.signal });
+      // Memory that is used again is not lent to one that may still write when it has been given up.
+      const { scratch: _, ...lent } = options;
+      let opened: Promise<unknown> = Promise.resolve();
+      const ask = (): Promise<unknown> => {
+        opened = Promise.resolve(inner.open(item, lent));
+        return opened;
+      };
+      const stream = await waitFor(ask, watched, { what, signal: options.signal }).catch((error: unknown) => {
+        opened.then(closed, () => undefined);
+        throw error;
+      });
       if (!isIterable(stream)) throw wrongShape(watched, `${what} returned no stream`);
       return watchedStream(stream as ByteStream, watched, what, options);
     },
@@ -45,6 +55,14 @@ export function guardedSource(inner: Source, watched: Watched): Source {
         }),
     [Symbol.asyncDispose]: () => disposed(inner, watched),
   });
+}
+
+/** What comes when nobody waits for it any more. */
+async function closed(late: unknown): Promise<void> {
+  if (!isIterable(late)) return;
+  await late[Symbol.asyncIterator]?.()
+    .return?.()
+    .catch(() => undefined);
 }
 
 /** The plugin's object with some of its methods replaced; those that are not keep their `this`. */
@@ -116,10 +134,17 @@ function watchedStream(stream: ByteStream, watched: Watched, what: string, { sig
       : {
           pump: async (take) => {
             const hearing = new Hearing();
-            await waitFor(() => pump.call(stream, (chunk) => hearing.during(take(checked(chunk)))), watched, {
-              ...how,
-              heard: hearing.last,
-            });
+            let over = false;
+            const taken: Take = (chunk) => {
+              // It was given up: what it says now belongs to nothing.
+              if (over) throw wrongShape(watched, `${what} goes on after its end`);
+              return hearing.during(take(checked(chunk)));
+            };
+            try {
+              await waitFor(() => pump.call(stream, taken), watched, { ...how, heard: hearing.last });
+            } finally {
+              over = true;
+            }
           },
         }),
   };

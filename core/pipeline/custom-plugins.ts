@@ -84,7 +84,8 @@ async function imported(module: string): Promise<Readonly<Record<string, unknown
 
 async function own(specifier: string, folder: string): Promise<string> {
   const [inside, path] = await Promise.all([realpath(folder), realpath(join(folder, specifier))]);
-  if (!path.startsWith(inside + sep)) throw new Error('it is outside of the folder of the pipeline');
+  if (!path.startsWith(inside.endsWith(sep) ? inside : inside + sep))
+    throw new Error('it is outside of the folder of the pipeline');
   return path;
 }
 

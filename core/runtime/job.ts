@@ -163,7 +163,7 @@ async function make(pipeline: Pipeline, given: Context): Promise<OpenJob> {
 }
 
 /** What is asked of endpoints that cannot do it. */
-function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks }: Job): void {
+function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks, keys, compare }: Job): void {
   const refuse = (what: string, location: string, hint: string): never => {
     throw new BrokerError('invalid_config', `${what}: ${location}`, { hint });
   };
@@ -175,6 +175,13 @@ function refuseUnable({ key, move, delete: deletes }: Pipeline, { sources, sinks
   const unable = sinks.find((sink) => sink.list === undefined || sink.delete === undefined);
   if (deletes !== undefined && unable !== undefined)
     refuse('delete: this sink cannot list and delete', unable.location, 'Leave delete out.');
+  const unlooked = sinks.find((sink) => sink.list !== undefined && sink.stat === undefined);
+  if (keys?.ordered === false && compare !== 'always' && unlooked !== undefined)
+    refuse(
+      'names come in another order than items, and this sink cannot be asked for one by itself',
+      unlooked.location,
+      'Use a key.template such as some/prefix/{key} and no step that changes names, or give the sink a stat.',
+    );
   const unmovable = sources.find((source) => source.remove === undefined);
   const unasked = sinks.find((sink) => sink.stat === undefined);
   if (move && unasked !== undefined) refuse('move: this sink cannot be asked', unasked.location, 'Leave move out.');

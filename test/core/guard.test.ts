@@ -80,6 +80,46 @@ describe('a plugin that is not ours', () => {
     await told;
   });
 
+  it('that was given up writes nothing any more, and what it opens late is closed', async () => {
+    let late: ((chunk: Uint8Array) => unknown) | undefined;
+    let arrive: ((stream: never) => void) | undefined;
+    let closed = false;
+    const taken: number[] = [];
+    const deaf = source({
+      open: (_, options) => {
+        expect(options).not.toHaveProperty('scratch');
+        if (late !== undefined) return new Promise((resolve) => (arrive = resolve));
+        return Promise.resolve({
+          async *[Symbol.asyncIterator]() {},
+          pump: (take) => {
+            late = take;
+            return new Promise(() => {});
+          },
+        });
+      },
+    });
+    const stream = await deaf.open(item, { signal: never, scratch: Buffer.alloc(8) });
+    const pumped = stream.pump?.((chunk) => void taken.push(chunk.byteLength)) ?? Promise.resolve();
+    const told = expect(pumped).rejects.toMatchObject({ code: 'plugin_failed' });
+    await anHour();
+    await told;
+    expect(() => late?.(Buffer.from('late'))).toThrow('goes on after its end');
+    expect(taken).toEqual([]);
+    const opening = expect(deaf.open(item, { signal: never })).rejects.toMatchObject({ code: 'plugin_failed' });
+    await anHour();
+    await opening;
+    const iterator = {
+      next: async () => ({ done: true as const, value: undefined }),
+      return: async () => {
+        closed = true;
+        return { done: true as const, value: undefined };
+      },
+    };
+    arrive?.({ [Symbol.asyncIterator]: () => iterator } as never);
+    await anHour();
+    expect(closed).toBe(true);
+  });
+
   it('that does not heed the signal is left behind', async () => {
     const deaf = source({ open: () => new Promise(() => {}) });
     const told = expect(deaf.open(item, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'stopped' });

@@ -399,6 +399,30 @@ export default defineSource({ name: '${name}', summary: 's', config: z.strictObj
   });
 });
 
+describe('a sink that lists and cannot be asked for one object', () => {
+  it('is refused where names come in another order than its listing', async () => {
+    await using place = await folder();
+    await writeFile(
+      join(place.path, 'lists.js'),
+      `import { defineSink, z } from 'isthmus';
+export default defineSink({ name: 'lists', summary: 's', config: z.strictObject({}),
+  create: () => ({ location: 'x:', async *list() {}, write: async () => ({ location: 'x:a', size: 1 }) }) });`,
+    );
+    const pipeline = 'name: p\nplugins: [./lists.js]\nsource: { use: file, with: { path: . } }\nsink: { use: lists }\n';
+    for (const [more, code] of [
+      ['', 0],
+      ['key: { template: "in/{key}" }\n', 0],
+      ['key: { template: "{date}/{key}" }\n', 2],
+      ['through: [{ use: gzip }]\n', 2],
+    ] as const) {
+      await writeFile(join(place.path, 'p.yaml'), pipeline + more);
+      const answer = await isthmus(place.path, 'plan', 'p.yaml');
+      expect(answer.code, more + answer.err).toBe(code);
+      if (code === 2) expect(answer.err).toContain('this sink cannot be asked for one by itself: x:');
+    }
+  });
+});
+
 describe('isthmus plugin new', () => {
   it.each(['source', 'sink'] as const)('writes a package with a %s', async (kind) => {
     await using place = await folder();
