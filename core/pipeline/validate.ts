@@ -152,9 +152,17 @@ class Validation {
 
   #steps(written: unknown): unknown[] {
     if (written === undefined) return [];
-    if (Array.isArray(written)) return written.map((entry, index) => this.#endpoint(entry, 'step', ['through', index]));
+    if (Array.isArray(written)) return written.map((entry, index) => this.#step(entry, ['through', index]));
     this.#problem(['through'], false, 'must be a list of steps: - use: gzip');
     return [];
+  }
+
+  /** `- gzip` and `- gzip: { level: 9 }` are what people write first. */
+  #step(written: unknown, path: Path): unknown {
+    const [name, more] = typeof written === 'object' && written !== null ? Object.keys(written) : [written];
+    const isStep = this.#options.plugins.some((plugin) => plugin.kind === 'step' && plugin.name === name);
+    if (!isStep || more !== undefined) return this.#endpoint(written, 'step', path);
+    return this.#problem(path, false, `a step is written - { use: ${name}${written === name ? '' : ', with: { … }'} }`);
   }
 
   #endpoint(written: unknown, kind: PluginDefinition['kind'], path: Path): Configured<PluginDefinition> | undefined {

@@ -231,6 +231,8 @@ describe('steps between source and sink', () => {
       { through: [{ use: 'encrypt', with: { kmsKeyArn: KEY } }, { use: 'checksum' }] },
       'not the same twice',
     ],
+    ['a name alone', { through: ['gzip'] }, 'a step is written - { use: gzip }'],
+    ['a name with options', { through: [{ gzip: { level: 9 } }] }, 'a step is written - { use: gzip, with: { … } }'],
     ['no list', { through: { use: 'gzip' } }, 'must be a list of steps'],
     ['an unknown step', { through: [{ use: 'gzp' }] }, 'did you mean "gzip"?'],
   ])('are refused by name: %s', async (_, top, message) => {
