@@ -165,7 +165,8 @@ export function passed(ref: Item['ref']): Passed | undefined {
 /** An item as a step describes it. @throws Error for what no item can be, or what it has not declared. */
 function changedBy(step: Step, item: Item): Item {
   const found: Partial<Item> = step.describe?.(item) ?? item;
-  if (typeof found.key !== 'string' || found.key === '' || typeof found.id !== 'string')
+  // What stands for the source itself has no name, and needs none.
+  if (typeof found.key !== 'string' || (found.key === '' && item.key !== '') || typeof found.id !== 'string')
     throw new Error('what describe returns has no key or no id');
   if ((step.keys ?? 'kept') === 'kept' && found.key !== item.key)
     throw new Error(`it changes the key to "${found.key}": declare keys: 'unique', or 'any' where two may become one`);
