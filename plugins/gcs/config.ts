@@ -3,6 +3,18 @@ import { endpointUrl, gcsBucket, identityName, keyGlob, keyPrefix, z } from '../
 const OWN_HOST =
   /^(storage\.googleapis\.com|storage\.[a-z0-9-]+\.rep\.googleapis\.com|[a-z0-9-]+\.p\.googleapis\.com)$/;
 
+/** How a bucket is reached, to read it and to write to it. */
+export const reached = {
+  userProject: z
+    .string()
+    .regex(/^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^\d+$/, 'must be a project id')
+    .optional()
+    .describe('The project that pays, for requester-pays buckets.'),
+  endpoint: endpointUrl()
+    .optional()
+    .describe('Another server that speaks the JSON API: an emulator, a private endpoint.'),
+};
+
 export const gcsConfig = z.strictObject({
   bucket: gcsBucket().describe('The bare name of the bucket.'),
   identity: identityName().describe('An identity of kind `gcp`, or `anonymous` for public buckets and emulators.'),
@@ -23,14 +35,7 @@ export const gcsConfig = z.strictObject({
     .describe(
       'Only the objects of this list: CSV (`name` or `name,generation`) or JSON lines (`{"name":…,"generation":…}`), names in full. A file beside the pipeline, or `gs://bucket/list.csv`.',
     ),
-  userProject: z
-    .string()
-    .regex(/^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^\d+$/, 'must be a project id')
-    .optional()
-    .describe('The project that pays, for requester-pays buckets.'),
-  endpoint: endpointUrl()
-    .optional()
-    .describe('Another server that speaks the JSON API: an emulator, a private endpoint.'),
+  ...reached,
 });
 
 export type GcsConfig = z.output<typeof gcsConfig>;

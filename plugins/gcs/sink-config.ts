@@ -1,4 +1,5 @@
-import { endpointUrl, gcsBucket, identityName, keyPrefix, z } from '../../core/api/index.ts';
+import { gcsBucket, identityName, keyPrefix, z } from '../../core/api/index.ts';
+import { reached } from './config.ts';
 
 export const gcsSinkConfig = z.strictObject({
   bucket: gcsBucket().describe('The bare name of the bucket.'),
@@ -17,14 +18,7 @@ export const gcsSinkConfig = z.strictObject({
     .optional()
     .describe('A key of Cloud KMS. Default: what the bucket is set to.'),
   metadata: z.enum(['carry', 'drop']).default('carry').describe('What becomes of user metadata.'),
-  userProject: z
-    .string()
-    .regex(/^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^\d+$/, 'must be a project id')
-    .optional()
-    .describe('The project that pays, for requester-pays buckets.'),
-  endpoint: endpointUrl()
-    .optional()
-    .describe('Another server that speaks the JSON API: an emulator, a private endpoint.'),
+  ...reached,
 });
 
 export type GcsSinkConfig = z.output<typeof gcsSinkConfig>;

@@ -127,6 +127,16 @@ describe('the gcs sink', () => {
     expect(f.bucket.get('raw/a')).toBeUndefined();
   });
 
+  it.each(['https://evil.example', 'https://storage.googleapis.com.evil.example'])(
+    'is not made for an endpoint that may not have its token: %s',
+    (endpoint) => {
+      const identities = { writer: { kind: 'gcp', audience: LOCAL_AUDIENCE, serviceAccount: LOCAL_SERVICE_ACCOUNT } };
+      const config = gcsSink.config.parse({ bucket: 'lake', identity: 'writer', endpoint });
+      const create = () => gcsSink.create(config, pluginContext({ identities: identities as never }));
+      expect(create).toThrow('would receive the tokens');
+    },
+  );
+
   it('never sends its token to another host than the one that was asked, whatever a session is called', async () => {
     await using f = await fixture();
     const location = 'http://127.0.0.1:1/upload/storage/v1/b/lake/o?uploadType=resumable&upload_id=other';
